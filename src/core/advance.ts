@@ -1,0 +1,81 @@
+import type { Change, Settlement } from "./change.ts"
+import type { FunctionDefinition } from "./definition.ts"
+import type { Failure } from "./failure.ts"
+import type { Outcome } from "./outcome.ts"
+import { retryDelay } from "./retry.ts"
+import type { ClaimedRun, LimitClaim } from "./run.ts"
+
+/** What is known of an attempt besides its outcome. */
+export interface AttemptFacts {
+  readonly startedAt: number
+  /** Now. */
+  readonly endedAt: number
+  /** Whether the attempt left a finished step behind: failures are counted from there. */
+  readonly progressed: boolean
+  /** In [0, 1). */
+  readonly random: number
+}
+
+/**
+ * With this many losses a run is suspected of killing its node. It then counts against a limit of one, so that of all suspects
+ * one at a time runs: the others are not lost together with the guilty one.
+ */
+const suspectLosses = 2
+const suspectLimit: LimitClaim = { key: "suspects", max: 1 }
+
+/** A claimed run and how its attempt ended → where the run goes. The heart of the engine; pure. */
+export function advance(run: ClaimedRun, outcome: Outcome, definition: Pick<FunctionDefinition, "retries">, facts: AttemptFacts): readonly Change[] {
+  const { endedAt, progressed } = facts
+  const failures = progressed ? 1 : run.attempt
+
+  switch (outcome.kind) {
+    case "completed":
+      return [settle(run, run.attempt, facts, { to: "completed", output: outcome.output, failure: null })]
+    case "parked": {
+      // A sleep ends a row of failures; a step's own retry goes on with it.
+      const attempt = outcome.for === "sleep" ? 0 : failures
+      const later = outcome.for === "sleep" ? "waiting" : "scheduled"
+      return [settle(run, attempt, facts, queued(run, outcome.dueAt, later, endedAt, 0))]
+    }
+    case "failed": {
+      const { failure, retry } = outcome
+      const ended = endedAttempt(run, failure, facts)
+      if (retry === "never" || failures > definition.retries) return [ended, fail(run, failure, facts)]
+      const dueAt = retry === "policy" ? endedAt + retryDelay(failures, facts.random) : retry.at
+      return [ended, settle(run, failures, facts, queued(run, dueAt, "scheduled", endedAt, 0))]
+    }
+    case "lost": {
+      const failure: Failure = { name: "AttemptLost", message: outcome.reason }
+      const ended = endedAttempt(run, failure, facts)
+      const losses = progressed ? 1 : run.losses + 1
+      // Nobody knows whether an attempt began before its node died: the first loss in a row is free, the next ones count.
+      const attempt = losses === 1 ? failures - 1 : failures
+      if (attempt > definition.retries) return [ended, fail(run, failure, facts)]
+      return [ended, settle(run, attempt, facts, queued(run, endedAt, "scheduled", endedAt, losses))]
+    }
+    case "returned":
+      return [settle(run, run.attempt - 1, facts, queued(run, endedAt, "scheduled", endedAt, run.losses))]
+    case "superseded":
+      return []
+    default:
+      return outcome satisfies never
+  }
+}
+
+function settle(run: ClaimedRun, attempt: number, { startedAt, endedAt }: AttemptFacts, settlement: Settlement): Change {
+  return { kind: "run.settle", run, attempt, startedAt, endedAt, settlement }
+}
+
+function fail(run: ClaimedRun, failure: Failure, facts: AttemptFacts): Change {
+  return settle(run, run.attempt, facts, { to: "failed", output: null, failure })
+}
+
+function queued(run: ClaimedRun, dueAt: number, later: "scheduled" | "waiting", now: number, losses: number): Settlement {
+  const own = run.limits.filter(({ key }) => key !== suspectLimit.key)
+  const limits = losses >= suspectLosses ? [...own, suspectLimit] : own
+  return { to: dueAt > now ? later : "ready", dueAt: Math.max(dueAt, now), limits, losses }
+}
+
+function endedAttempt(run: ClaimedRun, failure: Failure, { startedAt, endedAt }: AttemptFacts): Change {
+  return { kind: "attempt.add", attempt: { runId: run.id, fence: run.fence, attempt: run.attempt, startedAt, endedAt, failure } }
+}

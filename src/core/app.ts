@@ -1,0 +1,26 @@
+import type { Intake } from "./attempt.ts"
+import type { FunctionDefinition } from "./definition.ts"
+
+/** The event as user code gets it. */
+export interface ReceivedEvent {
+  readonly id: string
+  readonly name: string
+  readonly data: unknown
+  readonly ts: number
+}
+
+/** A function that runs in this process: its rules, its code, and the check of the events that reach it. */
+export interface HostedFunction {
+  readonly definition: FunctionDefinition
+  readonly handler: (context: never) => unknown
+  /** Throws, or gives the event with its data as the schema made it. */
+  readonly receive: (event: ReceivedEvent) => Promise<ReceivedEvent> | ReceivedEvent
+}
+
+/** A set of functions registered together, as the engine sees it. */
+export interface App {
+  readonly id: string
+  hosted(): ReadonlyMap<string, HostedFunction>
+  /** From now on, `send` outside of runs goes to `intake`; returns the way back. */
+  connect(intake: Intake): () => void
+}

@@ -1,0 +1,110 @@
+import type { Failure } from "./failure.ts"
+import type { FunctionDefinition } from "./definition.ts"
+import type { ClaimedRun, FinalState, LimitClaim, NewRun } from "./run.ts"
+import type { Schedule, Tick } from "./schedule.ts"
+import type { StepRecord } from "./step.ts"
+
+/** An event as stored. */
+export interface NewEvent {
+  readonly id: string
+  /** The sender's id, when there is one; what functions see as `event.id`. */
+  readonly key: string | null
+  readonly name: string
+  /** JSON text. */
+  readonly data: string
+  readonly ts: number
+  readonly receivedAt: number
+  readonly fanoutId: string | null
+  /** The run that sent it. */
+  readonly sourceRunId: string | null
+}
+
+export interface LogLine {
+  readonly at: number
+  readonly level: "debug" | "info" | "warn" | "error"
+  readonly message: string
+  /** JSON text of an object. */
+  readonly fields: string | null
+}
+
+/** An attempt that did not complete its run, kept for its history. */
+export interface EndedAttempt {
+  readonly runId: string
+  readonly fence: number
+  readonly attempt: number
+  readonly startedAt: number
+  readonly endedAt: number
+  readonly failure: Failure
+}
+
+/** Where a run goes when an attempt ends. */
+export type Settlement =
+  | { readonly to: FinalState; readonly output: string | null; readonly failure: Failure | null }
+  /** Due at once (`ready`) or later: `scheduled` for a retry, `waiting` for a sleep. */
+  | {
+      readonly to: "ready" | "scheduled" | "waiting"
+      readonly dueAt: number
+      /** The limits it counts against from now on. */
+      readonly limits: readonly LimitClaim[]
+      readonly losses: number
+    }
+
+/** One durable write, as data. Only `store/commit.ts` turns them into SQL. */
+export type Change =
+  | { readonly kind: "event.add"; readonly event: NewEvent }
+  | { readonly kind: "run.add"; readonly run: NewRun }
+  /** Creates the fan-out, or adds to it when it is there. */
+  | {
+      readonly kind: "fanout.grow"
+      readonly id: string
+      readonly runId: string | null
+      readonly name: string
+      readonly events: number
+      readonly runs: number
+      readonly sealed: boolean
+      readonly at: number
+    }
+  | { readonly kind: "tick.add"; readonly tick: Tick }
+  | { readonly kind: "schedule.move"; readonly id: string; readonly lastTickAt: number; readonly nextAt: number | null }
+  | { readonly kind: "step.save"; readonly runId: string; readonly fence: number; readonly step: StepRecord }
+  | { readonly kind: "log.add"; readonly runId: string; readonly fence: number; readonly from: number; readonly lines: readonly LogLine[] }
+  | { readonly kind: "attempt.add"; readonly attempt: EndedAttempt }
+  | {
+      readonly kind: "run.settle"
+      readonly run: ClaimedRun
+      /** Attempts that count so far. */
+      readonly attempt: number
+      readonly startedAt: number
+      readonly endedAt: number
+      readonly settlement: Settlement
+    }
+  | { readonly kind: "function.put"; readonly definition: FunctionDefinition; readonly at: number }
+  /** Functions of the app that are not in `functionIds` are no longer offered. */
+  | { readonly kind: "app.put"; readonly appId: string; readonly functionIds: readonly string[]; readonly at: number }
+  | { readonly kind: "schedule.put"; readonly schedule: Schedule }
+  | { readonly kind: "schedule.drop"; readonly id: string }
+
+export type ChangeOf<K extends Change["kind"]> = Extract<Change, { kind: K }>
+
+/** Changes that become durable together or not at all. With a guard, only while that claim is the newest of its run. */
+export interface Unit {
+  readonly changes: readonly Change[]
+  readonly guard: { readonly runId: string; readonly fence: number } | null
+}
+
+/** Events that were there before: the id made now → the event that was first. */
+export type Duplicates = Readonly<Record<string, { readonly id: string; readonly fanoutId: string | null }>>
+
+/**
+ * What became of a unit.
+ * - `applied`: durable. `duplicates` has the events that were there before (the id made now → the first one), which were left out
+ *   together with their runs; null when there were none.
+ * - `duplicate`: its tick was decided before; nothing was written.
+ * - `conflict`: an event id is in use with another body; nothing was written.
+ * - `fenced`: its guard does not hold any more; nothing was written.
+ */
+export type UnitResult =
+  | { readonly kind: "applied"; readonly duplicates: Duplicates | null }
+  | { readonly kind: "duplicate" }
+  | { readonly kind: "conflict"; readonly eventKey: string }
+  | { readonly kind: "fenced" }

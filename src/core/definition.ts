@@ -1,0 +1,164 @@
+import { parseCron } from "./cron.ts"
+import { type Duration, durationMs } from "./duration.ts"
+import { FanfareError } from "./errors.ts"
+import { checkEventName } from "./event.ts"
+import { compileCondition } from "./expression.ts"
+import { limits } from "./limits.ts"
+
+/** Starts a run at each moment of a cron line. */
+export interface CronTrigger {
+  /** Five or six fields, or a name such as `@daily`. */
+  readonly cron: string
+  /** IANA name; default `"UTC"`. */
+  readonly timezone?: string
+}
+
+/** Starts a run for each event of a name; the name may end in `/*` or `.*`. */
+export interface EventTrigger<Name extends string = string> {
+  readonly event: Name
+  /** CEL condition over `event`; a missing field means that it does not hold. */
+  readonly if?: string
+}
+
+export type Trigger<Name extends string = string> = CronTrigger | EventTrigger<Name>
+
+/** The options of a function, as the user writes them. */
+export interface FunctionOptions<Triggers extends readonly Trigger[] = readonly Trigger[]> {
+  /** Names the function's stored runs: unique in its app, never changed. At most 128 of letters, digits, `-`, `_`, `.`. */
+  readonly id: string
+  /** For people; default the id. */
+  readonly name?: string
+  /** At most 10. Without any, the function runs only when it is triggered by hand. */
+  readonly triggers: Triggers
+  /** Attempts after the first one, per run and per step: 0 to 20, default 4. */
+  readonly retries?: number
+  /** Most runs of this function that execute at the same time, on all nodes together. Default: no limit of its own. */
+  readonly concurrency?: number | { readonly limit: number }
+  readonly timeouts?: {
+    /** Longest time one attempt may take before it fails and is retried: default 2 h, at most 24 h. */
+    readonly attempt?: Duration
+  }
+}
+
+/** A function with its options checked and completed. Frozen; what the store keeps of a function. */
+export interface FunctionDefinition {
+  /** `<app id>-<function id>`: the function's key everywhere. */
+  readonly id: string
+  readonly appId: string
+  /** The id the user gave. */
+  readonly localId: string
+  readonly name: string
+  readonly triggers: readonly (Required<CronTrigger> | { readonly event: string; readonly if: string | null })[]
+  readonly retries: number
+  readonly concurrency: number | null
+  readonly attemptTimeoutMs: number
+}
+
+const optionFields = new Set(["id", "name", "triggers", "retries", "concurrency", "timeouts"])
+const triggerFields = new Set(["cron", "timezone", "event", "if"])
+const idShape = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
+
+/**
+ * Checks the options of a function and completes them with the defaults.
+ * @throws FanfareError `invalid_function` or `invalid_trigger`, naming field and bound
+ */
+export function defineFunction(appId: string, options: FunctionOptions): FunctionDefinition {
+  if (typeof options !== "object" || options === null) throw invalid("options", "createFunction needs options such as { id, triggers }")
+  checkId(options.id, "id", "invalid_function")
+  const at = `function "${options.id}"`
+  for (const field of Object.keys(options)) {
+    if (!optionFields.has(field)) throw invalid(field, `${at}: unknown option "${field}"; known are ${[...optionFields].join(", ")}`)
+  }
+  const { name = options.id, triggers } = options
+  if (typeof name !== "string" || name.length > limits.nameChars) {
+    throw invalid("name", `${at}: name must be text of at most ${limits.nameChars} characters`, limits.nameChars)
+  }
+  if (!Array.isArray(triggers)) throw invalid("triggers", `${at}: triggers must be an array such as [{ event: "app/user.created" }]`)
+  if (triggers.length > limits.triggersPerFunction) {
+    throw invalid("triggers", `${at} has ${triggers.length} triggers; the most is ${limits.triggersPerFunction}`, limits.triggersPerFunction)
+  }
+  const definition: FunctionDefinition = {
+    id: `${appId}-${options.id}`,
+    appId,
+    localId: options.id,
+    name,
+    triggers: triggers.map((trigger: Trigger, i) => defineTrigger(trigger, `${at}: triggers[${i}]`)),
+    retries: checkRetries(options.retries, at),
+    concurrency: checkConcurrency(options.concurrency, at),
+    attemptTimeoutMs: checkAttemptTimeout(options.timeouts, at),
+  }
+  const seen = new Set(definition.triggers.map((trigger) => JSON.stringify(trigger)))
+  if (seen.size < triggers.length) throw invalid("triggers", `${at} has the same trigger twice`)
+  return Object.freeze(definition)
+}
+
+/** @throws FanfareError with `code`, naming `field` and bound */
+export function checkId(id: unknown, field: string, code: "invalid_function" | "invalid_option"): asserts id is string {
+  if (typeof id === "string" && id.length <= limits.idChars && idShape.test(id)) return
+  throw new FanfareError(code, `${field} ${JSON.stringify(id) ?? String(id)} is not an id`, {
+    field,
+    bound: limits.idChars,
+    hint: `Use 1 to ${limits.idChars} letters, digits, "-", "_" or ".", starting with a letter or digit.`,
+  })
+}
+
+function defineTrigger(trigger: Trigger, at: string): FunctionDefinition["triggers"][number] {
+  if (typeof trigger !== "object" || trigger === null) throw invalidTrigger(at, `${at} must be { cron } or { event }`)
+  for (const field of Object.keys(trigger)) {
+    if (!triggerFields.has(field)) throw invalidTrigger(`${at}.${field}`, `${at} has an unknown field "${field}"; known are ${[...triggerFields].join(", ")}`)
+  }
+  if ("cron" in trigger === "event" in trigger) throw invalidTrigger(at, `${at} must have either cron or event`)
+  if ("cron" in trigger) {
+    if ("if" in trigger) throw invalidTrigger(`${at}.if`, `${at}: "if" belongs to event triggers`)
+    const timezone = trigger.timezone ?? "UTC"
+    parseCron(trigger.cron, timezone, at)
+    return { cron: trigger.cron.trim(), timezone }
+  }
+  if ("timezone" in trigger) throw invalidTrigger(`${at}.timezone`, `${at}: "timezone" belongs to cron triggers`)
+  checkEventName(trigger.event, `${at}.event`)
+  const star = trigger.event.indexOf("*")
+  if (star !== -1 && !(star === trigger.event.length - 1 && /[/.]\*$/.test(trigger.event))) {
+    throw invalidTrigger(`${at}.event`, `${at}.event: "*" may only stand at the end, after "/" or "."`)
+  }
+  if (trigger.if !== undefined) compileCondition(trigger.if, `${at}.if`)
+  return { event: trigger.event, if: trigger.if ?? null }
+}
+
+function checkRetries(retries: number | undefined, at: string): number {
+  if (retries === undefined) return limits.retriesDefault
+  if (Number.isInteger(retries) && retries >= 0 && retries <= limits.retriesMax) return retries
+  throw invalid("retries", `${at}: retries must be a whole number from 0 to ${limits.retriesMax}, not ${String(retries)}`, limits.retriesMax)
+}
+
+function checkConcurrency(concurrency: FunctionOptions["concurrency"], at: string): number | null {
+  if (concurrency === undefined) return null
+  const limit: unknown = typeof concurrency === "object" ? concurrency?.limit : concurrency
+  if (typeof concurrency === "object" && concurrency !== null) {
+    const unknown = Object.keys(concurrency).find((field) => field !== "limit")
+    if (unknown !== undefined) throw invalid(`concurrency.${unknown}`, `${at}: unknown option concurrency.${unknown}`)
+  }
+  if (typeof limit === "number" && Number.isInteger(limit) && limit >= 1 && limit <= limits.concurrencyMax) return limit
+  throw invalid(
+    "concurrency.limit",
+    `${at}: concurrency.limit must be a whole number from 1 to ${limits.concurrencyMax}, not ${String(limit)}`,
+    limits.concurrencyMax,
+  )
+}
+
+function checkAttemptTimeout(timeouts: FunctionOptions["timeouts"], at: string): number {
+  if (timeouts === undefined) return limits.attemptTimeoutMs
+  const unknown = Object.keys(timeouts).find((field) => field !== "attempt")
+  if (unknown !== undefined) throw invalid(`timeouts.${unknown}`, `${at}: unknown option timeouts.${unknown}`)
+  if (timeouts.attempt === undefined) return limits.attemptTimeoutMs
+  const ms = durationMs(timeouts.attempt, `${at}: timeouts.attempt`)
+  if (ms >= 1 && ms <= limits.attemptTimeoutMaxMs) return ms
+  throw invalid("timeouts.attempt", `${at}: timeouts.attempt must be from 1 ms to ${limits.attemptTimeoutMaxMs} ms`, limits.attemptTimeoutMaxMs)
+}
+
+function invalid(field: string, message: string, bound?: number): FanfareError {
+  return new FanfareError("invalid_function", message, { field, ...(bound === undefined ? {} : { bound }) })
+}
+
+function invalidTrigger(field: string, message: string): FanfareError {
+  return new FanfareError("invalid_trigger", message, { field })
+}

@@ -1,0 +1,80 @@
+/** What went wrong, in a word for programs. Each has one HTTP status and one exit code (`codes` below). */
+export type ErrorCode = keyof typeof codes
+
+/** code → HTTP status of the API, exit code of the CLI. */
+export const codes = {
+  invalid_option: { http: 400, exit: 2 },
+  invalid_function: { http: 400, exit: 2 },
+  invalid_trigger: { http: 400, exit: 2 },
+  invalid_event: { http: 400, exit: 2 },
+  invalid_step: { http: 400, exit: 2 },
+  not_json: { http: 400, exit: 2 },
+  too_large: { http: 413, exit: 2 },
+  too_many: { http: 413, exit: 2 },
+  schema_mismatch: { http: 422, exit: 2 },
+  event_conflict: { http: 409, exit: 1 },
+  order_changed: { http: 409, exit: 1 },
+  not_found: { http: 404, exit: 5 },
+  not_connected: { http: 503, exit: 3 },
+  stopping: { http: 503, exit: 3 },
+  store_in_use: { http: 503, exit: 3 },
+  store_unfit: { http: 500, exit: 3 },
+  store_failed: { http: 503, exit: 3 },
+  internal: { http: 500, exit: 1 },
+} as const
+
+/** Where and by how much: the field that is wrong, and the bound that it broke. */
+export interface ErrorDetail {
+  readonly field?: string
+  readonly bound?: string | number
+  /** What to do about it, in a sentence. */
+  readonly hint?: string
+  readonly cause?: unknown
+}
+
+/** An error of Fanfare itself. `message` says what happened and why; `hint` what to do. */
+export class FanfareError extends Error {
+  override readonly name = "FanfareError"
+  readonly code: ErrorCode
+  readonly field: string | undefined
+  readonly bound: string | number | undefined
+  readonly hint: string | undefined
+
+  constructor(code: ErrorCode, message: string, detail: ErrorDetail = {}) {
+    super(message, detail.cause === undefined ? undefined : { cause: detail.cause })
+    this.code = code
+    this.field = detail.field
+    this.bound = detail.bound
+    this.hint = detail.hint
+  }
+}
+
+/** Thrown by a handler or a step to say: do not try this again. */
+export class NonRetriableError extends Error {
+  override readonly name = "NonRetriableError"
+}
+
+/** Thrown by a handler or a step to say when to try again. */
+export class RetryAfterError extends Error {
+  override readonly name = "RetryAfterError"
+  /** Milliseconds from now, a duration such as `"30s"`, or the moment itself. */
+  readonly retryAfter: number | string | Date
+
+  /** @param retryAfter milliseconds from now, a duration such as `"30s"`, or a `Date`; at most 7 days ahead */
+  constructor(message: string, retryAfter: number | string | Date, options?: { cause?: unknown }) {
+    super(message, options)
+    this.retryAfter = retryAfter
+  }
+}
+
+/** What a handler catches when a step of it failed for good: name, message and stack are those of the step's error. */
+export class StepError extends Error {
+  readonly stepId: string
+
+  constructor(stepId: string, failure: { name: string; message: string; stack?: string | undefined; cause?: unknown }) {
+    super(failure.message, failure.cause === undefined ? undefined : { cause: failure.cause })
+    this.name = failure.name
+    this.stepId = stepId
+    if (failure.stack !== undefined) this.stack = failure.stack
+  }
+}

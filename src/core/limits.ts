@@ -1,0 +1,109 @@
+/**
+ * Every bound of the house, with its unit. Bounds that depend on each other are checked at the end of this file.
+ * The event, step and retry bounds follow what users of the Inngest SDKs already know.
+ */
+const KiB = 1024
+const second = 1_000
+const minute = 60 * second
+const hour = 60 * minute
+const day = 24 * hour
+
+export const limits = {
+  /** Bytes of one event as JSON (UTF-8). */
+  eventBytes: 512 * KiB,
+  /** Characters of an event name. */
+  eventNameChars: 256,
+  /** Characters of an event id given by the sender. */
+  eventIdChars: 256,
+  /** Events in one `send`. */
+  eventsPerSend: 100_000,
+  /** Events written in one transaction; a longer send is written in several, as one sealed fan-out. */
+  eventsPerTransaction: 10_000,
+  /** Milliseconds for which an event id starts nothing twice. */
+  eventIdWindowMs: day,
+  /** Earliest and latest `ts` of an event: 1980 and 2100. */
+  eventTsMin: 315_532_800_000,
+  eventTsMax: 4_102_444_800_000,
+  /** Levels of nesting in event data, step results and outputs. */
+  jsonDepth: 64,
+  /** Bytes of a step's result or a run's output as JSON. */
+  outputBytes: 4 * KiB * KiB,
+
+  /** Characters of an app or function id; of a function name. */
+  idChars: 128,
+  nameChars: 256,
+  triggersPerFunction: 10,
+  functionsPerApp: 1_000,
+  cronChars: 256,
+  expressionChars: 4_096,
+
+  /** Retries after the first attempt: default and most. */
+  retriesDefault: 4,
+  retriesMax: 20,
+  /** Delay before the n-th retry; the last one repeats. Jitter adds up to half of it. */
+  retryDelaysMs: [1 * second, 5 * second, 30 * second, 2 * minute, 10 * minute, 30 * minute, 1 * hour, 2 * hour],
+  retryJitter: 0.5,
+  /** Bounds of a wish in `RetryAfterError`. */
+  retryAfterMaxMs: 7 * day,
+
+  /** Longest sleep. */
+  sleepMaxMs: 366 * day,
+  stepsPerRun: 1_000,
+  stepIdChars: 256,
+
+  /** One attempt may take this long unless its function says otherwise; and at most. */
+  attemptTimeoutMs: 2 * hour,
+  attemptTimeoutMaxMs: 24 * hour,
+
+  /** Log lines kept per run, and characters of one (message and fields together). */
+  logLinesPerRun: 1_000,
+  logLineChars: 8 * KiB,
+
+  /** Characters kept of an error's message and stack; causes followed. */
+  errorMessageChars: 8 * KiB,
+  errorStackChars: 16 * KiB,
+  errorCauses: 5,
+
+  concurrencyMax: 100_000,
+  /** Attempts that one node runs at the same time: default. */
+  nodeConcurrency: 200,
+  /** Runs claimed ahead of a free place at most, and the milliseconds of work they should last. */
+  claimAhead: 1_000,
+  claimAheadMs: 25,
+  /** Runs in one claim. */
+  claimBatch: 1_000,
+  /** Units gathered into one transaction. */
+  unitsPerTransaction: 2_000,
+
+  /** A node says that it lives every `pulseMs`; it is dead after `leaseMs` without. */
+  pulseMs: 1 * second,
+  leaseMs: 5 * second,
+  /** Most rows moved by one sweep. */
+  sweepBatch: 1_000,
+  /** Longest rest of an agent when nothing rings: polling alone must be enough. */
+  restMs: 1 * second,
+
+  /** Ticks that one look at a schedule may compute. */
+  ticksPerLook: 100,
+  /** A tick that fires later than this is recorded as caught up. */
+  tickLateMs: 10 * second,
+
+  /** Time for running attempts to end when a node stops. */
+  stopGraceMs: 30 * second,
+
+  /** Days that finished runs are kept: default. */
+  retentionDays: 30,
+  /** Rows of one page of a list: default and most. */
+  pageRows: 50,
+  pageRowsMax: 500,
+  /** Bytes of an HTTP request to the API. */
+  bodyBytes: 64 * KiB * KiB,
+} as const
+
+const relations: readonly [string, boolean][] = [
+  ["a lease outlives several pulses", limits.leaseMs >= 3 * limits.pulseMs],
+  ["a send is a whole number of transactions", limits.eventsPerSend % limits.eventsPerTransaction === 0],
+  ["claims ahead fit in one claim", limits.claimAhead <= limits.claimBatch],
+  ["an attempt's default time is allowed", limits.attemptTimeoutMs <= limits.attemptTimeoutMaxMs],
+]
+for (const [relation, holds] of relations) if (!holds) throw new Error(`core/limits.ts: ${relation} does not hold`)

@@ -1,0 +1,31 @@
+import { type Duration, durationMs } from "./duration.ts"
+import type { RetryAfterError } from "./errors.ts"
+import { limits } from "./limits.ts"
+
+/** When to try again: by the table, never, or at a moment of the failing code's own choice. */
+export type RetryWish = "policy" | "never" | { readonly at: number }
+
+/**
+ * Milliseconds before the next attempt after `failures` failed ones (1 or more): the table of `core/limits.ts`, plus up to half
+ * of it again by chance, so that runs that failed together do not return together.
+ */
+export function retryDelay(failures: number, random: number): number {
+  const table = limits.retryDelaysMs
+  const base = table[Math.min(failures, table.length) - 1] ?? table[0]
+  return Math.round(base * (1 + limits.retryJitter * random))
+}
+
+/** The moment that a `RetryAfterError` asks for, not before `now` and at most 7 days after it; null when it cannot be read. */
+export function retryAfterMoment(wish: RetryAfterError["retryAfter"], now: number): number | null {
+  let at: number
+  if (wish instanceof Date) at = wish.getTime()
+  else {
+    try {
+      at = now + durationMs(wish as Duration, "retryAfter")
+    } catch {
+      at = typeof wish === "string" ? Date.parse(wish) : Number.NaN
+    }
+  }
+  if (!Number.isFinite(at)) return null
+  return Math.min(Math.max(at, now), now + limits.retryAfterMaxMs)
+}

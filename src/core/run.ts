@@ -1,0 +1,67 @@
+/**
+ * States of a run. `scheduled`: due later. `ready`: may be claimed. `running`: a node holds its lease. `waiting`: parked on a
+ * wait (a sleep, or a limit that has no room). The other four are final.
+ */
+export type RunState = "scheduled" | "ready" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "skipped"
+
+export const finalStates = ["completed", "failed", "cancelled", "skipped"] as const
+export type FinalState = (typeof finalStates)[number]
+
+/** Who may move a run where: every move that is not here is refused. */
+export const moves: Readonly<Record<RunState, readonly RunState[]>> = {
+  scheduled: ["ready", "waiting", "cancelled"],
+  ready: ["running", "cancelled"],
+  running: ["ready", "scheduled", "waiting", "completed", "failed", "cancelled"],
+  waiting: ["ready", "waiting", "cancelled"],
+  completed: [],
+  failed: ["ready"],
+  cancelled: ["ready"],
+  skipped: [],
+}
+
+/** A limit that a run counts against while it is ready or running: at most `max` runs share `key`. */
+export interface LimitClaim {
+  readonly key: string
+  readonly max: number
+}
+
+/** A run as it is created. Its state follows from `dueAt` (later: scheduled) and its limits (no room: waiting). */
+export interface NewRun {
+  readonly id: string
+  readonly functionId: string
+  readonly eventId: string
+  readonly fanoutId: string | null
+  /** The run whose send caused this one. */
+  readonly parentId: string | null
+  readonly createdAt: number
+  readonly dueAt: number
+  readonly limits: readonly LimitClaim[]
+}
+
+/** The event as a run sees it. `data` is JSON text. */
+export interface RunEvent {
+  readonly id: string
+  readonly name: string
+  readonly data: string
+  readonly ts: number
+}
+
+/** A run in the hands of a node: it may write while its fence is the newest. */
+export interface ClaimedRun {
+  readonly id: string
+  readonly functionId: string
+  /** 1 for the first attempt. */
+  readonly attempt: number
+  /** Grows with each claim. */
+  readonly fence: number
+  /** Claims whose node died before it said how they ended, since the last progress. */
+  readonly losses: number
+  /** Its place in the line of its function. */
+  readonly rank: number
+  readonly fanoutId: string | null
+  readonly createdAt: number
+  readonly event: RunEvent
+  readonly limits: readonly LimitClaim[]
+  /** Log lines that earlier attempts left. */
+  readonly logLines: number
+}

@@ -1,0 +1,77 @@
+import type { LogLine } from "./change.ts"
+import type { FunctionDefinition } from "./definition.ts"
+import type { Failure } from "./failure.ts"
+import type { RunState } from "./run.ts"
+import type { StepRecord } from "./step.ts"
+
+/** Times are milliseconds since 1970. */
+export interface RunSummary {
+  readonly id: string
+  readonly functionId: string
+  readonly state: RunState
+  /** The last attempt, from 1; 0 before the first. */
+  readonly attempt: number
+  readonly createdAt: number
+  /** When it may go on, if that is later. */
+  readonly dueAt: number | null
+  readonly startedAt: number | null
+  readonly endedAt: number | null
+  readonly eventId: string
+  readonly eventName: string
+  readonly fanoutId: string | null
+  readonly parentId: string | null
+  /** Of the last failure. */
+  readonly error: { readonly name: string; readonly message: string } | null
+  /** Why it is not running, when it is neither running nor ended. */
+  readonly reason: string | null
+}
+
+export interface RunDetail extends RunSummary {
+  /** JSON text of the event's data, and of the output. */
+  readonly data: string
+  readonly output: string | null
+  readonly failure: Failure | null
+  /** Attempts that did not complete the run; `fence` tells the log lines of one from another's. */
+  readonly attempts: readonly { attempt: number; fence: number; startedAt: number; endedAt: number; failure: Failure }[]
+  readonly steps: readonly StepRecord[]
+  readonly logs: readonly (LogLine & { readonly fence: number })[]
+}
+
+export interface Page<T> {
+  readonly items: readonly T[]
+  /** Give it as `after` for the next page; null on the last one. */
+  readonly next: string | null
+}
+
+export interface RunFilter {
+  readonly state?: RunState
+  readonly functionId?: string
+  readonly fanoutId?: string
+  readonly after?: string
+  readonly limit?: number
+}
+
+export interface FanoutSummary {
+  readonly id: string
+  /** What was sent, for people. */
+  readonly name: string
+  readonly runId: string | null
+  readonly events: number
+  /** Runs in all; `queued` and `running` are what is left. */
+  readonly total: number
+  readonly queued: number
+  readonly running: number
+  readonly completed: number
+  readonly failed: number
+  readonly cancelled: number
+  readonly sealed: boolean
+  readonly createdAt: number
+  readonly firstStartAt: number | null
+  readonly lastEndAt: number | null
+}
+
+export interface FunctionSummary extends FunctionDefinition {
+  /** Whether its app offers it now. */
+  readonly active: boolean
+  readonly schedules: readonly { readonly cron: string; readonly timezone: string; readonly nextAt: number | null; readonly lastTickAt: number | null }[]
+}

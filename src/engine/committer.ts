@@ -1,0 +1,134 @@
+import type { Unit, UnitResult } from "../core/change.ts"
+import { FanfareError } from "../core/errors.ts"
+import { limits } from "../core/limits.ts"
+import type { Clock } from "../core/ports.ts"
+import type { Store, TurnResult } from "../store/store.ts"
+import type { Claim, ClaimRequest } from "../store/sweep.ts"
+
+interface Waiting {
+  readonly unit: Unit
+  readonly resolve: (result: UnitResult) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** The other side of each turn: who wants runs, and who hears of timers. */
+export interface TurnPartner {
+  /** What to claim in the next turn; null for nothing. `ringing`: whether there may be something. */
+  want(): ClaimRequest | null
+  claimed(claim: Claim): void
+  timerSet(at: number): void
+}
+
+/**
+ * The one way from the engine to the store's rows. One turn (one transaction) is under way at a time; while it is, units gather
+ * for the next; when none is, they go at once. A turn makes the gathered units durable and then claims runs, so that a run
+ * which has just been sent starts after one commit, and a busy node pays one commit for many runs.
+ */
+export class Committer {
+  readonly #store: Pick<Store, "turn">
+  readonly #clock: Clock
+  readonly #partner: TurnPartner
+  #waiting: Waiting[] = []
+  #scheduled = false
+  #busy = false
+  #rung = false
+  #idle: (() => void)[] = []
+
+  constructor(store: Pick<Store, "turn">, clock: Clock, partner: TurnPartner) {
+    this.#store = store
+    this.#clock = clock
+    this.#partner = partner
+  }
+
+  /** Resolves when the unit is durable or refused; rejects when the store failed and nothing was written. */
+  submit(unit: Unit): Promise<UnitResult> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ unit, resolve, reject })
+      this.#soon()
+    })
+  }
+
+  /** Like `submit`, but does not give up while the store fails. */
+  async insist(unit: Unit): Promise<UnitResult> {
+    for (;;) {
+      try {
+        return await this.submit(unit)
+      } catch {
+        await new Promise<void>((resolve) => void this.#clock.after(limits.restMs, resolve))
+      }
+    }
+  }
+
+  /** There may be runs to claim. */
+  ring(): void {
+    this.#rung = true
+    this.#soon()
+  }
+
+  /** Resolves when nothing is under way and nothing waits. */
+  async drained(): Promise<void> {
+    if (!this.#busy && this.#waiting.length === 0) return
+    await new Promise<void>((resolve) => this.#idle.push(resolve))
+  }
+
+  /** At the end of this turn of the event loop, so that what finishes together is committed together. */
+  #soon(): void {
+    if (this.#busy || this.#scheduled) return
+    this.#scheduled = true
+    this.#clock.after(0, () => {
+      this.#scheduled = false
+      void this.#next()
+    })
+  }
+
+  async #next(): Promise<void> {
+    if (this.#busy) return
+    const batch = this.#waiting.splice(0, limits.unitsPerTransaction)
+    const claim = batch.length > 0 || this.#rung ? this.#partner.want() : null
+    if (batch.length === 0 && claim === null) {
+      this.#rung = false
+      for (const resolve of this.#idle.splice(0)) resolve()
+      return
+    }
+    this.#busy = true
+    let turn: TurnResult | null = null
+    let failed: unknown
+    try {
+      turn = await this.#store.turn({ units: batch.map(({ unit }) => unit), claim })
+    } catch (error) {
+      failed = error
+    }
+    this.#busy = false
+    if (turn === null) await this.#split(batch, failed)
+    else this.#deliver(batch, turn, claim)
+  }
+
+  #deliver(batch: readonly Waiting[], turn: TurnResult, claim: ClaimRequest | null): void {
+    // A full claim may have left more behind; so may a turn that could not claim.
+    this.#rung = claim === null ? true : turn.claim !== null && turn.claim.runs.length === claim.limit
+    if (turn.claim !== null) this.#partner.claimed(turn.claim)
+    for (const [i, { resolve }] of batch.entries()) resolve(turn.results[i] ?? { kind: "fenced" })
+    if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
+    // The store goes on with what has gathered before this thread turns to the new runs.
+    void this.#next()
+  }
+
+  /** A turn failed as a whole: each of its units on its own, so that one bad unit harms no other. */
+  async #split(batch: readonly Waiting[], error: unknown): Promise<void> {
+    this.#busy = true
+    for (const { unit, resolve, reject } of batch) {
+      try {
+        if (batch.length === 1) throw error
+        const turn = await this.#store.turn({ units: [unit], claim: null })
+        resolve(turn.results[0] ?? { kind: "fenced" })
+        if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
+      } catch (alone) {
+        reject(alone instanceof FanfareError ? alone : new FanfareError("store_failed", `the store failed: ${String(alone)}`, { cause: alone }))
+      }
+    }
+    this.#busy = false
+    this.#rung = batch.length > 0
+    if (batch.length === 0) this.#clock.after(limits.restMs, () => this.ring())
+    else this.#soon()
+  }
+}

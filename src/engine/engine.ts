@@ -1,0 +1,129 @@
+import type { App } from "../core/app.ts"
+import { createIds } from "../core/id.ts"
+import { limits } from "../core/limits.ts"
+import type { Clock, Random } from "../core/ports.ts"
+import type { Store } from "../store/store.ts"
+import type { Transport } from "../transport/transport.ts"
+import { Committer } from "./committer.ts"
+import { Dispatcher } from "./dispatcher.ts"
+import { Executor } from "./executor.ts"
+import { EventIntake } from "./intake.ts"
+import { createJanitor } from "./janitor.ts"
+import { Loop } from "./loop.ts"
+import { createPulse } from "./pulse.ts"
+import { Registry, registration } from "./registry.ts"
+import { createRescuer } from "./rescuer.ts"
+import { Telemetry } from "./telemetry.ts"
+import { createTicker } from "./ticker.ts"
+import { createWaker } from "./waker.ts"
+
+export interface EngineOptions {
+  readonly store: Store
+  /** Whether this node has the store for itself, so that whoever else is recorded as alive is not. */
+  readonly exclusive: boolean
+  readonly apps: readonly App[]
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly random: Random
+  readonly host: string
+  readonly pid: number
+  /** Attempts at the same time: default 200. */
+  readonly concurrency?: number
+  /** Days that ended runs are kept: default 30. */
+  readonly retentionDays?: number
+  /** Milliseconds that attempts under way have to end when the node stops: default 30 s. */
+  readonly stopGraceMs?: number
+}
+
+/** One node: its agents, put together, started and stopped in order. */
+export class Engine {
+  readonly nodeId: string
+  readonly telemetry = new Telemetry()
+  readonly registry = new Registry()
+  readonly intake: EventIntake
+  readonly #options: EngineOptions
+  readonly #committer: Committer
+  readonly #executor: Executor
+  readonly #dispatcher: Dispatcher
+  readonly #loops: Loop[]
+  #disconnect: (() => void)[] = []
+
+  constructor(options: EngineOptions) {
+    const { store, clock, random, transport, host, pid } = options
+    this.#options = options
+    const newId = createIds(clock, random)
+    this.nodeId = newId("node")
+    const { telemetry, registry } = this
+    let waker: Loop | null = null
+    this.#committer = new Committer(store, clock, {
+      want: () => this.#dispatcher.want(),
+      claimed: (claim) => this.#dispatcher.claimed(claim),
+      timerSet: () => waker?.ring(),
+    })
+    const committer = this.#committer
+    this.intake = new EventIntake({ committer, registry, clock, newId, telemetry })
+    this.#executor = new Executor({ committer, intake: this.intake, clock, random, telemetry, newId, registry, transport })
+    const executor = this.#executor
+    const concurrency = options.concurrency ?? limits.nodeConcurrency
+    this.#dispatcher = new Dispatcher({ executor, clock, nodeId: this.nodeId, functionIds: () => transport.hosts(), concurrency })
+    const failed = (agent: string, error: unknown): void => telemetry.emit({ name: "agent.failed", agent, error })
+    waker = new Loop(
+      createWaker(store, clock, () => committer.ring()),
+      clock,
+      failed,
+    )
+    const agents = [
+      createPulse({ store, node: { id: this.nodeId, host, pid }, clock, executor, telemetry }),
+      createRescuer({ store, committer, registry, clock, nodeId: this.nodeId }),
+      createTicker({ store, committer, registry, clock, newId, telemetry }),
+      createJanitor(store, clock, options.retentionDays ?? limits.retentionDays),
+      { name: "bell", tick: async () => (committer.ring(), limits.restMs) },
+    ]
+    this.#loops = [waker, ...agents.map((agent) => new Loop(agent, clock, failed))]
+  }
+
+  /** Registers the apps, takes over what dead nodes left, and begins to work. */
+  async start(): Promise<void> {
+    const { store, apps, host, pid, exclusive } = this.#options
+    await store.pulse({ id: this.nodeId, host, pid }, exclusive)
+    await this.register(apps)
+    this.#disconnect = apps.map((app) => app.connect(this.intake))
+    this.#dispatcher.start()
+    for (const loop of this.#loops) loop.start()
+    this.telemetry.emit({ name: "engine.started", nodeId: this.nodeId, functions: this.registry.definitions.size })
+  }
+
+  /** Makes these the functions of their apps from now on. */
+  async register(apps: readonly App[]): Promise<void> {
+    const { store, clock } = this.#options
+    await this.#committer.submit(registration(apps, await store.schedules(), this.registry, clock.now()))
+    const known = (await store.functions()).filter(({ active }) => active).map(({ definition }) => definition)
+    this.registry.replace(known)
+    for (const loop of this.#loops) loop.ring()
+    this.#committer.ring()
+  }
+
+  /**
+   * Stops claiming at once, hands back what has not begun, gives attempts under way their grace, and leaves. What is still running
+   * then is aborted and handed back too.
+   */
+  async stop(): Promise<void> {
+    this.intake.close()
+    for (const disconnect of this.#disconnect) disconnect()
+    await Promise.all(this.#loops.map((loop) => loop.stop()))
+    const returned = await this.#dispatcher.stop()
+    await this.#grace()
+    const abandoned = this.#executor.abandon("its node stopped before it ended")
+    await this.#committer.drained()
+    await this.#options.store.leave(this.nodeId)
+    this.telemetry.emit({ name: "engine.stopped", nodeId: this.nodeId, returned, abandoned })
+  }
+
+  async #grace(): Promise<void> {
+    const { clock, stopGraceMs = limits.stopGraceMs } = this.#options
+    const until = clock.now() + stopGraceMs
+    while (this.#executor.running > 0 && clock.now() < until) {
+      await new Promise<void>((resolve) => void clock.after(Math.min(20, until - clock.now()), resolve))
+    }
+  }
+}

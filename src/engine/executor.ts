@@ -1,0 +1,157 @@
+import { advance } from "../core/advance.ts"
+import type { Attempt } from "../core/attempt.ts"
+import type { Change } from "../core/change.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
+import { limits } from "../core/limits.ts"
+import type { Outcome } from "../core/outcome.ts"
+import type { ClaimedRun } from "../core/run.ts"
+import type { StepRecord } from "../core/step.ts"
+import type { Transport } from "../transport/transport.ts"
+import { Recording, type RecordingParts } from "./recording.ts"
+import type { Registry } from "./registry.ts"
+
+export interface ExecutorParts extends RecordingParts {
+  readonly registry: Registry
+  readonly transport: Transport
+}
+
+interface Running {
+  readonly run: ClaimedRun
+  readonly recording: Recording
+  readonly finish: (outcome: Outcome) => void
+  readonly abort: () => void
+}
+
+/** Carries attempts to user code and settles how they end. Whatever happens becomes one outcome, and the outcome one commit. */
+export class Executor {
+  readonly #parts: ExecutorParts
+  readonly #running = new Map<string, Running>()
+
+  constructor(parts: ExecutorParts) {
+    this.#parts = parts
+  }
+
+  get running(): number {
+    return this.#running.size
+  }
+
+  /** Functions whose attempts are under way. */
+  functionIds(): string[] {
+    return [...new Set(Array.from(this.#running.values(), ({ run }) => run.functionId))]
+  }
+
+  /** One attempt, from its start until its outcome is durable; `ended` is called when the place is free again. Never rejects. */
+  async execute(run: ClaimedRun, steps: readonly StepRecord[], ended: () => void): Promise<void> {
+    const startedAt = this.#parts.clock.now()
+    const definition = this.#parts.registry.definitions.get(run.functionId)
+    let finish: (outcome: Outcome) => void = () => undefined
+    const finished = new Promise<Outcome>((resolve) => {
+      finish = resolve
+    })
+    const recording = new Recording(this.#parts, run, definition ?? unknownFunction, steps, () => finish({ kind: "superseded" }))
+    const attempt = new LiveAttempt(run, recording)
+    this.#running.set(run.id, { run, recording, finish, abort: () => attempt.abort() })
+    const timeoutMs = definition?.attemptTimeoutMs ?? limits.attemptTimeoutMs
+    const cancelTimeout = this.#parts.clock.after(timeoutMs, () => {
+      attempt.abort()
+      finish(timedOut(timeoutMs))
+    })
+    this.#parts.transport.execute(attempt).then(finish, (thrown: unknown) => finish({ kind: "lost", reason: String(thrown) }))
+    const outcome = await finished
+    cancelTimeout()
+    recording.close()
+    this.#running.delete(run.id)
+    ended()
+    await this.#settle(run, outcome, definition ?? unknownFunction, recording, startedAt)
+  }
+
+  /** Hands back a run that has not begun. */
+  async giveBack(run: ClaimedRun): Promise<void> {
+    const now = this.#parts.clock.now()
+    const facts = { startedAt: now, endedAt: now, progressed: false, random: 0 }
+    await this.#parts.committer.insist({ changes: advance(run, { kind: "returned" }, unknownFunction, facts), guard: guardOf(run) })
+  }
+
+  /** Ends the attempts that are still under way; gives how many. */
+  abandon(reason: string): number {
+    const left = [...this.#running.values()]
+    for (const { abort, finish } of left) {
+      abort()
+      finish({ kind: "lost", reason })
+    }
+    return left.length
+  }
+
+  /** Makes the log lines of attempts under way durable. */
+  async flushLogs(): Promise<void> {
+    await Promise.all(Array.from(this.#running.values(), ({ recording }) => recording.flush()))
+  }
+
+  async #settle(run: ClaimedRun, outcome: Outcome, definition: Pick<FunctionDefinition, "retries">, recording: Recording, startedAt: number): Promise<void> {
+    const { clock, random, committer, telemetry } = this.#parts
+    if (outcome.kind !== "superseded") {
+      const facts = { startedAt, endedAt: clock.now(), progressed: recording.progressed, random: random.next() }
+      const changes = advance(run, outcome, definition, facts)
+      const result = await committer.insist({ changes: [...recording.takePending(), ...changes], guard: guardOf(run) })
+      if (result.kind === "applied") {
+        this.#tell(run, changes)
+        return
+      }
+    }
+    telemetry.emit({ name: "run.superseded", runId: run.id })
+  }
+
+  #tell(run: ClaimedRun, changes: readonly Change[]): void {
+    const { telemetry } = this.#parts
+    const settle = changes.find((change) => change.kind === "run.settle")
+    const failed = changes.find((change) => change.kind === "attempt.add")
+    if (settle === undefined) return
+    const { settlement, startedAt, endedAt } = settle
+    const { id: runId, functionId, attempt, fanoutId } = run
+    if (settlement.to === "completed" || settlement.to === "failed") {
+      const failure = settlement.failure
+      telemetry.emit({ name: "run.ended", runId, functionId, state: settlement.to, attempt, ms: endedAt - startedAt, failure, fanoutId })
+    } else if (failed !== undefined && "dueAt" in settlement) {
+      telemetry.emit({ name: "run.retrying", runId, functionId, attempt, dueAt: settlement.dueAt, failure: failed.attempt.failure })
+    }
+  }
+}
+
+/** An attempt whose signal is only made when user code asks for it. */
+class LiveAttempt implements Attempt {
+  readonly run: ClaimedRun
+  readonly recorder: Recording
+  #controller: AbortController | null = null
+  #aborted = false
+
+  constructor(run: ClaimedRun, recorder: Recording) {
+    this.run = run
+    this.recorder = recorder
+  }
+
+  get steps(): ReadonlyMap<string, StepRecord> {
+    return this.recorder.steps
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#aborted) this.#controller.abort()
+    return this.#controller.signal
+  }
+
+  abort(): void {
+    this.#aborted = true
+    this.#controller?.abort()
+  }
+}
+
+const unknownFunction: Pick<FunctionDefinition, "retries"> = { retries: limits.retriesDefault }
+
+function guardOf(run: ClaimedRun): { runId: string; fence: number } {
+  return { runId: run.id, fence: run.fence }
+}
+
+function timedOut(ms: number): Outcome {
+  const message = `the attempt took longer than its bound of ${ms} ms (timeouts.attempt)`
+  return { kind: "failed", failure: { name: "TimeoutError", message }, retry: "policy" }
+}

@@ -1,0 +1,175 @@
+import { type Admission, admit, startRun } from "../core/admit.ts"
+import type { Intake, SendResult } from "../core/attempt.ts"
+import type { Change, NewEvent, Unit, UnitResult } from "../core/change.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
+import { FanfareError } from "../core/errors.ts"
+import { type CheckedEvent, checkEvent, type EventInput, scheduledTimerEvent } from "../core/event.ts"
+import type { IdKind } from "../core/id.ts"
+import { encodeJson } from "../core/json.ts"
+import { limits } from "../core/limits.ts"
+import type { Clock } from "../core/ports.ts"
+import type { Committer } from "./committer.ts"
+import type { Registry } from "./registry.ts"
+import type { Telemetry } from "./telemetry.ts"
+
+export interface IntakeParts {
+  readonly committer: Committer
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly newId: (kind: IdKind) => string
+  readonly telemetry: Telemetry
+}
+
+/** Events looked at before other work gets its turn: a large send must not hold up the event loop. */
+const slice = 250
+
+/** The door: checks events, decides which runs they start, and resolves when all of it is durable. */
+export class EventIntake implements Intake {
+  readonly #parts: IntakeParts
+  #closed = false
+
+  constructor(parts: IntakeParts) {
+    this.#parts = parts
+  }
+
+  close(): void {
+    this.#closed = true
+  }
+
+  async send(events: readonly EventInput[]): Promise<SendResult> {
+    if (this.#closed) throw new FanfareError("stopping", "the engine is stopping and takes no more events")
+    const checked = await this.check(events)
+    if (checked.length === 0) return { ids: [], fanoutId: null }
+    let fanoutId = checked.length > 1 ? this.#parts.newId("fan") : null
+    const ids: string[] = []
+    for (const part of partsOf(checked)) {
+      const written = await this.write(part.events, { runId: null, fanoutId, sealed: part.last }, (unit) => this.#parts.committer.submit(unit))
+      if (written.result.kind !== "applied") throw refusal(written.result)
+      ids.push(...written.ids)
+      if (written.firstFanoutId !== undefined) fanoutId = written.firstFanoutId
+    }
+    return { ids, fanoutId }
+  }
+
+  /** Checks all before anything is written. */
+  async check(events: readonly EventInput[]): Promise<CheckedEvent[]> {
+    if (!Array.isArray(events)) throw new FanfareError("invalid_event", "events must be an array", { field: "events" })
+    if (events.length > limits.eventsPerSend) {
+      throw new FanfareError("too_many", `one send has ${events.length} events; the most is ${limits.eventsPerSend}`, {
+        field: "events",
+        bound: limits.eventsPerSend,
+        hint: "Send them in several calls.",
+      })
+    }
+    const checked: CheckedEvent[] = []
+    for (const [i, event] of events.entries()) {
+      if (i % slice === slice - 1) await this.#breathe()
+      checked.push(checkEvent(event, `events[${i}]`))
+    }
+    return checked
+  }
+
+  /** Admits checked events in one unit, together with what `extend` adds to it. */
+  async write(
+    events: readonly CheckedEvent[],
+    origin: { readonly runId: string | null; readonly fanoutId: string | null; readonly sealed: boolean },
+    commit: (unit: Unit, ids: readonly string[]) => Promise<UnitResult>,
+  ): Promise<Written> {
+    const { registry, clock, newId, telemetry } = this.#parts
+    const now = clock.now()
+    const whole: Admission = { changes: [], eventIds: [], runs: 0 }
+    let runs = 0
+    for (let i = 0; i < events.length; i += slice) {
+      if (i > 0) await this.#breathe()
+      const admission = admit(events.slice(i, i + slice), registry.match, origin, now, newId)
+      whole.changes.push(...admission.changes)
+      whole.eventIds.push(...admission.eventIds)
+      runs += admission.runs
+    }
+    if (origin.fanoutId !== null) {
+      const { fanoutId: id, runId, sealed } = origin
+      whole.changes.push({ kind: "fanout.grow", id, runId, name: nameOf(events), events: events.length, runs, sealed, at: now })
+    }
+    const result = await commit({ changes: whole.changes, guard: null }, whole.eventIds)
+    if (result.kind === "applied") telemetry.emit({ name: "events.accepted", events: events.length, runs, fanoutId: origin.fanoutId })
+    const known = result.kind === "applied" ? result.duplicates : null
+    const ids = known === null ? whole.eventIds : whole.eventIds.map((id) => known[id]?.id ?? id)
+    const allKnown = known !== null && Object.keys(known).length === events.length
+    return { result, ids, ...(allKnown ? { firstFanoutId: Object.values(known)[0]?.fanoutId ?? null } : {}) }
+  }
+
+  /** Starts one run of a function by hand, with an event of its own. */
+  async trigger(definition: FunctionDefinition, data: unknown): Promise<string> {
+    if (this.#closed) throw new FanfareError("stopping", "the engine is stopping and starts no more runs")
+    const { committer, clock, newId } = this.#parts
+    const now = clock.now()
+    const text = encodeJson(data ?? {}, { field: "data", bytes: limits.eventBytes })
+    const cron = definition.triggers.find((trigger) => "cron" in trigger)
+    const timer = cron === undefined || data !== undefined ? null : timerData(cron.cron, cron.timezone, now)
+    const { changes, runId } = causedRun(
+      definition,
+      { name: timer === null ? "fanfare/function.invoked" : scheduledTimerEvent, data: timer ?? text, ts: now },
+      newId,
+      now,
+    )
+    const result = await committer.submit({ changes, guard: null })
+    if (result.kind !== "applied") throw refusal(result)
+    return runId
+  }
+
+  #breathe(): Promise<void> {
+    return new Promise((resolve) => void this.#parts.clock.after(0, resolve))
+  }
+}
+
+export interface Written {
+  readonly result: UnitResult
+  /** The ids under which the events are stored, those of duplicates included. */
+  readonly ids: readonly string[]
+  /** When every event was a duplicate: the fan-out of the first ones. */
+  readonly firstFanoutId?: string | null
+}
+
+/** The event of a cron moment. */
+export function timerData(cron: string, timezone: string, at: number): string {
+  return JSON.stringify({ cron, timezone, scheduledAt: new Date(at).toISOString() })
+}
+
+/** An event of Fanfare's own and the one run it starts. */
+export function causedRun(
+  definition: FunctionDefinition,
+  cause: { readonly name: string; readonly data: string; readonly ts: number },
+  newId: (kind: IdKind) => string,
+  now: number,
+): { changes: Change[]; runId: string } {
+  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId: null }
+  const runId = newId("run")
+  return { changes: [{ kind: "event.add", event }, startRun(definition, event, runId, now)], runId }
+}
+
+/** A piece of a send that fits in one transaction. */
+export interface Part {
+  readonly events: readonly CheckedEvent[]
+  readonly last: boolean
+}
+
+export function partsOf(events: readonly CheckedEvent[]): Part[] {
+  const size = limits.eventsPerTransaction
+  const parts: Part[] = []
+  for (let i = 0; i < events.length; i += size) parts.push({ events: events.slice(i, i + size), last: i + size >= events.length })
+  return parts
+}
+
+export function refusal(result: Exclude<UnitResult, { kind: "applied" }>): FanfareError {
+  if (result.kind !== "conflict") return new FanfareError("internal", `the store refused the events: ${result.kind}`)
+  return new FanfareError("event_conflict", `an event with the id "${result.eventKey}" was sent within the last 24 h with another name or data`, {
+    field: "id",
+    hint: "Ids make a send idempotent: the same id must stand for the same event. Nothing of this send was written.",
+  })
+}
+
+function nameOf(events: readonly CheckedEvent[]): string {
+  const names = new Set(events.map(({ name }) => name))
+  const [first = ""] = names
+  return names.size > 1 ? `${first} and ${names.size - 1} other` : first
+}

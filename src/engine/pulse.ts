@@ -1,0 +1,32 @@
+import { limits } from "../core/limits.ts"
+import type { Clock } from "../core/ports.ts"
+import type { NodeRow, Store } from "../store/store.ts"
+import type { Executor } from "./executor.ts"
+import type { Agent } from "./loop.ts"
+import type { Telemetry } from "./telemetry.ts"
+
+export interface PulseParts {
+  readonly store: Pick<Store, "pulse">
+  readonly node: NodeRow
+  readonly clock: Clock
+  readonly executor: Executor
+  readonly telemetry: Telemetry
+}
+
+/** Says that this node lives, keeps the log lines of long attempts, and tells when user code blocked the event loop. */
+export function createPulse({ store, node, clock, executor, telemetry }: PulseParts): Agent {
+  let expected = clock.now()
+  return {
+    name: "pulse",
+    async tick() {
+      const late = clock.now() - expected
+      if (late > blockedMs) telemetry.emit({ name: "loop.blocked", ms: late, functionIds: executor.functionIds() })
+      await store.pulse(node, false)
+      await executor.flushLogs()
+      expected = clock.now() + limits.pulseMs
+      return limits.pulseMs
+    },
+  }
+}
+
+const blockedMs = 1_000

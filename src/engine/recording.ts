@@ -1,0 +1,224 @@
+import type { Recorder, SendResult, StepReport } from "../core/attempt.ts"
+import type { Change, LogLine, Unit, UnitResult } from "../core/change.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
+import { FanfareError } from "../core/errors.ts"
+import type { EventInput } from "../core/event.ts"
+import { limits } from "../core/limits.ts"
+import type { Clock, Random } from "../core/ports.ts"
+import { retryDelay } from "../core/retry.ts"
+import type { ClaimedRun } from "../core/run.ts"
+import type { StepRecord } from "../core/step.ts"
+import type { Committer } from "./committer.ts"
+import { type EventIntake, type Part, partsOf, refusal } from "./intake.ts"
+import type { Telemetry } from "./telemetry.ts"
+
+export interface RecordingParts {
+  readonly committer: Committer
+  readonly intake: EventIntake
+  readonly clock: Clock
+  readonly random: Random
+  readonly telemetry: Telemetry
+  readonly newId: (kind: "fan") => string
+}
+
+/** What a kept send remembers. */
+interface KeptSend extends SendResult {
+  readonly names: readonly string[]
+  /** Events of the whole send, of which this record may be one part. */
+  readonly total: number
+}
+
+/**
+ * The engine's side of one attempt: what user code does at its steps becomes durable here, under the guard of the run's fence. When
+ * another claim has taken over, `superseded` is called and nothing settles any more.
+ */
+export class Recording implements Recorder {
+  readonly #parts: RecordingParts
+  readonly #run: ClaimedRun
+  readonly #retries: number
+  readonly #steps: Map<string, StepRecord>
+  readonly #superseded: () => void
+  #pending: Change[] = []
+  #lines: LogLine[] = []
+  #lineCount: number
+  #closed = false
+  progressed = false
+
+  constructor(
+    parts: RecordingParts,
+    run: ClaimedRun,
+    definition: Pick<FunctionDefinition, "retries">,
+    steps: readonly StepRecord[],
+    superseded: () => void,
+  ) {
+    this.#parts = parts
+    this.#run = run
+    this.#retries = definition.retries
+    this.#steps = new Map(steps.map((step) => [step.key, step]))
+    this.#superseded = superseded
+    this.#lineCount = run.logLines
+  }
+
+  get steps(): ReadonlyMap<string, StepRecord> {
+    return this.#steps
+  }
+
+  /** The attempt is over: whatever its code still does is not kept. */
+  close(): void {
+    this.#closed = true
+  }
+
+  now(): number {
+    return this.#parts.clock.now()
+  }
+
+  turn(): Promise<void> {
+    return new Promise((resolve) => void this.#parts.clock.after(0, resolve))
+  }
+
+  async report(report: StepReport): Promise<StepRecord> {
+    if (this.#closed) return new Promise(() => {})
+    const step = this.#toRecord(report)
+    const change: Change = { kind: "step.save", runId: this.#run.id, fence: this.#run.fence, step }
+    if (step.kind === "sleep") {
+      // A sleep is kept when the attempt parks: no commit of its own.
+      this.#pending.push(change)
+      this.#steps.set(step.key, step)
+      return step
+    }
+    await this.#commit((unit) => this.#parts.committer.insist(unit), [change])
+    this.#steps.set(step.key, step)
+    if (step.state === "completed") this.progressed = true
+    return step
+  }
+
+  async send(key: string, events: readonly EventInput[]): Promise<SendResult> {
+    const { intake, newId } = this.#parts
+    const checked = await intake.check(events)
+    if (checked.length === 0) return { ids: [], fanoutId: null }
+    const names = [...new Set(checked.map(({ name }) => name))].toSorted()
+    const kept = this.#keptParts(key, names)
+    const ids = kept.flatMap((part) => part.ids)
+    const total = kept[0]?.total ?? checked.length
+    const fanoutId = kept[0] === undefined ? (total > 1 ? newId("fan") : null) : kept[0].fanoutId
+    if (ids.length === total) return { ids, fanoutId }
+    if (total !== checked.length) throw orderChanged(`began to send ${total} events here`, `sends ${checked.length}`)
+    for (const [i, part] of partsOf(checked.slice(ids.length)).entries()) {
+      const n = kept.length + i
+      ids.push(...(await this.#sendPart(n === 0 ? key : `${key}/${n}`, part, { fanoutId, names, total })))
+    }
+    return { ids, fanoutId }
+  }
+
+  log(level: LogLine["level"], message: string, fields?: Readonly<Record<string, unknown>>): void {
+    if (this.#closed || this.#lineCount + this.#lines.length > limits.logLinesPerRun) return
+    const last = this.#lineCount + this.#lines.length === limits.logLinesPerRun
+    const line: LogLine = last
+      ? { at: this.now(), level: "warn", message: `more than ${limits.logLinesPerRun} log lines: the rest is not kept`, fields: null }
+      : { at: this.now(), level, message: cut(String(message)), fields: encodeFields(fields) }
+    this.#lines.push(line)
+    this.#parts.telemetry.emit({ name: "run.log", runId: this.#run.id, functionId: this.#run.functionId, line })
+  }
+
+  /** What is not durable yet: it goes with the next commit of the run. */
+  takePending(): Change[] {
+    const pending = this.#pending
+    this.#pending = []
+    if (this.#lines.length > 0) {
+      const { id: runId, fence } = this.#run
+      pending.push({ kind: "log.add", runId, fence, from: this.#lineCount, lines: this.#lines })
+      this.#lineCount += this.#lines.length
+      this.#lines = []
+    }
+    return pending
+  }
+
+  /** Keeps the lines so far, when the attempt takes long to come to its next commit. */
+  async flush(): Promise<void> {
+    if (this.#closed || this.#lines.length === 0) return
+    await this.#commit((unit) => this.#parts.committer.insist(unit), [])
+  }
+
+  /** The parts of a send that are durable. */
+  #keptParts(key: string, names: readonly string[]): KeptSend[] {
+    const parts: KeptSend[] = []
+    for (;;) {
+      const record = this.#steps.get(parts.length === 0 ? key : `${key}/${parts.length}`)
+      if (record === undefined) return parts
+      const kept = JSON.parse(record.output ?? "null") as KeptSend
+      if (kept.names.join() !== names.join()) throw orderChanged(`sent ${kept.names.join(", ")} here`, `sends ${names.join(", ")}`)
+      parts.push(kept)
+    }
+  }
+
+  async #sendPart(key: string, { events, last }: Part, whole: Omit<KeptSend, "ids">): Promise<readonly string[]> {
+    const { intake, committer } = this.#parts
+    const { id: runId, fence } = this.#run
+    const startedAt = this.now()
+    let step: StepRecord | null = null
+    const written = await intake.write(events, { runId, fanoutId: whole.fanoutId, sealed: last }, (unit, ids) => {
+      const output = JSON.stringify({ ...whole, ids: [...ids] } satisfies KeptSend)
+      step = { key, kind: "send", state: "completed", attempts: 1, output, failure: null, dueAt: null, startedAt, endedAt: this.now() }
+      return this.#commit((complete) => committer.insist(complete), [...unit.changes, { kind: "step.save", runId, fence, step }])
+    })
+    if (written.result.kind !== "applied") throw refusal(written.result)
+    if (step !== null) this.#steps.set(key, step)
+    this.progressed = true
+    return written.ids
+  }
+
+  /** Commits under the guard of the fence, with what is pending. Never settles when the attempt is over or superseded. */
+  async #commit(submit: (unit: Unit) => Promise<UnitResult>, changes: readonly Change[]): Promise<UnitResult> {
+    if (this.#closed) return new Promise(() => {})
+    const { id: runId, fence } = this.#run
+    const result = await submit({ changes: [...this.takePending(), ...changes], guard: { runId, fence } })
+    if (result.kind === "fenced") {
+      this.close()
+      this.#superseded()
+    }
+    return this.#closed ? new Promise(() => {}) : result
+  }
+
+  #toRecord(report: StepReport): StepRecord {
+    const now = this.now()
+    const attempts = (this.#steps.get(report.key)?.attempts ?? 0) + 1
+    const base = { key: report.key, kind: report.kind, attempts, output: null, failure: null, dueAt: null, startedAt: now, endedAt: now }
+    if (report.kind === "sleep") return { ...base, state: "waiting", dueAt: report.until }
+    const { startedAt } = report
+    if ("output" in report) return { ...base, startedAt, state: "completed", output: report.output }
+    const { failure, retry } = report
+    if (retry === "never" || attempts > this.#retries) return { ...base, startedAt, state: "failed", failure }
+    const dueAt = retry === "policy" ? now + retryDelay(attempts, this.#parts.random.next()) : retry.at
+    return { ...base, startedAt, state: "retrying", failure, dueAt }
+  }
+}
+
+function orderChanged(before: string, now: string): FanfareError {
+  return new FanfareError("order_changed", `an earlier attempt of this run ${before}; this one ${now}`, {
+    field: "send",
+    hint: "Sends of a run are told apart by their order. Where order or number may change, name them: step.sendEvent(id, events).",
+  })
+}
+
+function cut(text: string): string {
+  return text.length <= limits.logLineChars ? text : `${text.slice(0, limits.logLineChars - 1)}…`
+}
+
+/** Logging never fails: what JSON cannot carry is shown as text. */
+function encodeFields(fields: Readonly<Record<string, unknown>> | undefined): string | null {
+  if (fields === undefined || fields === null) return null
+  const seen = new WeakSet<object>()
+  try {
+    const text = JSON.stringify(fields, (_key, value: unknown) => {
+      if (typeof value === "bigint") return value.toString()
+      if (value instanceof Error) return { name: value.name, message: value.message, stack: value.stack }
+      if (typeof value !== "object" || value === null) return value
+      if (seen.has(value)) return "(seen above)"
+      seen.add(value)
+      return value
+    })
+    return text === undefined ? null : text.length <= limits.logLineChars ? text : JSON.stringify({ cut: cut(text) })
+  } catch {
+    return JSON.stringify({ cut: "(fields cannot be shown)" })
+  }
+}

@@ -1,0 +1,36 @@
+import { advance } from "../core/advance.ts"
+import { limits } from "../core/limits.ts"
+import type { Clock } from "../core/ports.ts"
+import type { Store } from "../store/store.ts"
+import type { Committer } from "./committer.ts"
+import type { Agent } from "./loop.ts"
+import type { Registry } from "./registry.ts"
+
+export interface RescuerParts {
+  readonly store: Pick<Store, "lost" | "releaseMissed">
+  readonly committer: Committer
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly nodeId: string
+}
+
+/** Takes runs out of the hands of dead nodes, and heals limits whose release was missed. */
+export function createRescuer({ store, committer, registry, clock, nodeId }: RescuerParts): Agent {
+  return {
+    name: "rescuer",
+    async tick() {
+      const lost = await store.lost(nodeId, limits.sweepBatch)
+      await Promise.all(
+        lost.map(({ run, nodeId: holder, claimedAt, progressed }) => {
+          const definition = registry.definitions.get(run.functionId) ?? { retries: limits.retriesDefault }
+          const facts = { startedAt: claimedAt, endedAt: clock.now(), progressed, random: 0 }
+          const outcome = { kind: "lost", reason: `its node ${holder} died, or was killed, before it ended` } as const
+          return committer.submit({ changes: advance(run, outcome, definition, facts), guard: { runId: run.id, fence: run.fence } })
+        }),
+      )
+      await store.releaseMissed()
+      if (lost.length > 0) committer.ring()
+      return lost.length === limits.sweepBatch ? 0 : limits.leaseMs
+    },
+  }
+}

@@ -1,0 +1,116 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec"
+import type { App, HostedFunction, ReceivedEvent } from "../core/app.ts"
+import type { Intake, SendResult } from "../core/attempt.ts"
+import { checkId, defineFunction, type FunctionOptions, type Trigger } from "../core/definition.ts"
+import { FanfareError } from "../core/errors.ts"
+import type { EventInput } from "../core/event.ts"
+import { limits } from "../core/limits.ts"
+import { currentScope } from "./context.ts"
+import type { FanfareFunction, Handler } from "./function.ts"
+import { remoteIntake } from "./remote.ts"
+import { checkSchema, type EventSchemas } from "./schema.ts"
+
+/** An event to send: with schemas, one of theirs; without, any name and any object that JSON can carry. */
+export type SendableEvent<S extends EventSchemas> = string extends keyof S
+  ? SendableOf<string, object | undefined>
+  : { [Name in keyof S & string]: SendableOf<Name, StandardSchemaV1.InferInput<S[Name]>> }[keyof S & string]
+
+type SendableOf<Name extends string, Data> = {
+  readonly name: Name
+  /** Makes the send idempotent: the same id within 24 h starts nothing twice. */
+  readonly id?: string
+  /** Milliseconds since 1970; in the future: the runs start then. */
+  readonly ts?: number
+} & (undefined extends Data ? { readonly data?: Data } : { readonly data: Data })
+
+export interface FanfareOptions<S extends EventSchemas> {
+  /** Names the app: at most 128 of letters, digits, `-`, `_`, `.`. */
+  readonly id: string
+  /** Event names → Standard Schemas. Events are checked when they are sent and when they reach a function. */
+  readonly schemas?: S
+  /**
+   * Where `send` goes when no engine runs in this process: the URL of a Fanfare server. Default: the environment's
+   * `FANFARE_URL`.
+   */
+  readonly url?: string
+}
+
+/** An app: functions that belong together, and the way to send events. */
+export class Fanfare<const S extends EventSchemas = EventSchemas> implements App {
+  readonly id: string
+  readonly #schemas: EventSchemas
+  readonly #functions = new Map<string, HostedFunction>()
+  readonly #remote: Intake
+  #local: Intake | null = null
+
+  /** @throws FanfareError `invalid_option` when the id is not one */
+  constructor(options: FanfareOptions<S>) {
+    checkId(options?.id, "new Fanfare({ id })", "invalid_option")
+    this.id = options.id
+    this.#schemas = options.schemas ?? {}
+    this.#remote = remoteIntake(options.url)
+  }
+
+  /**
+   * Registers a function of this app. Its runs start by its triggers, each with its own retries, logs and record.
+   * @throws FanfareError `invalid_function` or `invalid_trigger`, naming field and bound; also when the id is taken
+   */
+  createFunction<const T extends readonly Trigger[]>(options: FunctionOptions<T>, handler: Handler<S, T>): FanfareFunction {
+    const definition = defineFunction(this.id, options)
+    if (typeof handler !== "function") {
+      throw new FanfareError("invalid_function", `function "${options.id}": the second argument must be its handler`, { field: "handler" })
+    }
+    if (this.#functions.has(definition.id)) {
+      throw new FanfareError("invalid_function", `two functions share the id "${options.id}"`, {
+        field: "id",
+        hint: "Ids name stored runs, so they must be unique in an app: rename one of the two.",
+      })
+    }
+    if (this.#functions.size >= limits.functionsPerApp) {
+      throw new FanfareError("too_many", `app "${this.id}" has ${limits.functionsPerApp} functions already`, { bound: limits.functionsPerApp })
+    }
+    const hosted: FanfareFunction = { id: options.id, definition, handler, receive: (event) => this.#receive(event) }
+    this.#functions.set(definition.id, hosted)
+    return hosted
+  }
+
+  /**
+   * Sends one event or many; resolves when they, and the runs they start, are durable. Several events are a fan-out. Inside a run
+   * this is a durable step: a retried run does not send twice.
+   * @throws FanfareError `invalid_event`, `not_json`, `too_large`, `too_many` (over 100,000), `schema_mismatch`: nothing was written;
+   * `event_conflict`: an id is in use with another body; `not_connected`: there is no engine to send to
+   */
+  async send(events: SendableEvent<S> | readonly SendableEvent<S>[]): Promise<SendResult> {
+    const inputs = (Array.isArray(events) ? events : [events]) as readonly EventInput[]
+    await this.#checkSchemas(inputs)
+    const scope = currentScope()
+    if (scope !== null) return scope.send(inputs)
+    return (this.#local ?? this.#remote).send(inputs)
+  }
+
+  /** For the engine: the functions of this app by their full id. */
+  hosted(): ReadonlyMap<string, HostedFunction> {
+    return this.#functions
+  }
+
+  /** For the engine: from now on `send` goes to `intake`. */
+  connect(intake: Intake): () => void {
+    this.#local = intake
+    return () => {
+      if (this.#local === intake) this.#local = null
+    }
+  }
+
+  async #checkSchemas(events: readonly EventInput[]): Promise<void> {
+    for (const [i, event] of events.entries()) {
+      const schema = this.#schemas[event?.name]
+      if (schema !== undefined) await checkSchema(schema, event.data, `events[${i}].data`)
+    }
+  }
+
+  #receive(event: ReceivedEvent): ReceivedEvent | Promise<ReceivedEvent> {
+    const schema = this.#schemas[event.name]
+    if (schema === undefined) return event
+    return checkSchema(schema, event.data, "event.data").then((data) => ({ ...event, data }))
+  }
+}

@@ -1,0 +1,26 @@
+import { FanfareError, NonRetriableError, RetryAfterError } from "../core/errors.ts"
+import { retryAfterMoment, type RetryWish } from "../core/retry.ts"
+
+/** Reads the wish of an error: of ours by class, of another copy of this package by name. */
+export function retryWish(thrown: unknown, now: number): RetryWish {
+  if (!(thrown instanceof Error)) return "policy"
+  if (thrown instanceof NonRetriableError || thrown.name === "NonRetriableError") return "never"
+  if (thrown instanceof FanfareError) return unchanging.has(thrown.code) ? "never" : "policy"
+  if (thrown instanceof RetryAfterError || thrown.name === "RetryAfterError") {
+    const at = retryAfterMoment((thrown as RetryAfterError).retryAfter, now)
+    return at === null ? "policy" : { at }
+  }
+  return "policy"
+}
+
+const unchanging = new Set<FanfareError["code"]>([
+  "invalid_event",
+  "invalid_step",
+  "invalid_option",
+  "not_json",
+  "too_large",
+  "too_many",
+  "schema_mismatch",
+  "event_conflict",
+  "order_changed",
+])

@@ -1,0 +1,23 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec"
+import { FanfareError } from "../core/errors.ts"
+
+/** Event names and what their data looks like: any Standard Schema (zod, valibot, arktype …). */
+export type EventSchemas = Readonly<Record<string, StandardSchemaV1>>
+
+/**
+ * Checks a value; gives what the schema made of it.
+ * @throws FanfareError `schema_mismatch` naming the path of the first thing that does not fit
+ */
+export async function checkSchema(schema: StandardSchemaV1, value: unknown, field: string): Promise<unknown> {
+  let result = schema["~standard"].validate(value)
+  if (result instanceof Promise) result = await result
+  if (result.issues === undefined) return result.value
+  const issues = result.issues.map((issue) => `${[field, ...(issue.path ?? []).map(segment)].join(".")}: ${issue.message}`)
+  throw new FanfareError("schema_mismatch", `${issues.slice(0, 5).join("; ")}${issues.length > 5 ? "; …" : ""}`, {
+    field: issues[0]?.split(":")[0] ?? field,
+  })
+}
+
+function segment(part: PropertyKey | StandardSchemaV1.PathSegment): string {
+  return String(typeof part === "object" ? part.key : part)
+}

@@ -1,0 +1,48 @@
+import type { ChangeOf } from "../core/change.ts"
+import type { Db } from "./db.ts"
+
+/** Functions of an app that it does not offer any more are retired; their runs and history stay. */
+export async function putApps(db: Db, changes: readonly ChangeOf<"app.put">[]): Promise<void> {
+  for (const { appId, functionIds, at } of changes) {
+    await db.execute(
+      `update function set retired_at = $2 where app_id = $1 and retired_at is null
+         and id not in (select id from ${db.dialect.rows("$3", [["id", "text"]])} as j)`,
+      [appId, at, JSON.stringify(functionIds.map((id) => [id]))],
+    )
+  }
+}
+
+export async function putFunctions(db: Db, changes: readonly ChangeOf<"function.put">[]): Promise<void> {
+  for (const { definition, at } of changes) {
+    await db.execute(
+      `insert into function (id, app_id, definition, updated_at, retired_at) values ($1, $2, $3, $4, null)
+         on conflict (id) do update set definition = excluded.definition, updated_at = excluded.updated_at, retired_at = null`,
+      [definition.id, definition.appId, JSON.stringify(definition), at],
+    )
+  }
+}
+
+export async function putSchedules(db: Db, changes: readonly ChangeOf<"schedule.put">[]): Promise<void> {
+  for (const { schedule: s } of changes) {
+    await db.execute(
+      `insert into schedule (id, function_id, cron, timezone, last_tick_at, next_at) values ($1, $2, $3, $4, $5, $6)
+         on conflict (id) do update set cron = excluded.cron, timezone = excluded.timezone, next_at = excluded.next_at`,
+      [s.id, s.functionId, s.cron, s.timezone, s.lastTickAt, s.nextAt],
+    )
+  }
+}
+
+export async function dropSchedules(db: Db, changes: readonly ChangeOf<"schedule.drop">[]): Promise<void> {
+  // The row stays, without a next moment: its last tick keeps old moments from firing if the schedule returns.
+  for (const { id } of changes) await db.execute("update schedule set next_at = null where id = $1", [id])
+}
+
+export async function moveSchedules(db: Db, changes: readonly ChangeOf<"schedule.move">[]): Promise<void> {
+  for (const { id, lastTickAt, nextAt } of changes) {
+    await db.execute(
+      `update schedule set next_at = $3, last_tick_at = case when last_tick_at is null or last_tick_at < $2 then $2 else last_tick_at end
+         where id = $1`,
+      [id, lastTickAt, nextAt],
+    )
+  }
+}

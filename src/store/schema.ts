@@ -1,0 +1,198 @@
+import type { Dialect } from "./db.ts"
+
+/**
+ * The story. An EVENT arrives and starts RUNs; both rows are written once and never changed. While a run lives it stands in exactly
+ * one of four queues, and moves from one to the next as a row deleted here and inserted there:
+ *
+ *   timer (due later) → held (a limit has no room) → ready (may be claimed) → lease (a node has it) → … → RESULT (how it ended)
+ *
+ * So the queues hold live runs only and stay small whatever the history; what a move costs does not grow with it; and a run's state
+ * is where it stands. `fence` counts its claims, `attempt` the ones that count as tries, `losses` those whose node died.
+ * SLOT has a row for each limit that a ready or leased run counts against: the occupancy of a limit is the number of its rows.
+ * Times are milliseconds since 1970. JSON is text. Ids are made by us and sort by time.
+ */
+export function schema({ clustered }: Dialect): readonly string[] {
+  return [
+    `create table event (
+      id text primary key not null,
+      key text,                            -- the sender's id
+      name text not null,
+      data text not null,                  -- JSON
+      ts bigint not null,                  -- the sender's time; in the future: its runs start then
+      received_at bigint not null,
+      fanout_id text,
+      source_run_id text                   -- the run that sent it
+    ) ${clustered}`,
+
+    `create table event_key (              -- ids given by senders: within the window they start nothing twice
+      key text primary key not null,
+      event_id text not null,
+      expires_at bigint not null
+    ) ${clustered}`,
+    `create index event_key_expires on event_key (expires_at)`,
+
+    `create table fanout (                 -- several events of one send, and their runs
+      id text primary key not null,
+      run_id text,                         -- the run that sent it
+      name text not null,
+      events bigint not null,
+      total bigint not null,               -- runs
+      completed bigint not null,
+      failed bigint not null,
+      cancelled bigint not null,
+      created_at bigint not null,
+      sealed_at bigint,                    -- when nothing will be added any more
+      first_start_at bigint,
+      last_end_at bigint
+    ) ${clustered}`,
+
+    `create table run (
+      id text primary key not null,
+      function_id text not null,
+      event_id text not null,
+      fanout_id text,
+      parent_id text,                      -- the run whose send caused this one
+      created_at bigint not null,
+      rank bigint not null                 -- its place in the line of its function: when it was first due
+    ) ${clustered}`,
+    `create index run_function on run (function_id, id)`,
+    `create index run_event on run (event_id)`,
+    `create index run_fanout on run (fanout_id, id) where fanout_id is not null`,
+
+    `create table timer (                  -- due later: a delayed start or a retry ('scheduled'), a sleep ('waiting')
+      due_at bigint not null,
+      run_id text not null,
+      state text not null,
+      ${queueColumns},
+      primary key (due_at, run_id)
+    ) ${clustered}`,
+    `create unique index timer_run on timer (run_id)`,
+
+    `create table held (                   -- out of the line because limit_key has no room
+      limit_key text not null,
+      rank bigint not null,
+      run_id text not null,
+      function_id text not null,
+      attempt bigint not null,
+      fence bigint not null,
+      losses bigint not null,
+      limits text,
+      primary key (limit_key, rank, run_id)
+    ) ${clustered}`,
+
+    `create table ready (
+      function_id text not null,
+      rank bigint not null,
+      run_id text not null,
+      attempt bigint not null,
+      fence bigint not null,
+      losses bigint not null,
+      limits text,
+      primary key (function_id, rank, run_id)
+    ) ${clustered}`,
+
+    `create table slot (
+      limit_key text not null,
+      run_id text not null,
+      primary key (limit_key, run_id)
+    ) ${clustered}`,
+
+    `create table lease (
+      run_id text primary key not null,
+      node_id text not null,
+      claimed_at bigint not null,
+      ${queueColumns}
+    ) ${clustered}`,
+
+    `create table step (                   -- written once when it is final; a waiting or retrying one is replaced
+      run_id text not null,
+      key text not null,
+      fence bigint not null,               -- the claim that wrote it
+      kind text not null,
+      state text not null,
+      attempts bigint not null,
+      output text,
+      failure text,
+      due_at bigint,
+      started_at bigint not null,
+      ended_at bigint not null,
+      primary key (run_id, key)
+    ) ${clustered}`,
+
+    `create table attempt (                -- attempts that did not complete their run
+      run_id text not null,
+      fence bigint not null,
+      attempt bigint not null,
+      started_at bigint not null,
+      ended_at bigint not null,
+      failure text not null,
+      primary key (run_id, fence)
+    ) ${clustered}`,
+
+    `create table log (
+      run_id text not null,
+      line bigint not null,                -- counts on over attempts
+      fence bigint not null,
+      at bigint not null,
+      level text not null,
+      message text not null,
+      fields text,
+      primary key (run_id, line, fence)
+    ) ${clustered}`,
+
+    `create table result (                 -- how a run ended
+      run_id text primary key not null,
+      state text not null,
+      attempt bigint not null,
+      output text,
+      failure text,
+      started_at bigint not null,
+      ended_at bigint not null
+    ) ${clustered}`,
+    `create index result_unusual on result (state, run_id) where state <> 'completed'`,
+
+    `create table function (
+      id text primary key not null,
+      app_id text not null,
+      definition text not null,            -- JSON
+      updated_at bigint not null,
+      retired_at bigint                    -- its app does not offer it any more
+    ) ${clustered}`,
+
+    `create table schedule (
+      id text primary key not null,
+      function_id text not null,
+      cron text not null,
+      timezone text not null,
+      last_tick_at bigint,                 -- only grows; outlives the ticks
+      next_at bigint
+    ) ${clustered}`,
+    `create index schedule_next on schedule (next_at)`,
+
+    `create table tick (                   -- one moment of a schedule: unique for ever
+      schedule_id text not null,
+      at bigint not null,
+      outcome text not null,
+      reason text,
+      run_id text,
+      decided_at bigint not null,
+      primary key (schedule_id, at)
+    ) ${clustered}`,
+
+    `create table node (
+      id text primary key not null,
+      host text not null,
+      pid bigint not null,
+      started_at bigint not null,
+      seen_at bigint not null
+    ) ${clustered}`,
+  ]
+}
+
+/** `limits`: JSON, [[key, max], …]. */
+const queueColumns = `function_id text not null,
+      rank bigint not null,
+      attempt bigint not null,
+      fence bigint not null,
+      losses bigint not null,
+      limits text`

@@ -1,0 +1,127 @@
+import { DatabaseSync, type StatementSync } from "node:sqlite"
+import { FanfareError } from "../core/errors.ts"
+import type { Clock } from "../core/ports.ts"
+import type { Db, Dialect, Param } from "./db.ts"
+
+/** SQLite before this can corrupt a WAL file that two connections write or checkpoint at the same time. */
+const versionMin = [3, 51, 3] as const
+
+const dialect: Dialect = {
+  name: "sqlite",
+  rows: (param, columns) => `(select ${columns.map(([name], i) => `value ->> ${i} as ${name}`).join(", ")} from json_each(${param}))`,
+  skipLocked: "",
+  clustered: "without rowid",
+}
+
+export interface SqliteOptions {
+  /** A path, or `":memory:"`. */
+  readonly file: string
+  readonly clock: Pick<Clock, "now">
+  readonly readOnly?: boolean
+}
+
+/**
+ * Opens a database file with the settings that durability rests on, and checks that they hold.
+ * @throws FanfareError `store_unfit` when this SQLite is too old or the file is not one; `store_failed` when it cannot be opened
+ */
+export function openSqlite({ file, clock, readOnly = false }: SqliteOptions): Db {
+  const database = open(file, readOnly)
+  const statements = new Map<string, StatementSync>()
+  let turn: Promise<unknown> = Promise.resolve()
+
+  function prepare(sql: string): StatementSync {
+    let statement = statements.get(sql)
+    if (statement === undefined) {
+      statement = database.prepare(sql.replaceAll(/\$(\d+)/g, "?$1"))
+      statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  // One connection: statements outside of transactions wait for the transaction under way.
+  function inTurn<T>(work: () => T | Promise<T>): Promise<T> {
+    const result = turn.then(work)
+    turn = result.catch(() => undefined)
+    return result
+  }
+
+  const inside: Db = {
+    dialect,
+    query: async <Row>(sql: string, params: readonly Param[] = []) => prepare(sql).all(...params) as Row[],
+    execute: async (sql, params = []) => Number(prepare(sql).run(...params).changes),
+    tx: (work) => work(inside),
+    now: async () => clock.now(),
+    close: async () => undefined,
+  }
+
+  return {
+    ...inside,
+    query: (sql, params) => inTurn(() => inside.query(sql, params)),
+    execute: (sql, params) => inTurn(() => inside.execute(sql, params)),
+    tx: (work) =>
+      inTurn(async () => {
+        database.exec(readOnly ? "begin" : "begin immediate")
+        try {
+          const result = await work(inside)
+          database.exec("commit")
+          return result
+        } catch (error) {
+          // A failed commit (disk full) has rolled back already.
+          if (database.isTransaction) database.exec("rollback")
+          throw asStoreError(error)
+        }
+      }),
+    close: () => inTurn(() => database.close()),
+  }
+}
+
+function open(file: string, readOnly: boolean): DatabaseSync {
+  let database: DatabaseSync
+  try {
+    database = new DatabaseSync(file, { readOnly, timeout: 5_000 })
+  } catch (cause) {
+    throw new FanfareError("store_failed", `the store file ${file} cannot be opened: ${messageOf(cause)}`, { field: "db", cause })
+  }
+  try {
+    checkVersion(database)
+    if (readOnly) return database
+    if (file !== ":memory:") {
+      const mode = database.prepare("pragma journal_mode = wal").get()?.["journal_mode"]
+      if (mode !== "wal") throw new FanfareError("store_unfit", `the store file ${file} cannot use WAL (it is on "${String(mode)}")`)
+    }
+    // An existing WAL file may open with synchronous = NORMAL, which can lose acknowledged commits when power fails.
+    database.exec("pragma synchronous = full; pragma cache_size = -65536; pragma temp_store = memory; pragma wal_autocheckpoint = 4000")
+    const synchronous = database.prepare("pragma synchronous").get()?.["synchronous"]
+    if (synchronous !== 2) throw new FanfareError("store_unfit", `synchronous is ${String(synchronous)}, not FULL (2)`)
+    return database
+  } catch (error) {
+    database.close()
+    if (error instanceof FanfareError) throw error
+    throw new FanfareError("store_unfit", `${file} is not a usable SQLite file: ${messageOf(error)}`, { field: "db", cause: error })
+  }
+}
+
+function checkVersion(database: DatabaseSync): void {
+  const version = String(database.prepare("select sqlite_version() as version").get()?.["version"])
+  const parts = version.split(".").map(Number)
+  for (const [i, least] of versionMin.entries()) {
+    const part = parts[i] ?? 0
+    if (part > least) return
+    if (part === least) continue
+    throw new FanfareError("store_unfit", `this Node has SQLite ${version}; Fanfare needs ${versionMin.join(".")} or newer`, {
+      field: "node:sqlite",
+      bound: versionMin.join("."),
+      hint: "Older ones can corrupt a WAL file. Use Node 24.15 or newer, or 22.22.1 or newer.",
+    })
+  }
+}
+
+function asStoreError(error: unknown): unknown {
+  const code = (error as { code?: unknown } | null)?.code
+  if (code !== "ERR_SQLITE_ERROR") return error
+  return new FanfareError("store_failed", `SQLite: ${messageOf(error)}`, { cause: error })
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

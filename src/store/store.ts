@@ -1,0 +1,105 @@
+import type { Unit, UnitResult } from "../core/change.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
+import { FanfareError } from "../core/errors.ts"
+import { limits } from "../core/limits.ts"
+import type { Schedule } from "../core/schedule.ts"
+import type { FanoutSummary, FunctionSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import { commitUnits } from "./commit.ts"
+import type { Db } from "./db.ts"
+import { migrate } from "./migrate.ts"
+import * as read from "./read.ts"
+import { type Claim, type ClaimRequest, claimRuns, type LostRun, lostRuns, pruneRuns, releaseMissed, type Woken, wakeRuns } from "./sweep.ts"
+
+/** One transaction: units made durable, then runs claimed. */
+export interface TurnRequest {
+  readonly units: readonly Unit[]
+  readonly claim: ClaimRequest | null
+}
+
+export interface TurnResult {
+  readonly results: readonly UnitResult[]
+  readonly claim: Claim | null
+  /** The earliest of the timers that were set; null when none was. */
+  readonly timerAt: number | null
+}
+
+export interface NodeRow {
+  readonly id: string
+  readonly host: string
+  readonly pid: number
+}
+
+/** The only way to the rows for the engine. Each method is one transaction: it happened, or it did not. */
+export interface Store {
+  turn(request: TurnRequest): Promise<TurnResult>
+  wake(limit: number): Promise<Woken>
+  /** Runs in the hands of nodes that are dead; never those of `nodeId`, which asks. */
+  lost(nodeId: string, limit: number): Promise<readonly LostRun[]>
+  releaseMissed(): Promise<void>
+  prune(before: number, limit: number): Promise<number>
+  /** This node lives; `alone`: whoever else is recorded does not (the file can have one engine only). */
+  pulse(node: NodeRow, alone: boolean): Promise<void>
+  leave(nodeId: string): Promise<void>
+  functions(): Promise<readonly { definition: FunctionDefinition; active: boolean }[]>
+  schedules(): Promise<readonly Schedule[]>
+  dueSchedules(limit: number): Promise<{ readonly due: readonly Schedule[]; readonly nextAt: number | null }>
+  close(): Promise<void>
+}
+
+/** What people ask. On its own connection, so that no question delays a commit. */
+export interface Reader {
+  run(id: string): Promise<RunDetail | null>
+  runs(filter: RunFilter): Promise<Page<RunSummary>>
+  fanout(id: string): Promise<FanoutSummary | null>
+  fanouts(after: string | null, limit: number): Promise<Page<FanoutSummary>>
+  functionList(): Promise<readonly FunctionSummary[]>
+  /** Live runs by where they stand, each count capped at 10,000. */
+  depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
+  close(): Promise<void>
+}
+
+/** Brings the database to this program's schema and gives the store on it. */
+export async function openStore(db: Db): Promise<Store> {
+  await migrate(db)
+  const inTx = <T>(work: (tx: Db, now: number) => Promise<T>): Promise<T> => db.tx(async (tx) => work(tx, await tx.now()))
+  return {
+    turn: (request) => inTx((tx, now) => takeTurn(tx, request, now)),
+    wake: (limit) => inTx((tx, now) => wakeRuns(tx, limit, now)),
+    lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
+    releaseMissed: () => db.tx(releaseMissed),
+    prune: (before, limit) => inTx((tx, now) => pruneRuns(tx, before, limit, now)),
+    pulse: (node, alone) => inTx((tx, now) => pulse(tx, node, alone, now)),
+    leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
+    functions: () => read.functions(db),
+    schedules: () => read.schedules(db),
+    dueSchedules: async (limit) => read.dueSchedules(db, limit, await db.now()),
+    close: () => db.close(),
+  }
+}
+
+export function openReader(db: Db): Reader {
+  return {
+    run: (id) => read.run(db, id),
+    runs: (filter) => read.runs(db, filter),
+    fanout: (id) => read.fanout(db, id),
+    fanouts: (after, limit) => read.fanouts(db, after, limit),
+    functionList: () => read.functionList(db),
+    depth: () => read.depth(db),
+    close: () => db.close(),
+  }
+}
+
+async function takeTurn(tx: Db, { units, claim }: TurnRequest, now: number): Promise<TurnResult> {
+  if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
+  const { results, timerAt } = units.length === 0 ? { results: [], timerAt: null } : await commitUnits(tx, units, now)
+  return { results, claim: claim === null ? null : await claimRuns(tx, claim, now), timerAt }
+}
+
+async function pulse(tx: Db, { id, host, pid }: NodeRow, alone: boolean, now: number): Promise<void> {
+  if (alone) await tx.execute("delete from node where id <> $1", [id])
+  await tx.execute(
+    `insert into node (id, host, pid, started_at, seen_at) values ($1, $2, $3, $4, $4)
+       on conflict (id) do update set seen_at = excluded.seen_at`,
+    [id, host, pid, now],
+  )
+}

@@ -1,0 +1,229 @@
+import type { ClaimedRun } from "../core/run.ts"
+import type { StepRecord } from "../core/step.ts"
+import type { Column, Db } from "./db.ts"
+import { decodeLimits, encodeLimits, enqueue, type QueueRow, queueColumns, queueNames, releaseHeld, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { type StoredStep, toStep } from "./rows.ts"
+
+export interface ClaimRequest {
+  readonly nodeId: string
+  /** The functions whose code this node has. */
+  readonly functionIds: readonly string[]
+  readonly limit: number
+  /** The function that was served last: the round goes on behind it. */
+  readonly after: string
+}
+
+export interface Claim {
+  readonly runs: readonly ClaimedRun[]
+  /** Steps of the runs that have been claimed before. */
+  readonly steps: readonly (StepRecord & { readonly runId: string })[]
+  /** Give it as `after` to the next claim. */
+  readonly after: string
+}
+
+/** Takes ready runs for a node: round robin over its functions, each function's in the order of their rank. Runs in a transaction. */
+export async function claimRuns(db: Db, request: ClaimRequest, now: number): Promise<Claim> {
+  const hosted = new Set(request.functionIds)
+  const waiting = (await functionsWithReady(db)).filter((id) => hosted.has(id))
+  const turn = waiting.findIndex((id) => id > request.after)
+  const round = turn <= 0 ? waiting : [...waiting.slice(turn), ...waiting.slice(0, turn)]
+  const taken: QueueRow[] = []
+  let after = request.after
+  let open = round
+  while (open.length > 0 && taken.length < request.limit) {
+    const share = Math.max(1, Math.floor((request.limit - taken.length) / open.length))
+    const more: string[] = []
+    for (const functionId of open) {
+      if (taken.length >= request.limit) break
+      const rows = await takeReady(db, functionId, Math.min(share, request.limit - taken.length))
+      taken.push(...rows)
+      after = functionId
+      if (rows.length === share) more.push(functionId)
+    }
+    open = more
+  }
+  if (taken.length === 0) return { runs: [], steps: [], after }
+  await insertLeases(db, taken, request.nodeId, now)
+  const runs = await claimedRuns(db, taken)
+  const resumed = runs.filter(({ fence }) => fence > 1).map(({ id }) => id)
+  return { runs, steps: resumed.length === 0 ? [] : await stepsOf(db, resumed), after }
+}
+
+/** A walk over the index from one function to the next: its cost follows the number of functions, not of runs. */
+async function functionsWithReady(db: Db): Promise<string[]> {
+  const rows = await db.query<{ id: string | null }>(
+    `with recursive f(id) as (
+       select min(function_id) from ready
+       union all select (select min(function_id) from ready where function_id > f.id) from f where f.id is not null)
+     select id from f where id is not null`,
+  )
+  return rows.flatMap(({ id }) => (id === null ? [] : [id]))
+}
+
+async function takeReady(db: Db, functionId: string, limit: number): Promise<QueueRow[]> {
+  const rows = await db.query<StoredQueueRow>(
+    `delete from ready where (function_id, rank, run_id) in
+       (select function_id, rank, run_id from ready where function_id = $1 order by rank, run_id limit $2 ${db.dialect.skipLocked})
+       returning ${queueNames}`,
+    [functionId, limit],
+  )
+  return rows.map(toQueueRow)
+}
+
+const leaseColumns: readonly Column[] = [["node_id", "text"], ["claimed_at", "bigint"], ...queueColumns]
+
+async function insertLeases(db: Db, rows: readonly QueueRow[], nodeId: string, now: number): Promise<void> {
+  await db.execute(
+    `insert into lease (node_id, claimed_at, ${queueNames}) select node_id, claimed_at, ${queueNames} from ${db.dialect.rows("$1", leaseColumns)} as j where true`,
+    [
+      JSON.stringify(
+        rows.map((row) => [nodeId, now, row.runId, row.functionId, row.rank, row.attempt + 1, row.fence + 1, row.losses, encodeLimits(row.limits)]),
+      ),
+    ],
+  )
+}
+
+interface JoinedRun {
+  id: string
+  fanout_id: string | null
+  created_at: number
+  event_id: string
+  event_key: string | null
+  name: string
+  data: string
+  ts: number
+}
+
+const joined = `select r.id, r.fanout_id, r.created_at, e.id as event_id, e.key as event_key, e.name, e.data, e.ts`
+
+async function claimedRuns(db: Db, taken: readonly QueueRow[]): Promise<ClaimedRun[]> {
+  const rows = await db.query<JoinedRun>(
+    `${joined} from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
+    [JSON.stringify(taken.map(({ runId }) => [runId]))],
+  )
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  const again = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
+  const lines = again.length === 0 ? new Map<string, number>() : await logLines(db, again)
+  return taken.flatMap((row) => {
+    const found = byId.get(row.runId)
+    return found === undefined ? [] : [toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, lines.get(row.runId) ?? 0)]
+  })
+}
+
+function toClaimed(found: JoinedRun, row: QueueRow, logLines: number): ClaimedRun {
+  return {
+    id: found.id,
+    functionId: row.functionId,
+    attempt: row.attempt,
+    fence: row.fence,
+    losses: row.losses,
+    rank: row.rank,
+    fanoutId: found.fanout_id,
+    createdAt: found.created_at,
+    event: { id: found.event_key ?? found.event_id, name: found.name, data: found.data, ts: found.ts },
+    limits: row.limits,
+    logLines,
+  }
+}
+
+async function logLines(db: Db, runIds: readonly string[]): Promise<Map<string, number>> {
+  const rows = await db.query<{ run_id: string; n: number }>(
+    `select run_id, max(line) + 1 as n from log where run_id in (select run_id from ${db.dialect.rows("$1", [["run_id", "text"]])} as j) group by run_id`,
+    [JSON.stringify(runIds.map((id) => [id]))],
+  )
+  return new Map(rows.map(({ run_id, n }) => [run_id, n]))
+}
+
+async function stepsOf(db: Db, runIds: readonly string[]): Promise<Claim["steps"]> {
+  const rows = await db.query<StoredStep>(
+    `select step.* from ${db.dialect.rows("$1", [["id", "text"]])} as j join step on step.run_id = j.id`,
+    [JSON.stringify(runIds.map((id) => [id]))],
+  )
+  return rows.map((row) => ({ ...toStep(row), runId: row.run_id }))
+}
+
+export interface Woken {
+  readonly count: number
+  /** When the next timer is due; null when there is none. */
+  readonly nextAt: number | null
+}
+
+/** Puts runs whose time has come in line, the longest due first. Runs in a transaction. */
+export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woken> {
+  const due = await db.query<StoredQueueRow & { due_at: number }>(
+    `delete from timer where (due_at, run_id) in
+       (select due_at, run_id from timer where due_at <= $1 order by due_at, run_id limit $2 ${db.dialect.skipLocked})
+       returning ${queueNames}, due_at`,
+    [now, limit],
+  )
+  const rows = due.map(toQueueRow)
+  await enqueue(db, rows)
+  await releaseHeld(
+    db,
+    rows.flatMap((row) => row.limits.map(({ key }) => key)),
+  )
+  const [next] = await db.query<{ at: number | null }>("select min(due_at) as at from timer")
+  return { count: rows.length, nextAt: next?.at ?? null }
+}
+
+/** A run in the hands of a node that is dead, and what its last attempt left behind. */
+export interface LostRun {
+  readonly run: ClaimedRun
+  readonly nodeId: string
+  readonly claimedAt: number
+  readonly progressed: boolean
+}
+
+/** Leases of nodes, other than `nodeId` itself, that are gone or were not seen for `leaseMs`. */
+export async function lostRuns(db: Db, nodeId: string, limit: number, leaseMs: number, now: number): Promise<LostRun[]> {
+  const rows = await db.query<JoinedRun & StoredQueueRow & { node_id: string; claimed_at: number; progressed: number }>(
+    `${joined}, l.run_id, l.function_id, l.rank, l.attempt, l.fence, l.losses, l.limits, l.node_id, l.claimed_at,
+       (select count(*) from step as s where s.run_id = l.run_id and s.fence = l.fence and s.state = 'completed') as progressed
+     from (select * from lease where not exists (select 1 from node as n where n.id = lease.node_id and n.seen_at > $1)
+           and node_id <> $3 limit $2) as l
+       join run as r on r.id = l.run_id join event as e on e.id = r.event_id`,
+    [now - leaseMs, limit, nodeId],
+  )
+  return rows.map((row) => ({
+    run: toClaimed(row, { ...toQueueRow(row), limits: decodeLimits(row.limits) }, 0),
+    nodeId: row.node_id,
+    claimedAt: row.claimed_at,
+    progressed: row.progressed > 0,
+  }))
+}
+
+/** Finds limits that have both held runs and room, and releases: a missed release heals. Runs in a transaction. */
+export async function releaseMissed(db: Db): Promise<void> {
+  const rows = await db.query<{ key: string | null }>(
+    `with recursive k(key) as (
+       select min(limit_key) from held
+       union all select (select min(limit_key) from held where limit_key > k.key) from k where k.key is not null)
+     select key from k where key is not null`,
+  )
+  await releaseHeld(
+    db,
+    rows.flatMap(({ key }) => (key === null ? [] : [key])),
+  )
+}
+
+/**
+ * Deletes runs that ended before `before`, oldest first, at most `limit` of them with all that belongs to them; gives how many.
+ * Runs that still live are left, and so is an event as long as one of its runs is.
+ */
+export async function pruneRuns(db: Db, before: number, limit: number, now: number): Promise<number> {
+  const rows = await db.query<{ id: string; event_id: string }>(
+    `select x.run_id as id, r.event_id from result as x join run as r on r.id = x.run_id
+       where x.ended_at < $1 and r.created_at < $1 order by x.run_id limit $2`,
+    [before, limit],
+  )
+  await db.execute("delete from event_key where key in (select key from event_key where expires_at <= $1 order by expires_at limit $2)", [now, limit])
+  if (rows.length === 0) return 0
+  const ids = JSON.stringify(rows.map(({ id }) => [id]))
+  const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
+  for (const table of ["step", "attempt", "log", "result"]) await db.execute(`delete from ${table} where run_id in ${these}`, [ids])
+  await db.execute(`delete from run where id in ${these}`, [ids])
+  await db.execute(`delete from event where id in ${these} and not exists (select 1 from run where run.event_id = event.id)`, [
+    JSON.stringify(rows.map(({ event_id }) => [event_id])),
+  ])
+  return rows.length
+}
