@@ -24,7 +24,12 @@ const suspectLosses = 2
 const suspectLimit: LimitClaim = { key: "suspects", max: 1 }
 
 /** A claimed run and how its attempt ended → where the run goes. The heart of the engine; pure. */
-export function advance(run: ClaimedRun, outcome: Outcome, definition: Pick<FunctionDefinition, "retries">, facts: AttemptFacts): readonly Change[] {
+export function advance(
+  run: ClaimedRun,
+  outcome: Outcome,
+  definition: Pick<FunctionDefinition, "retries">,
+  facts: AttemptFacts,
+): readonly Change[] {
   const { endedAt, progressed } = facts
   const failures = progressed ? 1 : run.attempt
 

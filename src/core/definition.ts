@@ -75,7 +75,11 @@ export function defineFunction(appId: string, options: FunctionOptions): Functio
   }
   if (!Array.isArray(triggers)) throw invalid("triggers", `${at}: triggers must be an array such as [{ event: "app/user.created" }]`)
   if (triggers.length > limits.triggersPerFunction) {
-    throw invalid("triggers", `${at} has ${triggers.length} triggers; the most is ${limits.triggersPerFunction}`, limits.triggersPerFunction)
+    throw invalid(
+      "triggers",
+      `${at} has ${triggers.length} triggers; the most is ${limits.triggersPerFunction}`,
+      limits.triggersPerFunction,
+    )
   }
   const definition: FunctionDefinition = {
     id: `${appId}-${options.id}`,
@@ -105,7 +109,8 @@ export function checkId(id: unknown, field: string, code: "invalid_function" | "
 function defineTrigger(trigger: Trigger, at: string): FunctionDefinition["triggers"][number] {
   if (typeof trigger !== "object" || trigger === null) throw invalidTrigger(at, `${at} must be { cron } or { event }`)
   for (const field of Object.keys(trigger)) {
-    if (!triggerFields.has(field)) throw invalidTrigger(`${at}.${field}`, `${at} has an unknown field "${field}"; known are ${[...triggerFields].join(", ")}`)
+    if (!triggerFields.has(field))
+      throw invalidTrigger(`${at}.${field}`, `${at} has an unknown field "${field}"; known are ${[...triggerFields].join(", ")}`)
   }
   if ("cron" in trigger === "event" in trigger) throw invalidTrigger(at, `${at} must have either cron or event`)
   if ("cron" in trigger) {
@@ -127,7 +132,11 @@ function defineTrigger(trigger: Trigger, at: string): FunctionDefinition["trigge
 function checkRetries(retries: number | undefined, at: string): number {
   if (retries === undefined) return limits.retriesDefault
   if (Number.isInteger(retries) && retries >= 0 && retries <= limits.retriesMax) return retries
-  throw invalid("retries", `${at}: retries must be a whole number from 0 to ${limits.retriesMax}, not ${String(retries)}`, limits.retriesMax)
+  throw invalid(
+    "retries",
+    `${at}: retries must be a whole number from 0 to ${limits.retriesMax}, not ${String(retries)}`,
+    limits.retriesMax,
+  )
 }
 
 function checkConcurrency(concurrency: FunctionOptions["concurrency"], at: string): number | null {
@@ -152,7 +161,11 @@ function checkAttemptTimeout(timeouts: FunctionOptions["timeouts"], at: string):
   if (timeouts.attempt === undefined) return limits.attemptTimeoutMs
   const ms = durationMs(timeouts.attempt, `${at}: timeouts.attempt`)
   if (ms >= 1 && ms <= limits.attemptTimeoutMaxMs) return ms
-  throw invalid("timeouts.attempt", `${at}: timeouts.attempt must be from 1 ms to ${limits.attemptTimeoutMaxMs} ms`, limits.attemptTimeoutMaxMs)
+  throw invalid(
+    "timeouts.attempt",
+    `${at}: timeouts.attempt must be from 1 ms to ${limits.attemptTimeoutMaxMs} ms`,
+    limits.attemptTimeoutMaxMs,
+  )
 }
 
 function invalid(field: string, message: string, bound?: number): FanfareError {

@@ -1,4 +1,4 @@
-import { type Duration, durationMs } from "./duration.ts"
+import { durationMs } from "./duration.ts"
 import type { RetryAfterError } from "./errors.ts"
 import { limits } from "./limits.ts"
 
@@ -21,7 +21,7 @@ export function retryAfterMoment(wish: RetryAfterError["retryAfter"], now: numbe
   if (wish instanceof Date) at = wish.getTime()
   else {
     try {
-      at = now + durationMs(wish as Duration, "retryAfter")
+      at = now + durationMs(wish, "retryAfter")
     } catch {
       at = typeof wish === "string" ? Date.parse(wish) : Number.NaN
     }

@@ -55,7 +55,11 @@ export function decideTicks(line: CronLine, nextAt: number, now: number): DueTic
   const ticks = due.map((moment, i) => {
     if (moment === latest) {
       const late = now - moment > limits.tickLateMs
-      return { at: moment, outcome: late ? ("caught_up" as const) : ("fired" as const), reason: late ? `fired ${now - moment} ms late` : null }
+      return {
+        at: moment,
+        outcome: late ? ("caught_up" as const) : ("fired" as const),
+        reason: late ? `fired ${now - moment} ms late` : null,
+      }
     }
     const before = i === 0 && uncounted > 0 ? "; earlier missed moments are not listed" : ""
     return { at: moment, outcome: "skipped_late" as const, reason: `missed; only the latest is caught up${before}` }

@@ -73,5 +73,10 @@ export interface FanoutSummary {
 export interface FunctionSummary extends FunctionDefinition {
   /** Whether its app offers it now. */
   readonly active: boolean
-  readonly schedules: readonly { readonly cron: string; readonly timezone: string; readonly nextAt: number | null; readonly lastTickAt: number | null }[]
+  readonly schedules: readonly {
+    readonly cron: string
+    readonly timezone: string
+    readonly nextAt: number | null
+    readonly lastTickAt: number | null
+  }[]
 }

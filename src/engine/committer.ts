@@ -123,7 +123,9 @@ export class Committer {
         resolve(turn.results[0] ?? { kind: "fenced" })
         if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
       } catch (alone) {
-        reject(alone instanceof FanfareError ? alone : new FanfareError("store_failed", `the store failed: ${String(alone)}`, { cause: alone }))
+        reject(
+          alone instanceof FanfareError ? alone : new FanfareError("store_failed", `the store failed: ${String(alone)}`, { cause: alone }),
+        )
       }
     }
     this.#busy = false

@@ -38,6 +38,7 @@ export interface EngineOptions {
 /** One node: its agents, put together, started and stopped in order. */
 export class Engine {
   readonly nodeId: string
+  readonly startedAt: number
   readonly telemetry = new Telemetry()
   readonly registry = new Registry()
   readonly intake: EventIntake
@@ -53,6 +54,7 @@ export class Engine {
     this.#options = options
     const newId = createIds(clock, random)
     this.nodeId = newId("node")
+    this.startedAt = clock.now()
     const { telemetry, registry } = this
     let waker: Loop | null = null
     this.#committer = new Committer(store, clock, {

@@ -87,7 +87,13 @@ export class Executor {
     await Promise.all(Array.from(this.#running.values(), ({ recording }) => recording.flush()))
   }
 
-  async #settle(run: ClaimedRun, outcome: Outcome, definition: Pick<FunctionDefinition, "retries">, recording: Recording, startedAt: number): Promise<void> {
+  async #settle(
+    run: ClaimedRun,
+    outcome: Outcome,
+    definition: Pick<FunctionDefinition, "retries">,
+    recording: Recording,
+    startedAt: number,
+  ): Promise<void> {
     const { clock, random, committer, telemetry } = this.#parts
     if (outcome.kind !== "superseded") {
       const facts = { startedAt, endedAt: clock.now(), progressed: recording.progressed, random: random.next() }

@@ -43,7 +43,9 @@ export class EventIntake implements Intake {
     let fanoutId = checked.length > 1 ? this.#parts.newId("fan") : null
     const ids: string[] = []
     for (const part of partsOf(checked)) {
-      const written = await this.write(part.events, { runId: null, fanoutId, sealed: part.last }, (unit) => this.#parts.committer.submit(unit))
+      const written = await this.write(part.events, { runId: null, fanoutId, sealed: part.last }, (unit) =>
+        this.#parts.committer.submit(unit),
+      )
       if (written.result.kind !== "applied") throw refusal(written.result)
       ids.push(...written.ids)
       if (written.firstFanoutId !== undefined) fanoutId = written.firstFanoutId
@@ -162,10 +164,14 @@ export function partsOf(events: readonly CheckedEvent[]): Part[] {
 
 export function refusal(result: Exclude<UnitResult, { kind: "applied" }>): FanfareError {
   if (result.kind !== "conflict") return new FanfareError("internal", `the store refused the events: ${result.kind}`)
-  return new FanfareError("event_conflict", `an event with the id "${result.eventKey}" was sent within the last 24 h with another name or data`, {
-    field: "id",
-    hint: "Ids make a send idempotent: the same id must stand for the same event. Nothing of this send was written.",
-  })
+  return new FanfareError(
+    "event_conflict",
+    `an event with the id "${result.eventKey}" was sent within the last 24 h with another name or data`,
+    {
+      field: "id",
+      hint: "Ids make a send idempotent: the same id must stand for the same event. Nothing of this send was written.",
+    },
+  )
 }
 
 function nameOf(events: readonly CheckedEvent[]): string {

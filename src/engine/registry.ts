@@ -55,7 +55,10 @@ export function registration(apps: readonly App[], stored: readonly Schedule[], 
         // A new or changed rule begins now: the moments it would have had before are not missed ones.
         const nextAt = registry.line({ id, cron, timezone }).next(now)
         if (nextAt === null) throw new FanfareError("invalid_trigger", `${definition.id}: "${cron}" never fires`, { field: "cron" })
-        changes.push({ kind: "schedule.put", schedule: { id, functionId: definition.id, cron, timezone, lastTickAt: old?.lastTickAt ?? null, nextAt } })
+        changes.push({
+          kind: "schedule.put",
+          schedule: { id, functionId: definition.id, cron, timezone, lastTickAt: old?.lastTickAt ?? null, nextAt },
+        })
       }
     }
   }

@@ -11,10 +11,14 @@ export const systemClock: Clock = {
       return () => clearImmediate(immediate)
     }
     // Longer than a timer can be: wait as long as it can, then for the rest.
-    let timer = setTimeout(function wait(rest: number) {
-      if (rest <= 0) ring()
-      else timer = setTimeout(wait, Math.min(rest, timeoutMax), rest - timeoutMax)
-    }, Math.min(ms, timeoutMax), ms - timeoutMax)
+    let timer = setTimeout(
+      function wait(rest: number) {
+        if (rest <= 0) ring()
+        else timer = setTimeout(wait, Math.min(rest, timeoutMax), rest - timeoutMax)
+      },
+      Math.min(ms, timeoutMax),
+      ms - timeoutMax,
+    )
     return () => clearTimeout(timer)
   },
 }

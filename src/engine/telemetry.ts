@@ -7,7 +7,13 @@ export type Fact =
   | { readonly name: "engine.stopped"; readonly nodeId: string; readonly returned: number; readonly abandoned: number }
   | { readonly name: "agent.failed"; readonly agent: string; readonly error: unknown }
   | { readonly name: "loop.blocked"; readonly ms: number; readonly functionIds: readonly string[] }
-  | { readonly name: "tick.decided"; readonly scheduleId: string; readonly at: number; readonly outcome: string; readonly runId: string | null }
+  | {
+      readonly name: "tick.decided"
+      readonly scheduleId: string
+      readonly at: number
+      readonly outcome: string
+      readonly runId: string | null
+    }
   | { readonly name: "events.accepted"; readonly events: number; readonly runs: number; readonly fanoutId: string | null }
   | {
       readonly name: "run.ended"

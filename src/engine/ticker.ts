@@ -52,7 +52,12 @@ function decide(schedule: Schedule, { registry, clock, newId }: TickerParts): Un
     const fires = (outcome === "fired" || outcome === "caught_up") && definition !== undefined
     let runId: string | null = null
     if (fires) {
-      const caused = causedRun(definition, { name: scheduledTimerEvent, data: timerData(schedule.cron, schedule.timezone, at), ts: at }, newId, now)
+      const caused = causedRun(
+        definition,
+        { name: scheduledTimerEvent, data: timerData(schedule.cron, schedule.timezone, at), ts: at },
+        newId,
+        now,
+      )
       runId = caused.runId
       changes.push(...caused.changes)
     }

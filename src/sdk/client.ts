@@ -67,7 +67,9 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
       })
     }
     if (this.#functions.size >= limits.functionsPerApp) {
-      throw new FanfareError("too_many", `app "${this.id}" has ${limits.functionsPerApp} functions already`, { bound: limits.functionsPerApp })
+      throw new FanfareError("too_many", `app "${this.id}" has ${limits.functionsPerApp} functions already`, {
+        bound: limits.functionsPerApp,
+      })
     }
     const hosted: FanfareFunction = { id: options.id, definition, handler, receive: (event) => this.#receive(event) }
     this.#functions.set(definition.id, hosted)

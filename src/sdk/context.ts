@@ -16,9 +16,9 @@ interface Storage {
 }
 
 // AsyncLocalStorage without an import, so that this file also loads where there is no Node.
-const hooks = (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process?.getBuiltinModule?.("node:async_hooks") as
-  | { AsyncLocalStorage: new () => Storage }
-  | undefined
+const hooks = (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process?.getBuiltinModule?.(
+  "node:async_hooks",
+) as { AsyncLocalStorage: new () => Storage } | undefined
 const storage: Storage | null = hooks === undefined ? null : new hooks.AsyncLocalStorage()
 
 /** Runs `work` as part of `scope`. Where the platform cannot follow asynchronous calls, `currentScope` stays null. */

@@ -21,7 +21,10 @@ export function remoteIntake(configured: string | undefined): Intake {
           body: JSON.stringify(events),
         })
       } catch (cause) {
-        throw new FanfareError("not_connected", `nothing answers at ${url}`, { cause, hint: "Start a server there, or correct FANFARE_URL." })
+        throw new FanfareError("not_connected", `nothing answers at ${url}`, {
+          cause,
+          hint: "Start a server there, or correct FANFARE_URL.",
+        })
       }
       const body: unknown = await response.json().catch(() => null)
       if (response.ok) return body as SendResult

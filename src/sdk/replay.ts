@@ -1,5 +1,5 @@
-import type { Attempt, SendResult, StepReport } from "../core/attempt.ts"
-import { type Duration, durationMs } from "../core/duration.ts"
+import type { Attempt, Recorder, SendResult, StepReport } from "../core/attempt.ts"
+import { durationMs } from "../core/duration.ts"
 import { FanfareError, StepError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import { toFailure } from "../core/failure.ts"
@@ -11,164 +11,151 @@ import { currentScope, type RunScope, withScope } from "./context.ts"
 import { retryWish } from "./retry-wish.ts"
 import type { StepId, StepTools } from "./step.ts"
 
-/** The step side of one attempt. */
-export interface Replay {
+type Parked = Extract<Outcome, { kind: "parked" }>
+
+/** Step ids with this first character are ours. */
+const reserved = "$"
+
+/**
+ * The step side of one attempt: gives a handler the kept results of the steps it finished before, does the next ones, and notices
+ * when it cannot go on now.
+ */
+export class Replay {
   readonly step: StepTools
   readonly scope: RunScope
   /** Resolves when every step that the handler waits for is parked: a sleep, or a step to be tried again later. */
   readonly parked: Promise<Outcome>
-  /** The attempt is over: steps that its code still asks for never begin. */
-  end(): void
-}
+  readonly #runId: string
+  readonly #recorder: Recorder
+  readonly #steps: ReadonlyMap<string, StepRecord>
+  readonly #nextKey = createStepKeys()
+  readonly #waits: Parked[] = []
+  #park: (outcome: Outcome) => void = () => undefined
+  #executing = 0
+  #count = 0
+  #ended = false
 
-/** Ids with this first character are ours. */
-const reserved = "$"
-
-export function createReplay(attempt: Attempt): Replay {
-  const { recorder, steps, run } = attempt
-  const nextKey = createStepKeys()
-  const waits: { readonly dueAt: number; readonly for: "sleep" | "retry" }[] = []
-  let executing = 0
-  let stepCount = 0
-  let ended = false
-  let park: (outcome: Outcome) => void
-  const parked = new Promise<Outcome>((resolve) => {
-    park = resolve
-  })
-
-  /** A step's code and its record are on the way; the attempt may only park when none is. */
-  async function execute<T>(work: () => Promise<T>): Promise<T> {
-    executing++
-    try {
-      return await work()
-    } finally {
-      executing--
-      if (waits.length > 0) void parkWhenIdle()
+  constructor({ run, recorder, steps }: Attempt) {
+    this.#runId = run.id
+    this.#recorder = recorder
+    this.#steps = steps
+    this.parked = new Promise((resolve) => {
+      this.#park = resolve
+    })
+    this.scope = {
+      runId: run.id,
+      stepKey: null,
+      send: async (events) => this.#send(this.#counted(this.#nextKey(`${reserved}send`)), events),
+    }
+    this.step = {
+      run: (async (id: StepId, work: () => unknown) => this.#run(this.#begin(id, "step.run"), work)) as StepTools["run"],
+      sleep: async (id, duration) => this.#sleep(this.#begin(id, "step.sleep"), recorder.now() + sleepMs(duration)),
+      sleepUntil: async (id, moment) => this.#sleep(this.#begin(id, "step.sleepUntil"), sleepMoment(moment, recorder.now())),
+      sendEvent: async (id, events) =>
+        this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[]),
     }
   }
 
-  async function parkWhenIdle(): Promise<void> {
-    // A turn, so that steps which begin side by side with the parked one are under way before anyone counts.
-    await recorder.turn()
-    if (executing > 0 || ended) return
-    const first = waits.reduce((a, b) => (b.dueAt < a.dueAt ? b : a))
-    park({ kind: "parked", dueAt: first.dueAt, for: first.for })
+  /** The attempt is over: steps that its code still asks for never begin, and never settle. */
+  end(): void {
+    this.#ended = true
   }
 
-  /** What a kept record means to the handler that asks for it. */
-  function resolveRecord<T>(record: StepRecord): T | Promise<T> {
-    switch (record.state) {
-      case "completed":
-        return JSON.parse(record.output ?? "null") as T
-      case "failed":
-        throw new StepError(record.key, record.failure ?? { name: "Error", message: "unknown" })
-      case "waiting":
-        if (record.dueAt !== null && record.dueAt <= recorder.now()) return JSON.parse("null") as T
-        return parkOn(record.dueAt ?? 0, "sleep")
-      case "retrying":
-        return parkOn(record.dueAt ?? 0, "retry")
-      default:
-        return record.state satisfies never
-    }
-  }
-
-  function parkOn<T>(dueAt: number, reason: "sleep" | "retry"): Promise<T> {
-    waits.push({ dueAt, for: reason })
-    void parkWhenIdle()
-    return new Promise<T>(() => {})
-  }
-
-  function begin(id: StepId, call: string): string {
-    const name = typeof id === "string" ? id : id?.id
+  #begin(id: StepId, call: string): string {
+    const name: unknown = typeof id === "object" ? id?.id : id
     if (typeof name !== "string" || name === "" || name.length > limits.stepIdChars || name.startsWith(reserved)) {
-      throw new FanfareError("invalid_step", `${call}: ${JSON.stringify(name)} is not a step id`, {
+      throw new FanfareError("invalid_step", `${call}: ${JSON.stringify(name) ?? String(name)} is not a step id`, {
         field: `${call} id`,
         bound: limits.stepIdChars,
         hint: `Use 1 to ${limits.stepIdChars} characters that do not start with "${reserved}".`,
       })
     }
-    const inside = currentScope()?.stepKey
-    if (inside !== undefined && inside !== null && currentScope()?.runId === run.id) {
-      throw new FanfareError("invalid_step", `${call}("${name}") is called inside the step "${inside}"`, {
+    const scope = currentScope()
+    if (scope !== null && scope.runId === this.#runId && scope.stepKey !== null) {
+      throw new FanfareError("invalid_step", `${call}("${name}") is called inside the step "${scope.stepKey}"`, {
         field: `${call} id`,
         hint: "Steps cannot be nested: call it after that step, in the handler itself.",
       })
     }
-    return count(nextKey(name))
+    return this.#counted(this.#nextKey(name))
   }
 
-  function count(key: string): string {
-    if (++stepCount > limits.stepsPerRun) {
-      throw new FanfareError("too_many", `the run has more than ${limits.stepsPerRun} steps`, { field: "step", bound: limits.stepsPerRun })
-    }
-    return key
+  #counted(key: string): string {
+    if (++this.#count <= limits.stepsPerRun) return key
+    throw new FanfareError("too_many", `the run has more than ${limits.stepsPerRun} steps`, { field: "step", bound: limits.stepsPerRun })
   }
 
-  async function runStep<T>(key: string, work: () => T | Promise<T>): Promise<T> {
-    const known = steps.get(key)
-    if (known !== undefined && !(known.state === "retrying" && (known.dueAt ?? 0) <= recorder.now())) return resolveRecord<T>(known)
-    const record = await execute(async () => recorder.report(await perform(key, work)))
-    return resolveRecord<T>(record)
+  async #run(key: string, work: () => unknown): Promise<unknown> {
+    const known = this.#steps.get(key)
+    const again = known?.state === "retrying" && (known.dueAt ?? 0) <= this.#recorder.now()
+    if (known !== undefined && !again) return this.#resume(known)
+    return this.#resume(await this.#execute(async () => this.#recorder.report(await this.#perform(key, work))))
   }
 
-  async function perform(key: string, work: () => unknown): Promise<StepReport> {
-    const startedAt = recorder.now()
+  async #perform(key: string, work: () => unknown): Promise<StepReport> {
+    const startedAt = this.#recorder.now()
     const sendKey = createStepKeys()
-    const scope: RunScope = {
-      runId: run.id,
-      stepKey: key,
-      send: (events) => durableSend(sendKey(`${key}/${reserved}send`), events),
-    }
+    const scope: RunScope = { runId: this.#runId, stepKey: key, send: (events) => this.#send(sendKey(`${key}/${reserved}send`), events) }
     try {
       const value = await withScope(scope, work)
-      const output = encodeJson(value, { field: `the result of step "${key}"`, bytes: limits.outputBytes })
-      return { kind: "run", key, startedAt, output }
+      return { kind: "run", key, startedAt, output: encodeJson(value, { field: `the result of step "${key}"`, bytes: limits.outputBytes }) }
     } catch (thrown) {
-      return { kind: "run", key, startedAt, failure: toFailure(thrown), retry: retryWish(thrown, recorder.now()) }
+      return { kind: "run", key, startedAt, failure: toFailure(thrown), retry: retryWish(thrown, this.#recorder.now()) }
     }
   }
 
-  async function sleepUntil(key: string, until: number): Promise<void> {
-    const record = steps.get(key) ?? (await recorder.report({ kind: "sleep", key, until }))
-    await resolveRecord<null>(record)
+  async #sleep(key: string, until: number): Promise<void> {
+    if (this.#ended) return new Promise(() => {})
+    await this.#resume(this.#steps.get(key) ?? (await this.#recorder.report({ kind: "sleep", key, until })))
   }
 
-  function durableSend(key: string, events: readonly EventInput[]): Promise<SendResult> {
-    return ended ? new Promise(() => {}) : execute(() => recorder.send(key, events))
+  #send(key: string, events: readonly EventInput[]): Promise<SendResult> {
+    return this.#execute(() => this.#recorder.send(key, events))
   }
 
-  /** After the end of its attempt, code that still runs gets promises that never settle. */
-  function alive<A extends readonly unknown[], T>(work: (...args: A) => Promise<T>): (...args: A) => Promise<T> {
-    return (...args) => (ended ? new Promise<T>(() => {}) : work(...args))
+  /** What a kept record means to the handler that asks for it. */
+  #resume(record: StepRecord): unknown {
+    switch (record.state) {
+      case "completed":
+        return JSON.parse(record.output ?? "null")
+      case "failed":
+        throw new StepError(record.key, record.failure ?? { name: "Error", message: "unknown" })
+      case "waiting":
+      case "retrying": {
+        const dueAt = record.dueAt ?? 0
+        if (record.state === "waiting" && dueAt <= this.#recorder.now()) return null
+        this.#waits.push({ kind: "parked", dueAt, for: record.state === "waiting" ? "sleep" : "retry" })
+        void this.#parkWhenIdle()
+        return new Promise(() => {})
+      }
+      default:
+        return record.state satisfies never
+    }
   }
 
-  const step: StepTools = {
-    run: alive(async (id, work) => runStep(begin(id, "step.run"), work)) as StepTools["run"],
-    sleep: alive(async (id, duration) => sleepUntil(begin(id, "step.sleep"), recorder.now() + sleepMs(duration))),
-    sleepUntil: alive(async (id, moment) => sleepUntil(begin(id, "step.sleepUntil"), sleepMoment(moment, recorder.now()))),
-    sendEvent: alive(async (id, events) =>
-      durableSend(begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[]),
-    ),
+  /** While a step's code and its record are on the way, the attempt may not park. */
+  async #execute<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#ended) return new Promise(() => {})
+    this.#executing++
+    try {
+      return await work()
+    } finally {
+      this.#executing--
+      if (this.#waits.length > 0) void this.#parkWhenIdle()
+    }
   }
-  const scope: RunScope = {
-    runId: run.id,
-    stepKey: null,
-    send: async (events) => durableSend(count(nextKey(`${reserved}send`)), events),
-  }
-  return {
-    step,
-    scope,
-    parked,
-    end() {
-      ended = true
-    },
+
+  async #parkWhenIdle(): Promise<void> {
+    // A turn, so that steps which begin side by side with the parked one are under way before anyone counts.
+    await this.#recorder.turn()
+    if (this.#executing === 0 && !this.#ended) this.#park(this.#waits.reduce((a, b) => (b.dueAt < a.dueAt ? b : a)))
   }
 }
 
-function sleepMs(duration: Duration): number {
+function sleepMs(duration: number | string): number {
   const ms = durationMs(duration, "step.sleep duration")
   if (ms <= limits.sleepMaxMs) return ms
-  throw new FanfareError("invalid_step", `step.sleep: ${String(duration)} is longer than 366 days`, { field: "duration", bound: limits.sleepMaxMs })
+  throw new FanfareError("invalid_step", `step.sleep: ${duration} is longer than 366 days`, { field: "duration", bound: limits.sleepMaxMs })
 }
 
 function sleepMoment(moment: Date | string | number, now: number): number {
@@ -180,7 +167,10 @@ function sleepMoment(moment: Date | string | number, now: number): number {
     })
   }
   if (at - now > limits.sleepMaxMs) {
-    throw new FanfareError("invalid_step", "step.sleepUntil: the moment is more than 366 days ahead", { field: "moment", bound: limits.sleepMaxMs })
+    throw new FanfareError("invalid_step", "step.sleepUntil: the moment is more than 366 days ahead", {
+      field: "moment",
+      bound: limits.sleepMaxMs,
+    })
   }
   return at
 }

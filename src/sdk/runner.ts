@@ -7,7 +7,7 @@ import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import { withScope } from "./context.ts"
 import type { Logger } from "./function.ts"
-import { createReplay } from "./replay.ts"
+import { Replay } from "./replay.ts"
 import { retryWish } from "./retry-wish.ts"
 
 /** Runs a handler once, with what earlier attempts finished, until it ends or cannot go on now. Never rejects. */
@@ -21,7 +21,7 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   } catch (thrown) {
     return { kind: "failed", failure: toFailure(thrown), retry: "never" }
   }
-  const replay = createReplay(attempt)
+  const replay = new Replay(attempt)
   const context = {
     event,
     events: [event],
@@ -66,4 +66,3 @@ function createLogger({ recorder }: Attempt): Logger {
     error: (message, fields) => recorder.log("error", message, fields),
   }
 }
-

@@ -17,16 +17,23 @@ export interface Moved {
  * by unit. The same id with another name or data refuses its unit.
  */
 export async function refuseByKeys(db: Db, units: readonly Unit[], results: Refusals, now: number): Promise<Map<number, Duplicates>> {
-  const keyed = units.flatMap(({ changes }, i) => changes.flatMap((change) => (change.kind === "event.add" && change.event.key !== null ? [{ i, event: change.event }] : [])))
+  const keyed = units.flatMap(({ changes }, i) =>
+    changes.flatMap((change) => (change.kind === "event.add" && change.event.key !== null ? [{ i, event: change.event }] : [])),
+  )
   const duplicates = new Map<number, Duplicates>()
   if (keyed.length === 0) return duplicates
-  const known = await eventsByKey(db, keyed.map(({ event }) => event.key ?? ""), now)
+  const known = await eventsByKey(
+    db,
+    keyed.map(({ event }) => event.key ?? ""),
+    now,
+  )
   for (const { i, event } of keyed) {
     if (results[i] !== undefined) continue
     const key = event.key ?? ""
     const first = known.get(key)
     if (first === undefined) known.set(key, event)
-    else if (first.name === event.name && first.data === event.data) duplicates.set(i, { ...duplicates.get(i), [event.id]: { id: first.id, fanoutId: first.fanoutId } })
+    else if (first.name === event.name && first.data === event.data)
+      duplicates.set(i, { ...duplicates.get(i), [event.id]: { id: first.id, fanoutId: first.fanoutId } })
     else results[i] = { kind: "conflict", eventKey: key }
   }
   return duplicates
@@ -49,18 +56,13 @@ export function withoutDuplicates(changes: readonly Change[], known: Duplicates)
   const events = Object.keys(known).length
   const runs = changes.filter((change) => change.kind === "run.add" && change.run.eventId in known).length
   return changes.flatMap((change): Change[] => {
-    switch (change.kind) {
-      case "event.add":
-        return change.event.id in known ? [] : [change]
-      case "run.add":
-        return change.run.eventId in known ? [] : [change]
-      case "fanout.grow":
-        return change.events === events ? [] : [{ ...change, events: change.events - events, runs: change.runs - runs }]
-      case "step.save":
-        return change.step.kind === "send" ? [{ ...change, step: withFirstIds(change.step, known) }] : [change]
-      default:
-        return [change]
+    if (change.kind === "event.add") return change.event.id in known ? [] : [change]
+    if (change.kind === "run.add") return change.run.eventId in known ? [] : [change]
+    if (change.kind === "fanout.grow") {
+      return change.events === events ? [] : [{ ...change, events: change.events - events, runs: change.runs - runs }]
     }
+    if (change.kind === "step.save" && change.step.kind === "send") return [{ ...change, step: withFirstIds(change.step, known) }]
+    return [change]
   })
 }
 
@@ -84,9 +86,7 @@ const eventNames = eventColumns.map(([name]) => name).join(", ")
 export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[], now: number): Promise<void> {
   if (changes.length === 0) return
   await db.execute(`insert into event (${eventNames}) select ${eventNames} from ${db.dialect.rows("$1", eventColumns)} as j where true`, [
-    JSON.stringify(
-      changes.map(({ event: e }) => [e.id, e.key, e.name, e.data, e.ts, e.receivedAt, e.fanoutId, e.sourceRunId]),
-    ),
+    JSON.stringify(changes.map(({ event: e }) => [e.id, e.key, e.name, e.data, e.ts, e.receivedAt, e.fanoutId, e.sourceRunId])),
   ])
   const keyed = changes.filter(({ event }) => event.key !== null)
   if (keyed.length === 0) return

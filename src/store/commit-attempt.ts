@@ -62,11 +62,7 @@ export async function addAttempts(db: Db, changes: readonly ChangeOf<"attempt.ad
   if (changes.length === 0) return
   await db.execute(
     `insert into attempt (${attemptNames}) select ${attemptNames} from ${db.dialect.rows("$1", attemptColumns)} as j where true`,
-    [
-      JSON.stringify(
-        changes.map(({ attempt: a }) => [a.runId, a.fence, a.attempt, a.startedAt, a.endedAt, JSON.stringify(a.failure)]),
-      ),
-    ],
+    [JSON.stringify(changes.map(({ attempt: a }) => [a.runId, a.fence, a.attempt, a.startedAt, a.endedAt, JSON.stringify(a.failure)]))],
   )
 }
 
@@ -126,19 +122,22 @@ const resultNames = resultColumns.map(([name]) => name).join(", ")
 
 async function endRuns(db: Db, ended: readonly Ended[]): Promise<void> {
   if (ended.length === 0) return
-  await db.execute(`insert into result (${resultNames}) select ${resultNames} from ${db.dialect.rows("$1", resultColumns)} as j where true`, [
-    JSON.stringify(
-      ended.map(({ run, attempt, startedAt, endedAt, settlement: { to, output, failure } }) => [
-        run.id,
-        to,
-        attempt,
-        output,
-        failure === null ? null : JSON.stringify(failure),
-        startedAt,
-        endedAt,
-      ]),
-    ),
-  ])
+  await db.execute(
+    `insert into result (${resultNames}) select ${resultNames} from ${db.dialect.rows("$1", resultColumns)} as j where true`,
+    [
+      JSON.stringify(
+        ended.map(({ run, attempt, startedAt, endedAt, settlement: { to, output, failure } }) => [
+          run.id,
+          to,
+          attempt,
+          output,
+          failure === null ? null : JSON.stringify(failure),
+          startedAt,
+          endedAt,
+        ]),
+      ),
+    ],
+  )
 }
 
 interface Counts {

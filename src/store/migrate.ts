@@ -27,11 +27,15 @@ export async function migrate(db: Db): Promise<void> {
     for (const { version, checksum } of applied) {
       const known = migrations.find((migration) => migration.version === version)
       if (known === undefined) {
-        throw new FanfareError("store_unfit", `the store has schema ${version}, which is newer than this program's (${migrations.length})`, {
-          field: "db",
-          bound: migrations.length,
-          hint: "Update fanfare, or use another store.",
-        })
+        throw new FanfareError(
+          "store_unfit",
+          `the store has schema ${version}, which is newer than this program's (${migrations.length})`,
+          {
+            field: "db",
+            bound: migrations.length,
+            hint: "Update fanfare, or use another store.",
+          },
+        )
       }
       if (checksumOf(known) !== checksum) {
         throw new FanfareError("store_unfit", `the store's schema ${version} was made by a different program than this one`, {

@@ -73,7 +73,10 @@ export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<void> 
 }
 
 /** Parks runs until their time. */
-export async function insertTimers(db: Db, timers: readonly { dueAt: number; state: "scheduled" | "waiting"; row: QueueRow }[]): Promise<void> {
+export async function insertTimers(
+  db: Db,
+  timers: readonly { dueAt: number; state: "scheduled" | "waiting"; row: QueueRow }[],
+): Promise<void> {
   if (timers.length === 0) return
   const columns: Column[] = [["due_at", "bigint"], ["state", "text"], ...queueColumns]
   await db.execute(
@@ -168,9 +171,10 @@ function slotsOf(rows: readonly Pick<QueueRow, "runId" | "limits">[]): string {
 }
 
 async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<void> {
-  await db.execute(`insert into slot (limit_key, run_id) select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j where true`, [
-    slotsOf(rows),
-  ])
+  await db.execute(
+    `insert into slot (limit_key, run_id) select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j where true`,
+    [slotsOf(rows)],
+  )
 }
 
 /** Frees what the runs occupy; gives the keys that have room now. */

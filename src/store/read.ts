@@ -66,7 +66,8 @@ function runWhere(filter: RunFilter): { where: string; params: Param[] } {
   return { where: conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`, params }
 }
 
-const ended = (state: FinalState): string => `r.id in (select s.run_id from result as s where s.state = '${state}' and s.state <> 'completed')`
+const ended = (state: FinalState): string =>
+  `r.id in (select s.run_id from result as s where s.state = '${state}' and s.state <> 'completed')`
 const stateConditions: Readonly<Record<RunState, string>> = {
   completed: "exists (select 1 from result as s where s.run_id = r.id and s.state = 'completed')",
   failed: ended("failed"),
@@ -79,17 +80,23 @@ const stateConditions: Readonly<Record<RunState, string>> = {
 }
 
 export async function run(db: Db, id: string): Promise<RunDetail | null> {
-  const [row] = await db.query<RunRow & { data: string }>(`${runSelect}, e.data from (select * from run where id = $1) as r ${runJoins}`, [id])
+  const [row] = await db.query<RunRow & { data: string }>(`${runSelect}, e.data from (select * from run where id = $1) as r ${runJoins}`, [
+    id,
+  ])
   if (row === undefined) return null
   const attempts = await db.query<{ attempt: number; fence: number; started_at: number; ended_at: number; failure: string }>(
     "select * from attempt where run_id = $1 order by fence",
     [id],
   )
   const steps = await db.query<StoredStep>("select * from step where run_id = $1 order by started_at, key", [id])
-  const logs = await db.query<{ line: number; fence: number; at: number; level: "debug" | "info" | "warn" | "error"; message: string; fields: string | null }>(
-    "select * from log where run_id = $1 order by line, fence",
-    [id],
-  )
+  const logs = await db.query<{
+    line: number
+    fence: number
+    at: number
+    level: "debug" | "info" | "warn" | "error"
+    message: string
+    fields: string | null
+  }>("select * from log where run_id = $1 order by line, fence", [id])
   return {
     ...toSummary(row),
     data: row.data,
@@ -161,7 +168,10 @@ export async function fanout(db: Db, id: string): Promise<FanoutSummary | null> 
 }
 
 export async function fanouts(db: Db, after: string | null, limit: number): Promise<Page<FanoutSummary>> {
-  const rows = await db.query<FanoutRow>(`${fanoutSelect} where f.id < $1 order by f.id desc limit $2`, [after ?? "fan_~", pageLimit(limit) + 1])
+  const rows = await db.query<FanoutRow>(`${fanoutSelect} where f.id < $1 order by f.id desc limit $2`, [
+    after ?? "fan_~",
+    pageLimit(limit) + 1,
+  ])
   return page(rows.map(toFanout), pageLimit(limit))
 }
 
@@ -186,7 +196,10 @@ function toFanout(row: FanoutRow): FanoutSummary {
 
 export async function functions(db: Db): Promise<{ definition: FunctionDefinition; active: boolean }[]> {
   const rows = await db.query<{ definition: string; retired_at: number | null }>("select definition, retired_at from function order by id")
-  return rows.map(({ definition, retired_at }) => ({ definition: JSON.parse(definition) as FunctionDefinition, active: retired_at === null }))
+  return rows.map(({ definition, retired_at }) => ({
+    definition: JSON.parse(definition) as FunctionDefinition,
+    active: retired_at === null,
+  }))
 }
 
 interface ScheduleRow {
@@ -209,7 +222,14 @@ export async function dueSchedules(db: Db, limit: number, now: number): Promise<
 }
 
 function toSchedule(row: ScheduleRow): Schedule {
-  return { id: row.id, functionId: row.function_id, cron: row.cron, timezone: row.timezone, lastTickAt: row.last_tick_at, nextAt: row.next_at }
+  return {
+    id: row.id,
+    functionId: row.function_id,
+    cron: row.cron,
+    timezone: row.timezone,
+    lastTickAt: row.last_tick_at,
+    nextAt: row.next_at,
+  }
 }
 
 export async function functionList(db: Db): Promise<FunctionSummary[]> {

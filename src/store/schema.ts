@@ -11,9 +11,12 @@ import type { Dialect } from "./db.ts"
  * SLOT has a row for each limit that a ready or leased run counts against: the occupancy of a limit is the number of its rows.
  * Times are milliseconds since 1970. JSON is text. Ids are made by us and sort by time.
  */
-export function schema({ clustered }: Dialect): readonly string[] {
-  return [
-    `create table event (
+export function schema(dialect: Dialect): readonly string[] {
+  return [...causes(dialect), ...queues(dialect), ...records(dialect), ...registry(dialect)]
+}
+
+const causes = ({ clustered }: Dialect): string[] => [
+  `create table event (
       id text primary key not null,
       key text,                            -- the sender's id
       name text not null,
@@ -24,14 +27,14 @@ export function schema({ clustered }: Dialect): readonly string[] {
       source_run_id text                   -- the run that sent it
     ) ${clustered}`,
 
-    `create table event_key (              -- ids given by senders: within the window they start nothing twice
+  `create table event_key (              -- ids given by senders: within the window they start nothing twice
       key text primary key not null,
       event_id text not null,
       expires_at bigint not null
     ) ${clustered}`,
-    `create index event_key_expires on event_key (expires_at)`,
+  `create index event_key_expires on event_key (expires_at)`,
 
-    `create table fanout (                 -- several events of one send, and their runs
+  `create table fanout (                 -- several events of one send, and their runs
       id text primary key not null,
       run_id text,                         -- the run that sent it
       name text not null,
@@ -46,7 +49,7 @@ export function schema({ clustered }: Dialect): readonly string[] {
       last_end_at bigint
     ) ${clustered}`,
 
-    `create table run (
+  `create table run (
       id text primary key not null,
       function_id text not null,
       event_id text not null,
@@ -55,20 +58,30 @@ export function schema({ clustered }: Dialect): readonly string[] {
       created_at bigint not null,
       rank bigint not null                 -- its place in the line of its function: when it was first due
     ) ${clustered}`,
-    `create index run_function on run (function_id, id)`,
-    `create index run_event on run (event_id)`,
-    `create index run_fanout on run (fanout_id, id) where fanout_id is not null`,
+  `create index run_function on run (function_id, id)`,
+  `create index run_event on run (event_id)`,
+  `create index run_fanout on run (fanout_id, id) where fanout_id is not null`,
+]
 
-    `create table timer (                  -- due later: a delayed start or a retry ('scheduled'), a sleep ('waiting')
+/** `limits`: JSON, [[key, max], …]. */
+const queueColumns = `function_id text not null,
+      rank bigint not null,
+      attempt bigint not null,
+      fence bigint not null,
+      losses bigint not null,
+      limits text`
+
+const queues = ({ clustered }: Dialect): string[] => [
+  `create table timer (                  -- due later: a delayed start or a retry ('scheduled'), a sleep ('waiting')
       due_at bigint not null,
       run_id text not null,
       state text not null,
       ${queueColumns},
       primary key (due_at, run_id)
     ) ${clustered}`,
-    `create unique index timer_run on timer (run_id)`,
+  `create unique index timer_run on timer (run_id)`,
 
-    `create table held (                   -- out of the line because limit_key has no room
+  `create table held (                   -- out of the line because limit_key has no room
       limit_key text not null,
       rank bigint not null,
       run_id text not null,
@@ -80,7 +93,7 @@ export function schema({ clustered }: Dialect): readonly string[] {
       primary key (limit_key, rank, run_id)
     ) ${clustered}`,
 
-    `create table ready (
+  `create table ready (
       function_id text not null,
       rank bigint not null,
       run_id text not null,
@@ -91,20 +104,22 @@ export function schema({ clustered }: Dialect): readonly string[] {
       primary key (function_id, rank, run_id)
     ) ${clustered}`,
 
-    `create table slot (
+  `create table slot (
       limit_key text not null,
       run_id text not null,
       primary key (limit_key, run_id)
     ) ${clustered}`,
 
-    `create table lease (
+  `create table lease (
       run_id text primary key not null,
       node_id text not null,
       claimed_at bigint not null,
       ${queueColumns}
     ) ${clustered}`,
+]
 
-    `create table step (                   -- written once when it is final; a waiting or retrying one is replaced
+const records = ({ clustered }: Dialect): string[] => [
+  `create table step (                   -- written once when it is final; a waiting or retrying one is replaced
       run_id text not null,
       key text not null,
       fence bigint not null,               -- the claim that wrote it
@@ -119,7 +134,7 @@ export function schema({ clustered }: Dialect): readonly string[] {
       primary key (run_id, key)
     ) ${clustered}`,
 
-    `create table attempt (                -- attempts that did not complete their run
+  `create table attempt (                -- attempts that did not complete their run
       run_id text not null,
       fence bigint not null,
       attempt bigint not null,
@@ -129,7 +144,7 @@ export function schema({ clustered }: Dialect): readonly string[] {
       primary key (run_id, fence)
     ) ${clustered}`,
 
-    `create table log (
+  `create table log (
       run_id text not null,
       line bigint not null,                -- counts on over attempts
       fence bigint not null,
@@ -140,7 +155,7 @@ export function schema({ clustered }: Dialect): readonly string[] {
       primary key (run_id, line, fence)
     ) ${clustered}`,
 
-    `create table result (                 -- how a run ended
+  `create table result (                 -- how a run ended
       run_id text primary key not null,
       state text not null,
       attempt bigint not null,
@@ -149,9 +164,11 @@ export function schema({ clustered }: Dialect): readonly string[] {
       started_at bigint not null,
       ended_at bigint not null
     ) ${clustered}`,
-    `create index result_unusual on result (state, run_id) where state <> 'completed'`,
+  `create index result_unusual on result (state, run_id) where state <> 'completed'`,
+]
 
-    `create table function (
+const registry = ({ clustered }: Dialect): string[] => [
+  `create table function (
       id text primary key not null,
       app_id text not null,
       definition text not null,            -- JSON
@@ -159,7 +176,7 @@ export function schema({ clustered }: Dialect): readonly string[] {
       retired_at bigint                    -- its app does not offer it any more
     ) ${clustered}`,
 
-    `create table schedule (
+  `create table schedule (
       id text primary key not null,
       function_id text not null,
       cron text not null,
@@ -167,9 +184,9 @@ export function schema({ clustered }: Dialect): readonly string[] {
       last_tick_at bigint,                 -- only grows; outlives the ticks
       next_at bigint
     ) ${clustered}`,
-    `create index schedule_next on schedule (next_at)`,
+  `create index schedule_next on schedule (next_at)`,
 
-    `create table tick (                   -- one moment of a schedule: unique for ever
+  `create table tick (                   -- one moment of a schedule: unique for ever
       schedule_id text not null,
       at bigint not null,
       outcome text not null,
@@ -179,20 +196,11 @@ export function schema({ clustered }: Dialect): readonly string[] {
       primary key (schedule_id, at)
     ) ${clustered}`,
 
-    `create table node (
+  `create table node (
       id text primary key not null,
       host text not null,
       pid bigint not null,
       started_at bigint not null,
       seen_at bigint not null
     ) ${clustered}`,
-  ]
-}
-
-/** `limits`: JSON, [[key, max], …]. */
-const queueColumns = `function_id text not null,
-      rank bigint not null,
-      attempt bigint not null,
-      fence bigint not null,
-      losses bigint not null,
-      limits text`
+]

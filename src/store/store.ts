@@ -8,7 +8,17 @@ import { commitUnits } from "./commit.ts"
 import type { Db } from "./db.ts"
 import { migrate } from "./migrate.ts"
 import * as read from "./read.ts"
-import { type Claim, type ClaimRequest, claimRuns, type LostRun, lostRuns, pruneRuns, releaseMissed, type Woken, wakeRuns } from "./sweep.ts"
+import {
+  type Claim,
+  type ClaimRequest,
+  claimRuns,
+  type LostRun,
+  lostRuns,
+  pruneRuns,
+  releaseMissed,
+  type Woken,
+  wakeRuns,
+} from "./sweep.ts"
 
 /** One transaction: units made durable, then runs claimed. */
 export interface TurnRequest {

@@ -1,7 +1,17 @@
 import type { ClaimedRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import type { Column, Db } from "./db.ts"
-import { decodeLimits, encodeLimits, enqueue, type QueueRow, queueColumns, queueNames, releaseHeld, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import {
+  decodeLimits,
+  encodeLimits,
+  enqueue,
+  type QueueRow,
+  queueColumns,
+  queueNames,
+  releaseHeld,
+  type StoredQueueRow,
+  toQueueRow,
+} from "./queue.ts"
 import { type StoredStep, toStep } from "./rows.ts"
 
 export interface ClaimRequest {
@@ -77,7 +87,17 @@ async function insertLeases(db: Db, rows: readonly QueueRow[], nodeId: string, n
     `insert into lease (node_id, claimed_at, ${queueNames}) select node_id, claimed_at, ${queueNames} from ${db.dialect.rows("$1", leaseColumns)} as j where true`,
     [
       JSON.stringify(
-        rows.map((row) => [nodeId, now, row.runId, row.functionId, row.rank, row.attempt + 1, row.fence + 1, row.losses, encodeLimits(row.limits)]),
+        rows.map((row) => [
+          nodeId,
+          now,
+          row.runId,
+          row.functionId,
+          row.rank,
+          row.attempt + 1,
+          row.fence + 1,
+          row.losses,
+          encodeLimits(row.limits),
+        ]),
       ),
     ],
   )
@@ -106,7 +126,9 @@ async function claimedRuns(db: Db, taken: readonly QueueRow[]): Promise<ClaimedR
   const lines = again.length === 0 ? new Map<string, number>() : await logLines(db, again)
   return taken.flatMap((row) => {
     const found = byId.get(row.runId)
-    return found === undefined ? [] : [toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, lines.get(row.runId) ?? 0)]
+    return found === undefined
+      ? []
+      : [toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, lines.get(row.runId) ?? 0)]
   })
 }
 
@@ -216,7 +238,10 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
        where x.ended_at < $1 and r.created_at < $1 order by x.run_id limit $2`,
     [before, limit],
   )
-  await db.execute("delete from event_key where key in (select key from event_key where expires_at <= $1 order by expires_at limit $2)", [now, limit])
+  await db.execute("delete from event_key where key in (select key from event_key where expires_at <= $1 order by expires_at limit $2)", [
+    now,
+    limit,
+  ])
   if (rows.length === 0) return 0
   const ids = JSON.stringify(rows.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`

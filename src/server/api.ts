@@ -1,0 +1,164 @@
+import { type Context, Hono } from "hono"
+import { bodyLimit } from "hono/body-limit"
+import { codes, FanfareError } from "../core/errors.ts"
+import type { EventInput } from "../core/event.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
+import { limits } from "../core/limits.ts"
+import { moves, type RunState } from "../core/run.ts"
+import type { RunFilter } from "../core/views.ts"
+import type { Engine } from "../engine/engine.ts"
+import { paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
+import type { Reader } from "../store/store.ts"
+import { createCounters } from "./counters.ts"
+import { version } from "./version.ts"
+
+export interface ApiParts {
+  readonly engine: Engine
+  readonly reader: Reader
+  readonly storeName: string
+}
+
+/** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
+export function createApi({ engine, reader, storeName }: ApiParts): Hono {
+  const api = new Hono()
+  const counters = createCounters(engine.telemetry)
+
+  api.onError((error, c) => problem(c, error))
+  api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
+  api.use(
+    bodyLimit({
+      maxSize: limits.bodyBytes,
+      onError: (c) =>
+        problem(c, new FanfareError("too_large", `the request is over ${limits.bodyBytes} bytes`, { bound: limits.bodyBytes })),
+    }),
+  )
+  // Pages of other origins can send simple requests to a local port: what changes something must be JSON, which they cannot send.
+  api.use(async (c, next) => {
+    if (c.req.method !== "GET" && c.req.method !== "HEAD" && !(c.req.header("content-type") ?? "").startsWith("application/json")) {
+      throw new FanfareError("invalid_option", "the content type must be application/json", { field: "content-type" })
+    }
+    await next()
+  })
+
+  api.get(paths.health, (c) => c.json({ status: "ok", version }))
+  api.get(paths.status, async (c) => {
+    const { completed, failed, retried } = counters.counts
+    const status: Status = {
+      version,
+      nodeId: engine.nodeId,
+      store: storeName,
+      startedAt: engine.startedAt,
+      ...(await reader.depth()),
+      completed,
+      failed,
+      retried,
+    }
+    return c.json(status)
+  })
+  api.post(paths.events, async (c) => {
+    const body: unknown = await jsonBody(c)
+    return c.json(await engine.intake.send((Array.isArray(body) ? body : [body]) as EventInput[]))
+  })
+  api.get(paths.functions, async (c) => c.json({ items: await reader.functionList(), next: null }))
+  api.post(paths.trigger, async (c) => {
+    const definition = findFunction(engine, c.req.param("id"))
+    const body = (await jsonBody(c)) as { data?: unknown } | null
+    const result: TriggerResult = { runId: await engine.intake.trigger(definition, body?.data) }
+    return c.json(result)
+  })
+  api.get(paths.runs, async (c) => c.json(await reader.runs(runFilter(c, engine))))
+  api.get(paths.run, async (c) => {
+    const id = c.req.param("id")
+    return c.json(found(await reader.run(id), `there is no run ${id}`))
+  })
+  api.get(paths.fanouts, async (c) => c.json(await reader.fanouts(c.req.query("after") ?? null, pageSize(c) ?? limits.pageRows)))
+  api.get(paths.fanout, async (c) => {
+    const id = c.req.param("id")
+    return c.json(found(await reader.fanout(id), `there is no fan-out ${id}`))
+  })
+  return api
+}
+
+function problem(c: Context, thrown: unknown): Response {
+  const error =
+    thrown instanceof FanfareError ? thrown : new FanfareError("internal", "something went wrong inside Fanfare", { cause: thrown })
+  const { code, message: detail, field, bound, hint } = error
+  const status = codes[code].http
+  const body: Problem = {
+    title: code.replaceAll("_", " "),
+    status,
+    detail,
+    code,
+    ...(field === undefined ? {} : { field }),
+    ...(bound === undefined ? {} : { bound }),
+    ...(hint === undefined ? {} : { hint }),
+  }
+  return c.json(body, status, { "content-type": "application/problem+json" })
+}
+
+async function jsonBody(c: Context): Promise<unknown> {
+  const text = await c.req.text()
+  if (text.trim() === "") return null
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new FanfareError("not_json", `the request's body is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      field: "body",
+      cause,
+    })
+  }
+}
+
+/** By its full id, or by its own id when only one app has it. */
+function findFunction(engine: Engine, id: string): FunctionDefinition {
+  const { definitions } = engine.registry
+  const exact = definitions.get(id)
+  if (exact !== undefined) return exact
+  const named = [...definitions.values()].filter(({ localId }) => localId === id)
+  if (named.length === 1 && named[0] !== undefined) return named[0]
+  const known = [...definitions.values()].map(({ localId }) => localId).join(", ")
+  throw new FanfareError(
+    "not_found",
+    named.length > 1 ? `several apps have a function "${id}"; give its full id` : `there is no function "${id}"`,
+    {
+      field: "function",
+      hint: `Known are: ${named.length > 1 ? named.map((definition) => definition.id).join(", ") : known || "none"}.`,
+    },
+  )
+}
+
+function runFilter(c: Context, engine: Engine): RunFilter {
+  const state = c.req.query("state")
+  if (state !== undefined && !(state in moves)) {
+    throw new FanfareError("invalid_option", `there is no state "${state}"; states are ${Object.keys(moves).join(", ")}`, {
+      field: "state",
+    })
+  }
+  const functionId = c.req.query("function")
+  const fanoutId = c.req.query("fanout")
+  const after = c.req.query("after")
+  const limit = pageSize(c)
+  return {
+    ...(state === undefined ? {} : { state: state as RunState }),
+    ...(functionId === undefined ? {} : { functionId: findFunction(engine, functionId).id }),
+    ...(fanoutId === undefined ? {} : { fanoutId }),
+    ...(after === undefined ? {} : { after }),
+    ...(limit === undefined ? {} : { limit }),
+  }
+}
+
+function pageSize(c: Context): number | undefined {
+  const text = c.req.query("limit")
+  if (text === undefined) return undefined
+  const limit = Number(text)
+  if (Number.isInteger(limit) && limit >= 1 && limit <= limits.pageRowsMax) return limit
+  throw new FanfareError("invalid_option", `limit must be a whole number from 1 to ${limits.pageRowsMax}`, {
+    field: "limit",
+    bound: limits.pageRowsMax,
+  })
+}
+
+function found<T>(value: T | null, message: string): T {
+  if (value === null) throw new FanfareError("not_found", message)
+  return value
+}

@@ -1,0 +1,147 @@
+import { hostname } from "node:os"
+import type { App } from "../core/app.ts"
+import { durationMs, type Duration } from "../core/duration.ts"
+import { FanfareError } from "../core/errors.ts"
+import { limits } from "../core/limits.ts"
+import { Engine } from "../engine/engine.ts"
+import { systemClock, systemRandom } from "../engine/system.ts"
+import type { Listener } from "../engine/telemetry.ts"
+import { sqlite, type OpenStore, type StoreChoice } from "../store/open.ts"
+import { localTransport } from "../transport/local.ts"
+import type { Transport } from "../transport/transport.ts"
+import { consoleListener, type LogFormat } from "./console.ts"
+import { type Api, startHttp } from "./http.ts"
+
+export interface ServerOptions {
+  /** The app whose functions run here, or several. */
+  readonly client?: App | readonly App[]
+  /** Where everything is kept: a path, or `sqlite(path)`. Default: `FANFARE_DB`, else `.fanfare/fanfare.db`. */
+  readonly db?: string | StoreChoice
+  /** Attempts that run at the same time in this process: 1 to 100,000, default 200. */
+  readonly concurrency?: number
+  /** Days that ended runs are kept: default 30. */
+  readonly retentionDays?: number
+  /** Time that running attempts have to end when the server stops: default `"30s"`. */
+  readonly stopGrace?: Duration
+  /** The HTTP API: a port (0 for any) on 127.0.0.1. Default: none. */
+  readonly http?: { readonly port: number }
+  /** How logs go to standard output: `pretty`, `json` or `none`. Default: `pretty` on a terminal, else `json`. */
+  readonly logs?: LogFormat
+}
+
+/** An engine in this process. */
+export interface FanfareServer {
+  /** The address of the HTTP API, once started with one. */
+  readonly url: string | null
+  /** Opens the store and begins to work. Once. */
+  start(): Promise<void>
+  /** Stops claiming at once, lets running attempts end (up to `stopGrace`), hands the rest back, closes the store. */
+  stop(): Promise<void>
+}
+
+/**
+ * Makes an engine that runs the functions of `client` in this process.
+ * @throws FanfareError `invalid_option` naming the option
+ */
+export async function createServer(options: ServerOptions): Promise<FanfareServer> {
+  const apps = options.client === undefined ? [] : [options.client].flat()
+  return assemble(options, apps, localTransport(apps))
+}
+
+/** Like `createServer`, for code that reaches its functions in another way; gives the engine too. */
+export async function assemble(options: ServerOptions, apps: readonly App[], transport: Transport): Promise<FanfareServer & Internals> {
+  check(options)
+  const choice = chooseStore(options.db)
+  const stopGraceMs = durationMs(options.stopGrace ?? limits.stopGraceMs, "stopGrace")
+  let started: Started | null = null
+
+  return {
+    get url() {
+      return started?.http?.url ?? null
+    },
+    get engine() {
+      return started?.engine ?? null
+    },
+    async start() {
+      if (started !== null) throw new FanfareError("invalid_option", "this server was started before; create another one")
+      started = await begin({ ...options, stopGraceMs }, choice, apps, transport)
+    },
+    async stop() {
+      if (started === null) return
+      const { engine, opened, http } = started
+      await http?.close()
+      await engine.stop()
+      await opened.reader.close()
+      await opened.store.close()
+    },
+  }
+}
+
+export interface Internals {
+  readonly engine: Engine | null
+}
+
+interface Started {
+  readonly engine: Engine
+  readonly opened: OpenStore
+  readonly http: Api | null
+}
+
+type Resolved = Omit<ServerOptions, "stopGrace"> & { readonly stopGraceMs: number }
+
+async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[], transport: Transport): Promise<Started> {
+  const opened = await choice.open(systemClock)
+  try {
+    const engine = new Engine({
+      store: opened.store,
+      exclusive: choice.exclusive,
+      apps,
+      transport,
+      clock: systemClock,
+      random: systemRandom,
+      host: hostname(),
+      pid: process.pid,
+      stopGraceMs: options.stopGraceMs,
+      ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
+      ...(options.retentionDays === undefined ? {} : { retentionDays: options.retentionDays }),
+    })
+    const listener: Listener | null = consoleListener(options.logs)
+    if (listener !== null) engine.telemetry.listen(listener)
+    const http =
+      options.http === undefined ? null : await startHttp({ engine, reader: opened.reader, storeName: choice.name }, options.http.port)
+    await engine.start()
+    return { engine, opened, http }
+  } catch (error) {
+    await opened.reader.close()
+    await opened.store.close()
+    throw error
+  }
+}
+
+const known = new Set(["client", "db", "concurrency", "retentionDays", "stopGrace", "http", "logs"])
+
+function check(options: ServerOptions): void {
+  for (const field of Object.keys(options)) {
+    if (!known.has(field)) throw invalid(field, `createServer: unknown option "${field}"; known are ${[...known].join(", ")}`)
+  }
+  const { concurrency, retentionDays, http } = options
+  if (concurrency !== undefined && !(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= limits.concurrencyMax)) {
+    throw invalid("concurrency", `concurrency must be a whole number from 1 to ${limits.concurrencyMax}`, limits.concurrencyMax)
+  }
+  if (retentionDays !== undefined && !(Number.isFinite(retentionDays) && retentionDays >= 1)) {
+    throw invalid("retentionDays", "retentionDays must be a number of days, at least 1 (event ids are remembered for 24 h)", 1)
+  }
+  if (http !== undefined && !(Number.isInteger(http.port) && http.port >= 0 && http.port <= 65_535)) {
+    throw invalid("http.port", "http.port must be a whole number from 0 to 65535", 65_535)
+  }
+}
+
+function chooseStore(db: ServerOptions["db"]): StoreChoice {
+  if (typeof db === "object") return db
+  const path = db ?? process.env["FANFARE_DB"] ?? ".fanfare/fanfare.db"
+  return sqlite(path.replace(/^sqlite:/, ""))
+}
+
+function invalid(field: string, message: string, bound?: number): FanfareError {
+  return new FanfareError("invalid_option", message, { field, ...(bound === undefined ? {} : { bound }) })
+}
