@@ -89,7 +89,6 @@ export class Engine {
     const { store, apps, host, pid, exclusive } = this.#options
     await store.pulse({ id: this.nodeId, host, pid }, exclusive)
     await this.register(apps)
-    this.#disconnect = apps.map((app) => app.connect(this.intake))
     this.#dispatcher.start()
     for (const loop of this.#loops) loop.start()
     this.telemetry.emit({ name: "engine.started", nodeId: this.nodeId, functions: this.registry.definitions.size })
@@ -101,6 +100,8 @@ export class Engine {
     await this.#committer.submit(registration(apps, await store.schedules(), this.registry, clock.now()))
     const known = (await store.functions()).filter(({ active }) => active).map(({ definition }) => definition)
     this.registry.replace(known)
+    for (const disconnect of this.#disconnect) disconnect()
+    this.#disconnect = apps.map((app) => app.connect(this.intake))
     for (const loop of this.#loops) loop.ring()
     this.#committer.ring()
   }

@@ -1,9 +1,10 @@
 import { Worker } from "node:worker_threads"
 import { FanfareError } from "../core/errors.ts"
+import { unpackError } from "../core/packed-error.ts"
 import type { Clock } from "../core/ports.ts"
 import { openSqlite } from "./sqlite.ts"
 import { openReader, openStore, type Reader, type Store } from "./store.ts"
-import { type Answer, type Call, type Role, unpackError } from "./thread-protocol.ts"
+import type { Answer, Call, Role } from "./thread-protocol.ts"
 
 export interface OpenStore {
   readonly store: Store

@@ -1,8 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads"
+import { packError } from "../core/packed-error.ts"
 import { lockFile } from "./lock.ts"
 import { openSqlite } from "./sqlite.ts"
 import { openReader, openStore, type Reader, type Store } from "./store.ts"
-import { type Answer, type Call, packError, type Role } from "./thread-protocol.ts"
+import type { Answer, Call, Role } from "./thread-protocol.ts"
 
 // The store's thread: user code on the main thread never delays a commit, and a commit never delays user code.
 const { role, file } = workerData as { role: Role; file: string }
@@ -30,14 +31,14 @@ async function open(): Promise<Store | Reader> {
 const opened = open()
 opened.then(
   () => port?.postMessage({ id: 0 } satisfies Answer),
-  (error: unknown) => port?.postMessage({ id: 0, error: packError(error) } satisfies Answer),
+  (error: unknown) => port?.postMessage({ id: 0, error: packError(error, "store_failed") } satisfies Answer),
 )
 port?.on("message", ({ id, method, args }: Call) => {
   opened
     .then((target) => (target as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[method]?.(...args))
     .then(
       (value) => port.postMessage({ id, value } satisfies Answer),
-      (error: unknown) => port.postMessage({ id, error: packError(error) } satisfies Answer),
+      (error: unknown) => port.postMessage({ id, error: packError(error, "store_failed") } satisfies Answer),
     )
     .finally(() => {
       if (method === "close") port.close()

@@ -1,0 +1,40 @@
+import { FanfareError } from "../core/errors.ts"
+import { fromProblem } from "../sdk/remote.ts"
+import type { Globals } from "./globals.ts"
+
+/** Calls the HTTP API; `params` fill the `:names` of the path. */
+export async function call<T>(
+  { url }: Globals,
+  path: string,
+  options: {
+    readonly params?: Readonly<Record<string, string>>
+    readonly query?: Readonly<Record<string, string | undefined>>
+    readonly body?: unknown
+  } = {},
+): Promise<T> {
+  const filled = path.replaceAll(/:(\w+)/g, (_, name: string) => encodeURIComponent(options.params?.[name] ?? ""))
+  let target: URL
+  try {
+    target = new URL(filled, url)
+  } catch (cause) {
+    throw new FanfareError("invalid_option", `--url: "${url}" is not a URL`, { field: "url", cause })
+  }
+  for (const [name, value] of Object.entries(options.query ?? {})) if (value !== undefined) target.searchParams.set(name, value)
+  let response: Response
+  try {
+    response = await fetch(
+      target,
+      options.body === undefined
+        ? {}
+        : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(options.body) },
+    )
+  } catch (cause) {
+    throw new FanfareError("not_connected", `nothing answers at ${url}`, {
+      cause,
+      hint: "Start it with `fanfare dev`, or point to another with --url or FANFARE_URL.",
+    })
+  }
+  const answer: unknown = await response.json().catch(() => null)
+  if (!response.ok) throw fromProblem(answer, response.status)
+  return answer as T
+}

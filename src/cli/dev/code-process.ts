@@ -1,0 +1,140 @@
+import { type ChildProcess, fork } from "node:child_process"
+import type { App, ReceivedEvent } from "../../core/app.ts"
+import type { Attempt, Intake } from "../../core/attempt.ts"
+import type { FunctionDefinition } from "../../core/definition.ts"
+import { FanfareError } from "../../core/errors.ts"
+import type { Outcome } from "../../core/outcome.ts"
+import { packError, unpackError } from "../../core/packed-error.ts"
+import type { Transport } from "../../transport/transport.ts"
+import type { FromCode, ToCode } from "./messages.ts"
+
+const script = new URL(import.meta.url.endsWith(".ts") ? "./code.ts" : "./code.js", import.meta.url)
+
+interface Call {
+  readonly attempt: Attempt
+  readonly finish: (outcome: Outcome) => void
+}
+
+/** A process with one version of the user's code, as a transport. */
+export class CodeProcess implements Transport {
+  readonly apps: readonly App[]
+  readonly #child: ChildProcess
+  readonly #calls = new Map<number, Call>()
+  #lastCall = 0
+  #intake: Intake | null = null
+  #idle: (() => void) | null = null
+  #gone: string | null = null
+
+  private constructor(child: ChildProcess, apps: Extract<FromCode, { kind: "ready" }>["apps"], exited: () => void) {
+    this.#child = child
+    this.apps = apps.map(({ id, functions }) => this.#app(id, functions))
+    child.on("message", (message: FromCode) => this.#hear(message))
+    child.on("exit", (code, signal) => {
+      this.#gone =
+        signal === null
+          ? `the process with its code ended with exit code ${code ?? "?"}`
+          : `the process with its code was killed (${signal})`
+      for (const { finish } of this.#calls.values()) finish({ kind: "lost", reason: this.#gone })
+      this.#calls.clear()
+      exited()
+    })
+  }
+
+  /**
+   * Starts a process and imports the files in it.
+   * @throws FanfareError what the import met: the process is gone then
+   */
+  static async start(files: readonly string[], exited: () => void): Promise<CodeProcess> {
+    const child = fork(script, [...files], { serialization: "advanced", execArgv: ["--disable-warning=ExperimentalWarning"] })
+    const ready = await new Promise<Extract<FromCode, { kind: "ready" }>>((resolve, reject) => {
+      child.once("exit", (code) =>
+        reject(
+          new FanfareError("invalid_function", `${files.join(", ")} ended its process with exit code ${code ?? "?"} while it was imported`),
+        ),
+      )
+      child.once("message", (message: FromCode) => {
+        if (message.kind === "ready") resolve(message)
+        else if (message.kind === "unfit") reject(unpackError(message.error))
+      })
+    }).catch((error: unknown) => {
+      child.kill("SIGKILL")
+      throw error
+    })
+    return new CodeProcess(child, ready.apps, exited)
+  }
+
+  hosts(): readonly string[] {
+    return this.apps.flatMap((app) => [...app.hosted().keys()])
+  }
+
+  execute(attempt: Attempt): Promise<Outcome> {
+    if (this.#gone !== null) return Promise.resolve({ kind: "returned" })
+    const call = ++this.#lastCall
+    return new Promise((resolve) => {
+      const finish = (outcome: Outcome): void => {
+        this.#calls.delete(call)
+        resolve(outcome)
+        if (this.#calls.size === 0) this.#idle?.()
+      }
+      this.#calls.set(call, { attempt, finish })
+      attempt.signal.addEventListener("abort", () => this.#tell({ kind: "abort", call }))
+      this.#tell({ kind: "execute", call, run: attempt.run, steps: [...attempt.steps.values()] })
+    })
+  }
+
+  /** Ends the process when what runs in it has ended, or after `graceMs`. */
+  async close(graceMs: number): Promise<void> {
+    if (this.#calls.size > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, graceMs)
+        this.#idle = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    if (this.#gone === null) this.#child.kill("SIGKILL")
+  }
+
+  #app(id: string, functions: readonly FunctionDefinition[]): App {
+    const hosted = new Map(
+      functions.map((definition) => [definition.id, { definition, handler: () => undefined, receive: (event: ReceivedEvent) => event }]),
+    )
+    return {
+      id,
+      hosted: () => hosted,
+      connect: (intake) => {
+        this.#intake = intake
+        return () => undefined
+      },
+    }
+  }
+
+  #tell(message: ToCode): void {
+    if (this.#child.connected) this.#child.send(message)
+  }
+
+  #hear(message: FromCode): void {
+    if (message.kind === "outcome") this.#calls.get(message.call)?.finish(message.outcome)
+    else if (message.kind === "log") {
+      const fields = message.fields === undefined ? undefined : (JSON.parse(message.fields) as Record<string, unknown>)
+      this.#calls.get(message.call)?.attempt.recorder.log(message.level, message.message, fields)
+    } else if (message.kind === "report" || message.kind === "send") void this.#answer(message)
+  }
+
+  async #answer(message: Extract<FromCode, { kind: "report" | "send" }>): Promise<void> {
+    const { ask } = message
+    try {
+      const recorder = message.call === null ? null : this.#calls.get(message.call)?.attempt.recorder
+      // An attempt that is over gets no answer: what its code still does is not kept.
+      if (recorder === undefined) return
+      if (message.kind === "report") {
+        if (recorder !== null) this.#tell({ kind: "answer", ask, value: await recorder.report(message.report) })
+      } else if (recorder !== null) this.#tell({ kind: "answer", ask, value: await recorder.send(message.key, message.events) })
+      else if (this.#intake !== null) this.#tell({ kind: "answer", ask, value: await this.#intake.send(message.events) })
+      else throw new FanfareError("not_connected", "the engine has not started yet")
+    } catch (error) {
+      this.#tell({ kind: "answer", ask, error: packError(error, "internal") })
+    }
+  }
+}

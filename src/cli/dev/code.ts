@@ -1,0 +1,107 @@
+import { setImmediate as turn } from "node:timers/promises"
+import { pathToFileURL } from "node:url"
+import type { App } from "../../core/app.ts"
+import type { Recorder, SendResult } from "../../core/attempt.ts"
+import { FanfareError } from "../../core/errors.ts"
+import { packError, unpackError } from "../../core/packed-error.ts"
+import type { StepRecord } from "../../core/step.ts"
+import { systemClock } from "../../engine/system.ts"
+import { runAttempt } from "../../sdk/runner.ts"
+import type { FromCode, ToCode } from "./messages.ts"
+
+// The process that has the user's code under `fanfare dev`: a new one for each version of the files, so that a reload is complete and
+// nothing that user code does can stop the engine.
+const files = process.argv.slice(2)
+const asks = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>()
+const controllers = new Map<number, AbortController>()
+let lastAsk = 0
+let apps: App[] = []
+
+function tell(message: FromCode): void {
+  if (process.connected) process.send?.(message)
+}
+
+function ask<T extends StepRecord | SendResult>(message: (ask: number) => FromCode): Promise<T> {
+  const id = ++lastAsk
+  return new Promise<T>((resolve, reject) => {
+    asks.set(id, { resolve, reject })
+    tell(message(id))
+  })
+}
+
+async function load(): Promise<void> {
+  for (const file of files) {
+    const module: unknown = await import(pathToFileURL(file).href)
+    apps.push(...Object.values(module as object).filter(isApp))
+  }
+  apps = [...new Set(apps)]
+  if (apps.length === 0) {
+    throw new FanfareError("invalid_option", `no app is exported by ${files.join(", ")}`, {
+      field: "file",
+      hint: 'Export it: export const fanfare = new Fanfare({ id: "my-app" })',
+    })
+  }
+  for (const app of apps) app.connect({ send: (events) => ask((id) => ({ kind: "send", ask: id, call: null, key: "", events })) })
+  tell({
+    kind: "ready",
+    apps: apps.map((app) => ({ id: app.id, functions: Array.from(app.hosted().values(), ({ definition }) => definition) })),
+  })
+}
+
+/** By shape, since the file may have another copy of this package. */
+function isApp(value: unknown): value is App {
+  const app = value as Partial<App> | null
+  return typeof app === "object" && typeof app?.hosted === "function" && typeof app.connect === "function" && typeof app.id === "string"
+}
+
+async function execute({ call, run, steps }: Extract<ToCode, { kind: "execute" }>): Promise<void> {
+  const hosted = apps.map((app) => app.hosted().get(run.functionId)).find((each) => each !== undefined)
+  if (hosted === undefined) {
+    tell({ kind: "outcome", call, outcome: { kind: "returned" } })
+    return
+  }
+  const controller = new AbortController()
+  controllers.set(call, controller)
+  const recorder: Recorder = {
+    now: () => systemClock.now(),
+    turn: () => turn(),
+    report: (report) => ask((id) => ({ kind: "report", ask: id, call, report })),
+    send: (key, events) => ask((id) => ({ kind: "send", ask: id, call, key, events })),
+    log: (level, message, fields) =>
+      tell({ kind: "log", call, level, message: String(message), ...(fields === undefined ? {} : { fields: encode(fields) }) }),
+  }
+  const outcome = await runAttempt(hosted, {
+    run,
+    steps: new Map(steps.map((step) => [step.key, step])),
+    signal: controller.signal,
+    recorder,
+  })
+  controllers.delete(call)
+  tell({ kind: "outcome", call, outcome })
+}
+
+function encode(fields: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(fields, (_key, value: unknown) => (typeof value === "bigint" ? value.toString() : value))
+  } catch {
+    return JSON.stringify({ fields: "(cannot be shown)" })
+  }
+}
+
+process.on("message", (message: ToCode) => {
+  if (message.kind === "execute") void execute(message)
+  else if (message.kind === "abort") controllers.get(message.call)?.abort()
+  else {
+    const waiter = asks.get(message.ask)
+    asks.delete(message.ask)
+    if (message.error === undefined) waiter?.resolve(message.value as never)
+    else waiter?.reject(unpackError(message.error))
+  }
+})
+process.on("disconnect", () => process.exit(0))
+// The terminal's Ctrl-C reaches this process too: the engine decides when it ends.
+process.on("SIGINT", () => undefined)
+
+load().catch((error: unknown) => {
+  tell({ kind: "unfit", error: packError(error, "invalid_function") })
+})

@@ -1,0 +1,114 @@
+import { existsSync, rmSync } from "node:fs"
+import { dirname, resolve } from "node:path"
+import { pathToFileURL } from "node:url"
+import { styleText } from "node:util"
+import type { FanfareConfig } from "../../config.ts"
+import { FanfareError } from "../../core/errors.ts"
+import { assemble } from "../../server/create.ts"
+import { version } from "../../server/version.ts"
+import type { Globals } from "../globals.ts"
+import { printError, printJson, say } from "../output.ts"
+import { CodeHost } from "./code-host.ts"
+import { Screen } from "./screen.ts"
+import { watchFiles } from "./watch.ts"
+
+export interface DevOptions extends Globals {
+  readonly file?: string
+  readonly port?: number
+  readonly db?: string
+  readonly fresh?: boolean
+}
+
+/** Runs the functions of a file until it is interrupted: the engine stays up while their code is reloaded. */
+export async function dev(options: DevOptions): Promise<void> {
+  const began = performance.now()
+  const { files, config } = await findFiles(options.file)
+  const db = resolve(options.db ?? config?.db ?? ".fanfare/dev.db")
+  const port = options.port ?? config?.port ?? 8288
+  if (options.fresh === true) for (const suffix of ["", "-wal", "-shm"]) rmSync(db + suffix, { force: true })
+
+  const host = new CodeHost(files, say)
+  await host.start()
+  const server = await assemble({ db, http: { port }, logs: options.json ? "json" : "pretty" }, host.apps, host)
+  try {
+    await server.start()
+  } catch (error) {
+    await host.close(0)
+    throw error
+  }
+  const { engine } = server
+  if (engine === null) throw new FanfareError("internal", "the engine did not start")
+  const url = server.url ?? ""
+  if (options.json) printJson({ event: "ready", url, db, functions: host.hosts() })
+  else banner(url, db, files, performance.now() - began)
+  const screen = new Screen(engine, { url, json: options.json })
+  screen.functions()
+
+  const stopWatching = watchFiles([...new Set(files.map(dirname))], async () => {
+    const since = performance.now()
+    try {
+      const changes = await host.reload()
+      await engine.register(host.apps)
+      say(`${styleText("cyan", "~")} reloaded in ${Math.round(performance.now() - since)} ms${changes === "" ? "" : `: ${changes}`}`)
+    } catch (error) {
+      say(`${styleText("red", "✗")} not reloaded: the version before keeps running`)
+      printError(error instanceof FanfareError ? error : new FanfareError("internal", String(error)))
+    }
+  })
+  await interrupted()
+  say("stopping: what is running may end (interrupt again to stop at once)")
+  stopWatching()
+  screen.close()
+  await server.stop()
+  await host.close(0)
+}
+
+async function findFiles(file: string | undefined): Promise<{ files: string[]; config: FanfareConfig | null }> {
+  if (file !== undefined) {
+    const path = resolve(file)
+    if (!existsSync(path)) throw new FanfareError("not_found", `there is no file ${path}`, { field: "file" })
+    return { files: [path], config: null }
+  }
+  const found = ["fanfare.config.ts", "fanfare.config.js", "fanfare.config.mjs"]
+    .map((name) => resolve(name))
+    .find((path) => existsSync(path))
+  if (found === undefined) {
+    throw new FanfareError("invalid_option", "there is no fanfare.config.ts here, and no file was given", {
+      field: "file",
+      hint: "Give the file that exports your app: fanfare dev app.ts",
+    })
+  }
+  const config = ((await import(pathToFileURL(found).href)) as { default?: FanfareConfig }).default
+  const functions = [config?.functions ?? []].flat()
+  if (config === undefined || functions.length === 0) {
+    throw new FanfareError("invalid_option", `${found}: functions must name at least one file`, {
+      field: "functions",
+      hint: 'export default defineConfig({ functions: "src/jobs.ts" })',
+    })
+  }
+  const files = functions.map((name) => resolve(dirname(found), name))
+  const missing = files.find((path) => !existsSync(path))
+  if (missing !== undefined) throw new FanfareError("not_found", `${found}: there is no file ${missing}`, { field: "functions" })
+  return { files, config }
+}
+
+function banner(url: string, db: string, files: readonly string[], ms: number): void {
+  say(`\n  ${styleText("bold", "fanfare")} ${version}  ready in ${Math.round(ms)} ms\n`)
+  say(`  ➜  API    ${url}/api/v1/status`)
+  say(`  ➜  Store  sqlite ${db}  (kept between restarts; --fresh to empty it)`)
+  say(`  ➜  Code   ${files.join(", ")}\n`)
+}
+
+/** Resolves at the first SIGINT or SIGTERM; the second one ends the process at once. */
+async function interrupted(): Promise<void> {
+  await new Promise<void>((resolveStop) => {
+    let asked = false
+    const stop = (): void => {
+      if (asked) process.exit(130)
+      asked = true
+      resolveStop()
+    }
+    process.on("SIGINT", stop)
+    process.on("SIGTERM", stop)
+  })
+}

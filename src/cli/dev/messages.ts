@@ -1,0 +1,30 @@
+import type { SendResult, StepReport } from "../../core/attempt.ts"
+import type { LogLine } from "../../core/change.ts"
+import type { FunctionDefinition } from "../../core/definition.ts"
+import type { EventInput } from "../../core/event.ts"
+import type { Outcome } from "../../core/outcome.ts"
+import type { ClaimedRun } from "../../core/run.ts"
+import type { StepRecord } from "../../core/step.ts"
+import type { PackedError } from "../../core/packed-error.ts"
+
+/** From the engine's process to the one that has the user's code. */
+export type ToCode =
+  | { readonly kind: "execute"; readonly call: number; readonly run: ClaimedRun; readonly steps: readonly StepRecord[] }
+  | { readonly kind: "abort"; readonly call: number }
+  | { readonly kind: "answer"; readonly ask: number; readonly value?: StepRecord | SendResult; readonly error?: PackedError }
+
+/** And back. `ask`s are answered, in any order. */
+export type FromCode =
+  | { readonly kind: "ready"; readonly apps: readonly { readonly id: string; readonly functions: readonly FunctionDefinition[] }[] }
+  | { readonly kind: "unfit"; readonly error: PackedError }
+  | { readonly kind: "outcome"; readonly call: number; readonly outcome: Outcome }
+  | { readonly kind: "log"; readonly call: number; readonly level: LogLine["level"]; readonly message: string; readonly fields?: string }
+  | { readonly kind: "report"; readonly ask: number; readonly call: number; readonly report: StepReport }
+  /** `call` is null for a send outside of runs. */
+  | {
+      readonly kind: "send"
+      readonly ask: number
+      readonly call: number | null
+      readonly key: string
+      readonly events: readonly EventInput[]
+    }

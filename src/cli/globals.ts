@@ -1,0 +1,5 @@
+/** Options that every command has. */
+export interface Globals {
+  readonly url: string
+  readonly json: boolean
+}

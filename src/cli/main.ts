@@ -1,0 +1,123 @@
+#!/usr/bin/env node
+import { Command, CommanderError, InvalidArgumentError } from "commander"
+import { codes, FanfareError } from "../core/errors.ts"
+import { limits } from "../core/limits.ts"
+import { version } from "../server/version.ts"
+import type { Globals } from "./globals.ts"
+import { printError, say } from "./output.ts"
+
+const exitHelp = `
+Exit codes: 0 done · 1 what you asked about failed · 2 wrong usage or input · 3 nothing answers, or the store cannot be used · 5 not found · 130 interrupted
+Environment: FANFARE_URL (server to talk to, default http://127.0.0.1:8288), FANFARE_DB (store file), NO_COLOR`
+
+const program = new Command("fanfare")
+  .description("Reliable scheduling and fan-out for TypeScript")
+  .version(version)
+  .option("--url <url>", "server to talk to (default: FANFARE_URL or http://127.0.0.1:8288)")
+  .option("--json", "print JSON: one document, or one per line for streams")
+  .addHelpText("after", exitHelp)
+  .showSuggestionAfterError()
+  .exitOverride()
+
+program
+  .command("dev")
+  .description("run the functions of a file here: reloads on change, HTTP API on 127.0.0.1")
+  .argument("[file]", "file that exports your app; default: what fanfare.config.ts says")
+  .option("--port <port>", "port of the HTTP API (default 8288)", toPort)
+  .option("--db <file>", "store file (default .fanfare/dev.db)")
+  .option("--fresh", "begin with an empty store")
+  .addHelpText("after", "\nExample: fanfare dev src/jobs.ts")
+  .action(async (file: string | undefined, options: { port?: number; db?: string; fresh?: boolean }) => {
+    const { dev } = await import("./dev/dev.ts")
+    await dev({ ...globals(), ...options, ...(file === undefined ? {} : { file }) })
+  })
+
+program
+  .command("send")
+  .description("send an event, or one per line of a file")
+  .argument("<name>", "name of the event")
+  .option("--data <json>", "its data, a JSON object")
+  .option("--file <path>", "JSON lines: one object of data per line, or whole events ({ name, data, id })")
+  .option("--id <id>", "makes the send idempotent for 24 h")
+  .option("--watch", "wait until the runs have ended")
+  .addHelpText(
+    "after",
+    `\nExamples: fanfare send app/user.created --data '{"id":1}'\n          fanfare send app/user.created --file users.jsonl --watch`,
+  )
+  .action(async (name: string, options: { data?: string; file?: string; id?: string; watch?: boolean }) => {
+    const { send } = await import("./send.ts")
+    await send(name, { ...globals(), ...options })
+  })
+
+program
+  .command("trigger")
+  .description("start one run of a function now, such as a cron function")
+  .argument("<function>", "id of the function")
+  .option("--data <json>", "data of the event it gets")
+  .option("--watch", "wait until the run, and the fan-outs it sends, have ended")
+  .addHelpText("after", "\nExample: fanfare trigger nightly-import --watch")
+  .action(async (id: string, options: { data?: string; watch?: boolean }) => {
+    const { trigger } = await import("./send.ts")
+    await trigger(id, { ...globals(), ...options })
+  })
+
+const runs = program.command("runs").description("look at runs")
+runs
+  .command("list", { isDefault: true })
+  .description("the newest runs")
+  .option("--state <state>", "scheduled, ready, running, waiting, completed, failed, cancelled or skipped")
+  .option("--function <id>", "of this function")
+  .option("--fanout <id>", "of this fan-out")
+  .option("--after <cursor>", "the page after this one")
+  .option("--limit <n>", `rows: 1 to ${limits.pageRowsMax}`, String(20))
+  .addHelpText("after", "\nExample: fanfare runs list --state failed")
+  .action(async (options: Record<string, string>) => (await import("./runs.ts")).listRuns({ ...globals(), ...options }))
+runs
+  .command("show")
+  .description("one run: its attempts, steps, logs, output")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare runs show run_06fk3…")
+  .action(async (id: string) => (await import("./runs.ts")).showRun(id, globals()))
+runs
+  .command("watch")
+  .description("follow a run, or a fan-out, until it has ended; exit code 1 if it failed")
+  .argument("<id>", "of a run or a fan-out")
+  .addHelpText("after", "\nExample: fanfare runs watch fan_06fk3…")
+  .action(async (id: string) => (await import("./runs.ts")).watch(id, globals()))
+
+program
+  .command("functions")
+  .description("the functions, their triggers and next moments")
+  .addHelpText("after", "\nExample: fanfare functions --json")
+  .action(async () => (await import("./runs.ts")).listFunctions(globals()))
+
+for (const command of [...program.commands.filter((each) => each !== runs), ...runs.commands]) {
+  command.exitOverride().option("--json", "print JSON").option("--url <url>", "server to talk to")
+}
+
+function globals(): Globals {
+  const given: { url?: string; json?: boolean } = Object.assign(
+    {},
+    ...[program, ...program.commands, ...runs.commands].map((each) => each.opts()),
+  )
+  return { url: given.url ?? process.env["FANFARE_URL"] ?? "http://127.0.0.1:8288", json: given.json === true }
+}
+
+function toPort(text: string): number {
+  const port = Number(text)
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
+  throw new InvalidArgumentError("It must be a whole number from 0 to 65535.")
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else if (error instanceof FanfareError) {
+    printError(error)
+    process.exitCode = codes[error.code].exit
+  } else {
+    say(`fanfare: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,70 @@
+import { styleText } from "node:util"
+import type { FanfareError } from "../core/errors.ts"
+import type { FanoutSummary } from "../core/views.ts"
+
+/** Talk goes to standard error, results to standard output. */
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`)
+}
+
+export function printError(error: FanfareError): void {
+  say(`${styleText("red", "✗")} ${error.message}`)
+  if (error.hint !== undefined) say(`  ${error.hint}`)
+}
+
+/** Rows in columns that line up; two spaces between them. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? "").length)))
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join("  ")
+      .trimEnd()
+  return [styleText("gray", line(head)), ...rows.map(line)].join("\n")
+}
+
+export function clock(at: number | null): string {
+  return at === null ? "" : new Date(at).toTimeString().slice(0, 8)
+}
+
+/** A length of time for people. */
+export function span(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`
+  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
+  if (ms < 86_400_000) return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`
+  return `${Math.floor(ms / 86_400_000)} d ${Math.round((ms % 86_400_000) / 3_600_000)} h`
+}
+
+export function count(n: number): string {
+  return n.toLocaleString("en-US")
+}
+
+const barCells = 30
+
+/** A fan-out on one line: bar, share, counts, rate and what is left. Shapes tell the states apart, not colour alone. */
+export function fanoutLine(f: FanoutSummary, now: number): string {
+  const ended = f.completed + f.failed + f.cancelled
+  const share = f.total === 0 ? 1 : ended / f.total
+  const cells = (n: number): number => (f.total === 0 ? 0 : Math.floor((n / f.total) * barCells))
+  const bar = "█".repeat(cells(f.completed)) + "x".repeat(cells(f.failed)) + "▓".repeat(cells(f.running))
+  const since = (f.lastEndAt !== null && ended === f.total ? f.lastEndAt : now) - f.createdAt
+  const rate = since > 0 ? (ended / since) * 1_000 : 0
+  const left = ended < f.total && rate > 0 ? `  ${span(((f.total - ended) / rate) * 1_000)} left` : ""
+  const parts = [
+    `${count(f.completed)} ok`,
+    f.failed > 0 ? `${count(f.failed)} failed` : "",
+    f.running > 0 ? `${count(f.running)} running` : "",
+  ]
+  return `${bar.padEnd(barCells, "░")} ${(share * 100).toFixed(1).padStart(5)}%  ${count(ended)}/${count(f.total)}  ${parts
+    .filter((part) => part !== "")
+    .join("  ")}  ${count(Math.round(rate))}/s${left}`
+}
