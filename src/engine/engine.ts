@@ -31,6 +31,8 @@ export interface EngineOptions {
   readonly concurrency?: number
   /** Days that ended runs are kept: default 30. */
   readonly retentionDays?: number
+  /** Longest rest of an agent when nothing rings: default 1 s. */
+  readonly pollMs?: number
   /** Milliseconds that attempts under way have to end when the node stops: default 30 s. */
   readonly stopGraceMs?: number
 }
@@ -68,20 +70,26 @@ export class Engine {
     const executor = this.#executor
     const concurrency = options.concurrency ?? limits.nodeConcurrency
     this.#dispatcher = new Dispatcher({ executor, clock, nodeId: this.nodeId, functionIds: () => transport.hosts(), concurrency })
+    const pollMs = options.pollMs ?? limits.restMs
     const failed = (agent: string, error: unknown): void => telemetry.emit({ name: "agent.failed", agent, error })
     waker = new Loop(
-      createWaker(store, clock, () => committer.ring()),
+      createWaker(store, clock, pollMs, () => committer.ring()),
       clock,
       failed,
     )
     const agents = [
-      createPulse({ store, node: { id: this.nodeId, host, pid }, clock, executor, telemetry }),
-      createRescuer({ store, committer, registry, clock, nodeId: this.nodeId }),
-      createTicker({ store, committer, registry, clock, newId, telemetry }),
+      createPulse({ store, node: { id: this.nodeId, host, pid }, clock, executor, telemetry, pollMs }),
+      createRescuer({ store, committer, registry, clock, nodeId: this.nodeId, pollMs }),
+      createTicker({ store, committer, registry, clock, newId, telemetry, pollMs }),
       createJanitor(store, clock, options.retentionDays ?? limits.retentionDays),
-      { name: "bell", tick: async () => (committer.ring(), limits.restMs) },
+      { name: "bell", tick: async () => (committer.ring(), pollMs) },
     ]
     this.#loops = [waker, ...agents.map((agent) => new Loop(agent, clock, failed))]
+  }
+
+  /** Attempts under way. */
+  get running(): number {
+    return this.#executor.running
   }
 
   /** Registers the apps, takes over what dead nodes left, and begins to work. */

@@ -11,10 +11,11 @@ export interface PulseParts {
   readonly clock: Clock
   readonly executor: Executor
   readonly telemetry: Telemetry
+  readonly pollMs: number
 }
 
 /** Says that this node lives, keeps the log lines of long attempts, and tells when user code blocked the event loop. */
-export function createPulse({ store, node, clock, executor, telemetry }: PulseParts): Agent {
+export function createPulse({ store, node, clock, executor, telemetry, pollMs }: PulseParts): Agent {
   let expected = clock.now()
   return {
     name: "pulse",
@@ -23,8 +24,9 @@ export function createPulse({ store, node, clock, executor, telemetry }: PulsePa
       if (late > blockedMs) telemetry.emit({ name: "loop.blocked", ms: late, functionIds: executor.functionIds() })
       await store.pulse(node, false)
       await executor.flushLogs()
-      expected = clock.now() + limits.pulseMs
-      return limits.pulseMs
+      const rest = Math.max(limits.pulseMs, pollMs)
+      expected = clock.now() + rest
+      return rest
     },
   }
 }

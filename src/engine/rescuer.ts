@@ -12,10 +12,11 @@ export interface RescuerParts {
   readonly registry: Registry
   readonly clock: Clock
   readonly nodeId: string
+  readonly pollMs: number
 }
 
 /** Takes runs out of the hands of dead nodes, and heals limits whose release was missed. */
-export function createRescuer({ store, committer, registry, clock, nodeId }: RescuerParts): Agent {
+export function createRescuer({ store, committer, registry, clock, nodeId, pollMs }: RescuerParts): Agent {
   return {
     name: "rescuer",
     async tick() {
@@ -30,7 +31,7 @@ export function createRescuer({ store, committer, registry, clock, nodeId }: Res
       )
       await store.releaseMissed()
       if (lost.length > 0) committer.ring()
-      return lost.length === limits.sweepBatch ? 0 : limits.leaseMs
+      return lost.length === limits.sweepBatch ? 0 : Math.max(limits.leaseMs, pollMs)
     },
   }
 }

@@ -18,11 +18,12 @@ export interface TickerParts {
   readonly clock: Clock
   readonly newId: (kind: IdKind) => string
   readonly telemetry: Telemetry
+  readonly pollMs: number
 }
 
 /** Decides the moments of schedules when they come: each becomes one row, and if it fires its run is written with it. */
 export function createTicker(parts: TickerParts): Agent {
-  const { store, committer, clock, telemetry } = parts
+  const { store, committer, clock, telemetry, pollMs } = parts
   return {
     name: "ticker",
     async tick() {
@@ -38,7 +39,7 @@ export function createTicker(parts: TickerParts): Agent {
         }),
       )
       if (due.length > 0) return 0
-      return nextAt === null ? limits.restMs : Math.min(limits.restMs, Math.max(0, nextAt - clock.now()))
+      return nextAt === null ? pollMs : Math.min(pollMs, Math.max(0, nextAt - clock.now()))
     },
   }
 }
