@@ -37,8 +37,8 @@ export function advance(
     case "completed":
       return [settle(run, run.attempt, facts, { to: "completed", output: outcome.output, failure: null })]
     case "parked": {
-      // A sleep ends a row of failures; a step's own retry goes on with it.
-      const attempt = outcome.for === "sleep" ? 0 : failures
+      // Neither a sleep nor a step's own retry is a failure of the run; after progress it counts from the start again.
+      const attempt = progressed || outcome.for === "sleep" ? 0 : run.attempt - 1
       const later = outcome.for === "sleep" ? "waiting" : "scheduled"
       return [settle(run, attempt, facts, queued(run, outcome.dueAt, later, endedAt, 0))]
     }

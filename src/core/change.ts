@@ -65,7 +65,7 @@ export type Change =
       readonly at: number
     }
   | { readonly kind: "tick.add"; readonly tick: Tick }
-  | { readonly kind: "schedule.move"; readonly id: string; readonly lastTickAt: number; readonly nextAt: number | null }
+  | { readonly kind: "schedule.move"; readonly id: string; readonly lastTickAt: number | null; readonly nextAt: number | null }
   | { readonly kind: "step.save"; readonly runId: string; readonly fence: number; readonly step: StepRecord }
   | { readonly kind: "log.add"; readonly runId: string; readonly fence: number; readonly from: number; readonly lines: readonly LogLine[] }
   | { readonly kind: "attempt.add"; readonly attempt: EndedAttempt }

@@ -14,6 +14,8 @@ export interface CronLine {
  * @throws FanfareError `invalid_trigger` naming `field` when the line or the zone cannot be read, or the line never fires
  */
 export function parseCron(line: string, timezone: string, field: string): CronLine {
+  const known = parsed.get(`${timezone} ${line}`)
+  if (known !== undefined) return known
   if (typeof line !== "string" || line.length > limits.cronChars) {
     throw new FanfareError("invalid_trigger", `${field}.cron must be a cron line of at most ${limits.cronChars} characters`, {
       field: `${field}.cron`,
@@ -40,8 +42,13 @@ export function parseCron(line: string, timezone: string, field: string): CronLi
       hint: "No day fits all its fields, like the 30th of February.",
     })
   }
+  if (parsed.size < parsedMax) parsed.set(`${timezone} ${line}`, { next })
   return { next }
 }
+
+/** Lines that were read before: reading one takes longer than asking it for a moment. */
+const parsed = new Map<string, CronLine>()
+const parsedMax = 10_000
 
 /** Lines have no year, so one that fires at all fires after this too. */
 const anyTime = Date.UTC(2024, 0, 1)

@@ -60,6 +60,8 @@ export interface ClaimedRun {
   readonly rank: number
   readonly fanoutId: string | null
   readonly createdAt: number
+  /** By the store's time: what is due by then is due, whatever the node's own clock says. */
+  readonly claimedAt: number
   readonly event: RunEvent
   readonly limits: readonly LimitClaim[]
   /** Log lines that earlier attempts left. */

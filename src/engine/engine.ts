@@ -71,16 +71,18 @@ export class Engine {
     const concurrency = options.concurrency ?? limits.nodeConcurrency
     this.#dispatcher = new Dispatcher({ executor, clock, nodeId: this.nodeId, functionIds: () => transport.hosts(), concurrency })
     const pollMs = options.pollMs ?? limits.restMs
+    // Only other nodes listen to a pulse.
+    const pulseMs = options.exclusive ? Math.max(limits.pulseMs, pollMs) : limits.pulseMs
     const failed = (agent: string, error: unknown): void => telemetry.emit({ name: "agent.failed", agent, error })
     waker = new Loop(
-      createWaker(store, clock, pollMs, () => committer.ring()),
+      createWaker(store, pollMs, () => committer.ring()),
       clock,
       failed,
     )
     const agents = [
-      createPulse({ store, node: { id: this.nodeId, host, pid }, clock, executor, telemetry, pollMs }),
+      createPulse({ store, node: { id: this.nodeId, host, pid }, clock, executor, telemetry, pulseMs }),
       createRescuer({ store, committer, registry, clock, nodeId: this.nodeId, pollMs }),
-      createTicker({ store, committer, registry, clock, newId, telemetry, pollMs }),
+      createTicker({ store, committer, registry, newId, telemetry, pollMs }),
       createJanitor(store, clock, options.retentionDays ?? limits.retentionDays),
       { name: "bell", tick: async () => (committer.ring(), pollMs) },
     ]
@@ -97,6 +99,7 @@ export class Engine {
     const { store, apps, host, pid, exclusive } = this.#options
     await store.pulse({ id: this.nodeId, host, pid }, exclusive)
     await this.register(apps)
+    this.intake.open()
     this.#dispatcher.start()
     for (const loop of this.#loops) loop.start()
     this.telemetry.emit({ name: "engine.started", nodeId: this.nodeId, functions: this.registry.definitions.size })
@@ -105,7 +108,7 @@ export class Engine {
   /** Makes these the functions of their apps from now on. */
   async register(apps: readonly App[]): Promise<void> {
     const { store, clock } = this.#options
-    await this.#committer.submit(registration(apps, await store.schedules(), this.registry, clock.now()))
+    await this.#committer.submit(registration(apps, await store.schedules(), clock.now()))
     const known = (await store.functions()).filter(({ active }) => active).map(({ definition }) => definition)
     this.registry.replace(known)
     for (const disconnect of this.#disconnect) disconnect()

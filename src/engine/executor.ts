@@ -82,9 +82,9 @@ export class Executor {
     return left.length
   }
 
-  /** Makes the log lines of attempts under way durable. */
-  async flushLogs(): Promise<void> {
-    await Promise.all(Array.from(this.#running.values(), ({ recording }) => recording.flush()))
+  /** Has the log lines of attempts under way made durable; nobody waits for it, since an attempt may end meanwhile. */
+  flushLogs(): void {
+    for (const { recording } of this.#running.values()) void recording.flush()
   }
 
   async #settle(

@@ -26,18 +26,23 @@ const slice = 250
 /** The door: checks events, decides which runs they start, and resolves when all of it is durable. */
 export class EventIntake implements Intake {
   readonly #parts: IntakeParts
-  #closed = false
+  #state: "opening" | "open" | "closed" = "opening"
 
   constructor(parts: IntakeParts) {
     this.#parts = parts
   }
 
+  /** The functions are known now: an event that came before would not find those it must start. */
+  open(): void {
+    this.#state = "open"
+  }
+
   close(): void {
-    this.#closed = true
+    this.#state = "closed"
   }
 
   async send(events: readonly EventInput[]): Promise<SendResult> {
-    if (this.#closed) throw new FanfareError("stopping", "the engine is stopping and takes no more events")
+    this.#checkOpen()
     const checked = await this.check(events)
     if (checked.length === 0) return { ids: [], fanoutId: null }
     let fanoutId = checked.length > 1 ? this.#parts.newId("fan") : null
@@ -102,7 +107,7 @@ export class EventIntake implements Intake {
 
   /** Starts one run of a function by hand, with an event of its own. */
   async trigger(definition: FunctionDefinition, data: unknown): Promise<string> {
-    if (this.#closed) throw new FanfareError("stopping", "the engine is stopping and starts no more runs")
+    this.#checkOpen()
     const { committer, clock, newId } = this.#parts
     const now = clock.now()
     const text = encodeJson(data ?? {}, { field: "data", bytes: limits.eventBytes })
@@ -117,6 +122,14 @@ export class EventIntake implements Intake {
     const result = await committer.submit({ changes, guard: null })
     if (result.kind !== "applied") throw refusal(result)
     return runId
+  }
+
+  #checkOpen(): void {
+    if (this.#state === "open") return
+    throw new FanfareError(
+      "stopping",
+      this.#state === "opening" ? "the engine is starting" : "the engine is stopping and takes no more events",
+    )
   }
 
   #breathe(): Promise<void> {

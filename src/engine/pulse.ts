@@ -1,4 +1,3 @@
-import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
 import type { NodeRow, Store } from "../store/store.ts"
 import type { Executor } from "./executor.ts"
@@ -11,11 +10,12 @@ export interface PulseParts {
   readonly clock: Clock
   readonly executor: Executor
   readonly telemetry: Telemetry
-  readonly pollMs: number
+  /** Milliseconds between two beats. */
+  readonly pulseMs: number
 }
 
 /** Says that this node lives, keeps the log lines of long attempts, and tells when user code blocked the event loop. */
-export function createPulse({ store, node, clock, executor, telemetry, pollMs }: PulseParts): Agent {
+export function createPulse({ store, node, clock, executor, telemetry, pulseMs }: PulseParts): Agent {
   let expected = clock.now()
   return {
     name: "pulse",
@@ -23,10 +23,9 @@ export function createPulse({ store, node, clock, executor, telemetry, pollMs }:
       const late = clock.now() - expected
       if (late > blockedMs) telemetry.emit({ name: "loop.blocked", ms: late, functionIds: executor.functionIds() })
       await store.pulse(node, false)
-      await executor.flushLogs()
-      const rest = Math.max(limits.pulseMs, pollMs)
-      expected = clock.now() + rest
-      return rest
+      executor.flushLogs()
+      expected = clock.now() + pulseMs
+      return pulseMs
     },
   }
 }

@@ -1,8 +1,7 @@
 import type { App } from "../core/app.ts"
 import type { Unit } from "../core/change.ts"
-import { type CronLine, parseCron } from "../core/cron.ts"
+import { parseCron } from "../core/cron.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
-import { FanfareError } from "../core/errors.ts"
 import { createMatcher, type Matcher } from "../core/match.ts"
 import type { Schedule } from "../core/schedule.ts"
 
@@ -10,7 +9,6 @@ import type { Schedule } from "../core/schedule.ts"
 export class Registry {
   #definitions = new Map<string, FunctionDefinition>()
   #match: Matcher = createMatcher([])
-  readonly #lines = new Map<string, CronLine>()
 
   get match(): Matcher {
     return this.#match
@@ -24,21 +22,10 @@ export class Registry {
     this.#definitions = new Map(Array.from(definitions, (definition) => [definition.id, definition]))
     this.#match = createMatcher(this.#definitions.values())
   }
-
-  /** The cron line of a schedule, read once. */
-  line({ cron, timezone, id }: Pick<Schedule, "cron" | "timezone" | "id">): CronLine {
-    const key = `${timezone} ${cron}`
-    let line = this.#lines.get(key)
-    if (line === undefined) {
-      line = parseCron(cron, timezone, id)
-      this.#lines.set(key, line)
-    }
-    return line
-  }
 }
 
 /** What has to be written so that the store knows the functions and schedules of these apps, and forgets what they dropped. */
-export function registration(apps: readonly App[], stored: readonly Schedule[], registry: Registry, now: number): Unit {
+export function registration(apps: readonly App[], stored: readonly Schedule[], now: number): Unit {
   const changes: Unit["changes"][number][] = []
   const known = new Map(stored.map((schedule) => [schedule.id, schedule]))
   const wanted = new Set<string>()
@@ -53,8 +40,7 @@ export function registration(apps: readonly App[], stored: readonly Schedule[], 
         const old = known.get(id)
         if (old !== undefined && old.cron === cron && old.timezone === timezone && old.nextAt !== null) continue
         // A new or changed rule begins now: the moments it would have had before are not missed ones.
-        const nextAt = registry.line({ id, cron, timezone }).next(now)
-        if (nextAt === null) throw new FanfareError("invalid_trigger", `${definition.id}: "${cron}" never fires`, { field: "cron" })
+        const nextAt = parseCron(cron, timezone, id).next(now)
         changes.push({
           kind: "schedule.put",
           schedule: { id, functionId: definition.id, cron, timezone, lastTickAt: old?.lastTickAt ?? null, nextAt },

@@ -22,9 +22,9 @@ export function createRescuer({ store, committer, registry, clock, nodeId, pollM
     async tick() {
       const lost = await store.lost(nodeId, limits.sweepBatch)
       await Promise.all(
-        lost.map(({ run, nodeId: holder, claimedAt, progressed }) => {
+        lost.map(({ run, nodeId: holder, progressed }) => {
           const definition = registry.definitions.get(run.functionId) ?? { retries: limits.retriesDefault }
-          const facts = { startedAt: claimedAt, endedAt: clock.now(), progressed, random: 0 }
+          const facts = { startedAt: run.claimedAt, endedAt: clock.now(), progressed, random: 0 }
           const outcome = { kind: "lost", reason: `its node ${holder} died, or was killed, before it ended` } as const
           return committer.submit({ changes: advance(run, outcome, definition, facts), guard: { runId: run.id, fence: run.fence } })
         }),

@@ -1,7 +1,7 @@
 import type { Change, Unit } from "../core/change.ts"
+import { parseCron } from "../core/cron.ts"
 import type { IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
-import type { Clock } from "../core/ports.ts"
 import { decideTicks, type Schedule } from "../core/schedule.ts"
 import { scheduledTimerEvent } from "../core/event.ts"
 import type { Store } from "../store/store.ts"
@@ -15,7 +15,6 @@ export interface TickerParts {
   readonly store: Pick<Store, "dueSchedules">
   readonly committer: Committer
   readonly registry: Registry
-  readonly clock: Clock
   readonly newId: (kind: IdKind) => string
   readonly telemetry: Telemetry
   readonly pollMs: number
@@ -23,14 +22,14 @@ export interface TickerParts {
 
 /** Decides the moments of schedules when they come: each becomes one row, and if it fires its run is written with it. */
 export function createTicker(parts: TickerParts): Agent {
-  const { store, committer, clock, telemetry, pollMs } = parts
+  const { store, committer, telemetry, pollMs } = parts
   return {
     name: "ticker",
     async tick() {
-      const { due, nextAt } = await store.dueSchedules(limits.sweepBatch)
+      const { due, nextAt, now } = await store.dueSchedules(limits.sweepBatch)
       await Promise.all(
         due.map(async (schedule) => {
-          const unit = decide(schedule, parts)
+          const unit = decide(schedule, now, parts)
           const result = await committer.submit(unit)
           if (result.kind !== "applied") return
           for (const change of unit.changes) {
@@ -39,15 +38,15 @@ export function createTicker(parts: TickerParts): Agent {
         }),
       )
       if (due.length > 0) return 0
-      return nextAt === null ? pollMs : Math.min(pollMs, Math.max(0, nextAt - clock.now()))
+      return nextAt === null ? pollMs : Math.min(pollMs, Math.max(0, nextAt - now))
     },
   }
 }
 
-function decide(schedule: Schedule, { registry, clock, newId }: TickerParts): Unit {
-  const now = clock.now()
+/** By the store's time, like the question which schedules are due: a node whose clock differs decides the same. */
+function decide(schedule: Schedule, now: number, { registry, newId }: TickerParts): Unit {
   const definition = registry.definitions.get(schedule.functionId)
-  const { ticks, nextAt } = decideTicks(registry.line(schedule), schedule.nextAt ?? now, now)
+  const { ticks, nextAt } = decideTicks(parseCron(schedule.cron, schedule.timezone, schedule.id), schedule.nextAt ?? now, now)
   const changes: Change[] = []
   for (const { at, outcome, reason } of ticks) {
     const fires = (outcome === "fired" || outcome === "caught_up") && definition !== undefined
@@ -64,7 +63,6 @@ function decide(schedule: Schedule, { registry, clock, newId }: TickerParts): Un
     }
     changes.push({ kind: "tick.add", tick: { scheduleId: schedule.id, at, outcome, reason, runId, decidedAt: now } })
   }
-  const lastTickAt = ticks.at(-1)?.at ?? schedule.lastTickAt ?? now
-  changes.push({ kind: "schedule.move", id: schedule.id, lastTickAt, nextAt })
+  changes.push({ kind: "schedule.move", id: schedule.id, lastTickAt: ticks.at(-1)?.at ?? null, nextAt })
   return { changes, guard: null }
 }

@@ -26,6 +26,7 @@ export class Replay {
   /** Resolves when every step that the handler waits for is parked: a sleep, or a step to be tried again later. */
   readonly parked: Promise<Outcome>
   readonly #runId: string
+  readonly #claimedAt: number
   readonly #recorder: Recorder
   readonly #steps: ReadonlyMap<string, StepRecord>
   readonly #nextKey = createStepKeys()
@@ -37,6 +38,7 @@ export class Replay {
 
   constructor({ run, recorder, steps }: Attempt) {
     this.#runId = run.id
+    this.#claimedAt = run.claimedAt
     this.#recorder = recorder
     this.#steps = steps
     this.parked = new Promise((resolve) => {
@@ -87,7 +89,7 @@ export class Replay {
 
   async #run(key: string, work: () => unknown): Promise<unknown> {
     const known = this.#steps.get(key)
-    const again = known?.state === "retrying" && (known.dueAt ?? 0) <= this.#recorder.now()
+    const again = known?.state === "retrying" && this.#isDue(known)
     if (known !== undefined && !again) return this.#resume(known)
     return this.#resume(await this.#execute(async () => this.#recorder.report(await this.#perform(key, work))))
   }
@@ -123,7 +125,7 @@ export class Replay {
       case "waiting":
       case "retrying": {
         const dueAt = record.dueAt ?? 0
-        if (record.state === "waiting" && dueAt <= this.#recorder.now()) return null
+        if (record.state === "waiting" && this.#isDue(record)) return null
         this.#waits.push({ kind: "parked", dueAt, for: record.state === "waiting" ? "sleep" : "retry" })
         void this.#parkWhenIdle()
         return new Promise(() => {})
@@ -131,6 +133,10 @@ export class Replay {
       default:
         return record.state satisfies never
     }
+  }
+
+  #isDue({ dueAt }: StepRecord): boolean {
+    return (dueAt ?? 0) <= Math.max(this.#recorder.now(), this.#claimedAt)
   }
 
   /** While a step's code and its record are on the way, the attempt may not park. */

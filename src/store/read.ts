@@ -215,10 +215,10 @@ export async function schedules(db: Db): Promise<Schedule[]> {
   return (await db.query<ScheduleRow>("select * from schedule order by id")).map(toSchedule)
 }
 
-export async function dueSchedules(db: Db, limit: number, now: number): Promise<{ due: Schedule[]; nextAt: number | null }> {
+export async function dueSchedules(db: Db, limit: number, now: number): Promise<{ due: Schedule[]; nextAt: number | null; now: number }> {
   const rows = await db.query<ScheduleRow>("select * from schedule where next_at <= $1 order by next_at limit $2", [now, limit])
   const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from schedule where next_at > $1", [now])
-  return { due: rows.map(toSchedule), nextAt: next?.at ?? null }
+  return { due: rows.map(toSchedule), nextAt: next?.at ?? null, now }
 }
 
 function toSchedule(row: ScheduleRow): Schedule {

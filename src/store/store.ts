@@ -52,7 +52,7 @@ export interface Store {
   leave(nodeId: string): Promise<void>
   functions(): Promise<readonly { definition: FunctionDefinition; active: boolean }[]>
   schedules(): Promise<readonly Schedule[]>
-  dueSchedules(limit: number): Promise<{ readonly due: readonly Schedule[]; readonly nextAt: number | null }>
+  dueSchedules(limit: number): Promise<{ readonly due: readonly Schedule[]; readonly nextAt: number | null; readonly now: number }>
   close(): Promise<void>
 }
 

@@ -54,7 +54,7 @@ export async function claimRuns(db: Db, request: ClaimRequest, now: number): Pro
   }
   if (taken.length === 0) return { runs: [], steps: [], after }
   await insertLeases(db, taken, request.nodeId, now)
-  const runs = await claimedRuns(db, taken)
+  const runs = await claimedRuns(db, taken, now)
   const resumed = runs.filter(({ fence }) => fence > 1).map(({ id }) => id)
   return { runs, steps: resumed.length === 0 ? [] : await stepsOf(db, resumed), after }
 }
@@ -116,7 +116,7 @@ interface JoinedRun {
 
 const joined = `select r.id, r.fanout_id, r.created_at, e.id as event_id, e.key as event_key, e.name, e.data, e.ts`
 
-async function claimedRuns(db: Db, taken: readonly QueueRow[]): Promise<ClaimedRun[]> {
+async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Promise<ClaimedRun[]> {
   const rows = await db.query<JoinedRun>(
     `${joined} from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
     [JSON.stringify(taken.map(({ runId }) => [runId]))],
@@ -128,11 +128,11 @@ async function claimedRuns(db: Db, taken: readonly QueueRow[]): Promise<ClaimedR
     const found = byId.get(row.runId)
     return found === undefined
       ? []
-      : [toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, lines.get(row.runId) ?? 0)]
+      : [toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, now, lines.get(row.runId) ?? 0)]
   })
 }
 
-function toClaimed(found: JoinedRun, row: QueueRow, logLines: number): ClaimedRun {
+function toClaimed(found: JoinedRun, row: QueueRow, claimedAt: number, logLines: number): ClaimedRun {
   return {
     id: found.id,
     functionId: row.functionId,
@@ -142,6 +142,7 @@ function toClaimed(found: JoinedRun, row: QueueRow, logLines: number): ClaimedRu
     rank: row.rank,
     fanoutId: found.fanout_id,
     createdAt: found.created_at,
+    claimedAt,
     event: { id: found.event_key ?? found.event_id, name: found.name, data: found.data, ts: found.ts },
     limits: row.limits,
     logLines,
@@ -168,6 +169,8 @@ export interface Woken {
   readonly count: number
   /** When the next timer is due; null when there is none. */
   readonly nextAt: number | null
+  /** By the store's time. */
+  readonly now: number
 }
 
 /** Puts runs whose time has come in line, the longest due first. Runs in a transaction. */
@@ -185,14 +188,13 @@ export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woke
     rows.flatMap((row) => row.limits.map(({ key }) => key)),
   )
   const [next] = await db.query<{ at: number | null }>("select min(due_at) as at from timer")
-  return { count: rows.length, nextAt: next?.at ?? null }
+  return { count: rows.length, nextAt: next?.at ?? null, now }
 }
 
 /** A run in the hands of a node that is dead, and what its last attempt left behind. */
 export interface LostRun {
   readonly run: ClaimedRun
   readonly nodeId: string
-  readonly claimedAt: number
   readonly progressed: boolean
 }
 
@@ -207,9 +209,8 @@ export async function lostRuns(db: Db, nodeId: string, limit: number, leaseMs: n
     [now - leaseMs, limit, nodeId],
   )
   return rows.map((row) => ({
-    run: toClaimed(row, { ...toQueueRow(row), limits: decodeLimits(row.limits) }, 0),
+    run: toClaimed(row, { ...toQueueRow(row), limits: decodeLimits(row.limits) }, row.claimed_at, 0),
     nodeId: row.node_id,
-    claimedAt: row.claimed_at,
     progressed: row.progressed > 0,
   }))
 }

@@ -49,12 +49,12 @@ export class VirtualClock implements Clock {
 
   /** Time passes without anyone noticing before it has: a machine that slept. */
   jump(ms: number): void {
-    this.#now += ms
+    this.#now += Math.round(ms)
   }
 
   /** Moves to a moment up to which nothing is due. */
   moveTo(at: number): void {
-    this.#now = Math.max(this.#now, at)
+    this.#now = Math.max(this.#now, Math.round(at))
   }
 
   #push(timer: Timer): void {

@@ -1,4 +1,5 @@
 import { styleText } from "node:util"
+import { parseCron } from "../../core/cron.ts"
 import type { FunctionDefinition } from "../../core/definition.ts"
 import type { FanoutSummary } from "../../core/views.ts"
 import type { Engine } from "../../engine/engine.ts"
@@ -41,8 +42,7 @@ export class Screen {
   functions(): void {
     if (this.#globals.json) return
     for (const definition of this.#engine.registry.definitions.values()) {
-      for (const trigger of definition.triggers)
-        say(`     ${definition.localId.padEnd(28)} ${describeTrigger(this.#engine, definition.id, trigger)}`)
+      for (const trigger of definition.triggers) say(`     ${definition.localId.padEnd(28)} ${describeTrigger(definition.id, trigger)}`)
     }
     say("\n  start a cron function now: fanfare trigger <function>      stop: Ctrl-C\n")
   }
@@ -109,9 +109,9 @@ export class Screen {
   }
 }
 
-function describeTrigger(engine: Engine, id: string, trigger: FunctionDefinition["triggers"][number]): string {
+function describeTrigger(id: string, trigger: FunctionDefinition["triggers"][number]): string {
   if ("event" in trigger) return `event ${trigger.event}${trigger.if === null ? "" : `  if ${trigger.if}`}`
-  const next = engine.registry.line({ id, ...trigger }).next(Date.now())
+  const next = parseCron(trigger.cron, trigger.timezone, id).next(Date.now())
   const when = next === null ? "never" : `${new Date(next).toISOString().slice(0, 16)}Z  (in ${span(next - Date.now())})`
   return `cron ${trigger.cron}  ${trigger.timezone}   next ${when}`
 }
