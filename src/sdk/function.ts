@@ -33,9 +33,12 @@ export type ScheduledTimer = HandlerEvent<
   }
 >
 
-type Schemas<S extends EventSchemas, Pattern extends string> = Pattern extends `${infer Prefix}*`
-  ? { [Name in keyof S & string]: Name extends `${Prefix}${string}` ? Name : never }[keyof S & string]
-  : Pattern & keyof S & string
+/** The names with a schema that a trigger hears; none when the app has no schemas. */
+type Schemas<S extends EventSchemas, Pattern extends string> = string extends keyof S
+  ? never
+  : Pattern extends `${infer Prefix}*`
+    ? { [Name in keyof S & string]: Name extends `${Prefix}${string}` ? Name : never }[keyof S & string]
+    : Pattern & keyof S & string
 
 /** The event that a trigger brings, with its data typed by the schemas. */
 export type EventOf<S extends EventSchemas, T extends Trigger> = T extends CronTrigger

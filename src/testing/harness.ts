@@ -102,7 +102,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
 }
 
 /** Real time that a handler may take for what is not under the virtual clock, such as a file or a socket. */
-const patienceMs = 10_000
+const patienceMs = 1_000
 const farMs = 24 * 60 * 60 * 1_000
 
 /** One engine over its life; after `kill`, nothing that it still does reaches the store. */

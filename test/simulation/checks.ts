@@ -36,7 +36,9 @@ async function acknowledged(db: Db, ledger: Ledger): Promise<string[]> {
       )
     ).map((row) => [row.id, row.runs]),
   )
-  return ledger.acked.flatMap(({ id, name }) => {
+  const byKey = new Map(ledger.acked.map(({ key, id }) => [key, id]))
+  return ledger.acked.flatMap(({ id, name, key }) => {
+    if (byKey.get(key) !== id) return [`I2: the sender's id ${key} was stored twice: ${id} and ${byKey.get(key)}`]
     const runs = found.get(id)
     if (runs === undefined) return [`I1: event ${id} (${name}) was acknowledged and is not there`]
     return runs === 1 ? [] : [`I2: event ${id} (${name}) has ${runs} runs`]
