@@ -31,7 +31,8 @@ export const post = fanfare.createFunction(
       signal,
     })
     await response.arrayBuffer()
-    if (response.status === 429) throw new RetryAfterError("the chat API asks us to slow down", Number(response.headers.get("retry-after")) * 1_000)
+    if (response.status === 429)
+      throw new RetryAfterError("the chat API asks us to slow down", Number(response.headers.get("retry-after")) * 1_000)
     if (!response.ok) throw new Error(`the chat API answered ${response.status}`)
     if (attempt > 0) logger.info("posted after a retry", { channel: notification.channel, attempt })
   },

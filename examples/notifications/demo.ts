@@ -19,7 +19,10 @@ interface Fanout {
   readonly lastEndAt: number | null
 }
 
-const receiver = fork(new URL("./receiver.ts", import.meta.url), { env: { ...process.env, PORT: "0" }, stdio: ["ignore", "inherit", "inherit", "ipc"] })
+const receiver = fork(new URL("./receiver.ts", import.meta.url), {
+  env: { ...process.env, PORT: "0" },
+  stdio: ["ignore", "inherit", "inherit", "ipc"],
+})
 const [port] = (await once(receiver, "message")) as [number]
 process.env["CHAT_URL"] = `http://127.0.0.1:${port}`
 const { fanfare } = await import("./app.ts")
@@ -31,7 +34,10 @@ await server.start()
 const get = async <T>(path: string): Promise<T> => (await (await fetch(`${server.url}/api/v1/${path}`)).json()) as T
 console.log(`chat API on port ${port}: 2 % errors, slow answers, "slow down" above 3,000 messages a second`)
 console.log("firing slack-notification-cron …")
-await fetch(`${server.url}/api/v1/functions/slack-notification-cron/trigger`, { method: "POST", headers: { "content-type": "application/json" } })
+await fetch(`${server.url}/api/v1/functions/slack-notification-cron/trigger`, {
+  method: "POST",
+  headers: { "content-type": "application/json" },
+})
 
 let shown = -1
 let fanout: Fanout | undefined
@@ -51,7 +57,12 @@ for (;;) {
 if (process.stdout.isTTY) process.stdout.write("\n")
 
 const { retried } = await get<{ retried: number }>("status")
-const stats = (await (await fetch(process.env["CHAT_URL"])).json()) as { received: number; duplicates: number; errors: number; refused: number }
+const stats = (await (await fetch(process.env["CHAT_URL"])).json()) as {
+  received: number
+  duplicates: number
+  errors: number
+  refused: number
+}
 const seconds = ((fanout.lastEndAt ?? 0) - fanout.createdAt) / 1_000
 console.log(`
   sent        ${fanout.completed.toLocaleString("en-US")} of ${expected.toLocaleString("en-US")}

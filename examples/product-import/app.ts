@@ -36,7 +36,9 @@ export const importProduct = shop.createFunction(
     })
     await step.run("save", () => {
       database
-        .prepare("insert into product values (?, ?, ?, ?) on conflict (sku) do update set title = excluded.title, price = excluded.price, stock = excluded.stock")
+        .prepare(
+          "insert into product values (?, ?, ?, ?) on conflict (sku) do update set title = excluded.title, price = excluded.price, stock = excluded.stock",
+        )
         .run(sku, title, cents, stock)
     })
   },

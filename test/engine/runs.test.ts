@@ -28,7 +28,11 @@ describe("a run that fails", () => {
     const { id } = await harness.trigger("f")
     await harness.advance("1h")
     const run = await harness.run(id)
-    expect(run).toMatchObject({ state: "failed", attempt: 4, failure: { name: "RangeError", message: "attempt 3", cause: { message: "the reason" } } })
+    expect(run).toMatchObject({
+      state: "failed",
+      attempt: 4,
+      failure: { name: "RangeError", message: "attempt 3", cause: { message: "the reason" } },
+    })
     expect(run.failure?.stack).toContain("runs.test.ts")
     expect(run.attempts.map(({ attempt, failure }) => [attempt, failure.message])).toEqual([1, 2, 3, 4].map((n) => [n, `attempt ${n - 1}`]))
     for (const [i, base] of limits.retryDelaysMs.slice(0, 3).entries()) {
@@ -66,10 +70,46 @@ describe("a run that fails", () => {
     ["a BigInt", () => 10n],
     ["an object", () => ({ code: 7 })],
     ["a frozen object", () => Object.freeze({ message: "frozen" })],
-    ["an object that refers to itself", () => Object.assign({}, { self: null as unknown, get me(): unknown { return this } })],
-    ["a proxy that throws at everything", () => new Proxy({}, { get: () => { throw new Error("trap") }, getPrototypeOf: () => { throw new Error("trap") }, has: () => { throw new Error("trap") } })],
+    [
+      "an object that refers to itself",
+      () =>
+        Object.assign(
+          {},
+          {
+            self: null as unknown,
+            get me(): unknown {
+              return this
+            },
+          },
+        ),
+    ],
+    [
+      "a proxy that throws at everything",
+      () =>
+        new Proxy(
+          {},
+          {
+            get: () => {
+              throw new Error("trap")
+            },
+            getPrototypeOf: () => {
+              throw new Error("trap")
+            },
+            has: () => {
+              throw new Error("trap")
+            },
+          },
+        ),
+    ],
     ["an error whose message is not text", () => Object.assign(new Error("x"), { message: { deep: true } })],
-    ["an error that causes itself", () => { const e = new Error("loop"); e.cause = e; return e }],
+    [
+      "an error that causes itself",
+      () => {
+        const e = new Error("loop")
+        e.cause = e
+        return e
+      },
+    ],
     ["a huge error", () => new Error("x".repeat(1_000_000))],
     ["a function", () => () => 1],
   ]
@@ -202,7 +242,9 @@ describe("concurrency", () => {
     })
     await app.send([{ name: "app/go" }, { name: "app/go" }, { name: "app/go" }])
     await harness.settle()
-    expect((await harness.runs()).map(({ state, reason }) => [state, reason])).toEqual(Array.from({ length: 3 }, () => ["waiting", "sleeping"]))
+    expect((await harness.runs()).map(({ state, reason }) => [state, reason])).toEqual(
+      Array.from({ length: 3 }, () => ["waiting", "sleeping"]),
+    )
     await harness.advance("1h")
     expect(await harness.runs({ state: "completed" })).toHaveLength(3)
   })
@@ -239,7 +281,10 @@ describe("a run that kills its node", () => {
         deadly++
         return new Promise(() => {})
       })
-      app.createFunction({ id: "innocent", triggers: go, retries: 0, timeouts: { attempt: "1h" } }, () => new Promise((resolve) => setTimeout(resolve, 1)))
+      app.createFunction(
+        { id: "innocent", triggers: go, retries: 0, timeouts: { attempt: "1h" } },
+        () => new Promise((resolve) => setTimeout(resolve, 1)),
+      )
     })
     const node = { crash: () => harness.crash() }
     await Promise.all([app.send([{ name: "app/go" }, { name: "app/go" }]), new Promise((resolve) => setTimeout(resolve, 20))])

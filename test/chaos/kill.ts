@@ -1,0 +1,96 @@
+import { type ChildProcess, fork } from "node:child_process"
+import { once } from "node:events"
+import { DatabaseSync } from "node:sqlite"
+import { setTimeout as delay } from "node:timers/promises"
+import { seededRandom } from "../../src/testing/random.ts"
+
+export interface KillReport {
+  readonly kills: number
+  readonly acknowledged: number
+  readonly lost: readonly string[]
+  /** Event ids with more than one run, and children of the fan-out beyond the 10,000. */
+  readonly duplicates: readonly string[]
+  /** Runs that did not complete. */
+  readonly unfinished: readonly string[]
+  readonly integrity: string
+  /** From SIGKILL to the engine's start on the same file, in milliseconds. */
+  readonly restartMs: readonly number[]
+}
+
+/** Kills real engines with SIGKILL, at random moments of a fan-out of 10,000 and of many small sends, and looks at what is left. */
+export async function killLoop(
+  file: string,
+  kills: number,
+  seed: number,
+  progress: (line: string) => void = () => undefined,
+): Promise<KillReport> {
+  const random = seededRandom(seed, "kills")
+  const acked = new Set<string>()
+  const restartMs: number[] = []
+  let sent = 0
+  let node = await start(file, acked)
+  node.send({ kind: "send", ids: ["begin"] })
+  for (let kill = 1; kill <= kills; kill++) {
+    for (let i = 0; i < 3; i++)
+      node.send({ kind: "send", ids: Array.from({ length: 1 + Math.floor(random.next() * 5) }, () => `extra ${sent++}`) })
+    await delay(random.next() * 250)
+    node.kill("SIGKILL")
+    await once(node, "exit")
+    const killed = performance.now()
+    node = await start(file, acked)
+    restartMs.push(performance.now() - killed)
+    // A client that heard no answer sends again, with the same id.
+    if (!acked.has("begin")) node.send({ kind: "send", ids: ["begin"] })
+    if (kill % 10 === 0) progress(`${kill} kills, ${acked.size} sends acknowledged`)
+  }
+  await finished(file)
+  node.send({ kind: "stop" })
+  await once(node, "exit")
+  return { kills, acknowledged: acked.size, restartMs, ...inspect(file, acked) }
+}
+
+async function start(file: string, acked: Set<string>): Promise<ChildProcess> {
+  const node = fork(new URL("./node.ts", import.meta.url), [file], { execArgv: ["--disable-warning=ExperimentalWarning"] })
+  await new Promise<void>((resolve, reject) => {
+    node.on("exit", (code) => code !== null && reject(new Error(`the engine did not start: exit code ${code}`)))
+    node.on("message", (message: { kind: "started" } | { kind: "acked"; ids: string[] }) => {
+      if (message.kind === "started") resolve()
+      else for (const id of message.ids) acked.add(id)
+    })
+  })
+  return node
+}
+
+async function finished(file: string): Promise<void> {
+  const database = new DatabaseSync(file, { readOnly: true })
+  const open = database.prepare("select count(*) as n from run where id not in (select run_id from result)")
+  for (let i = 0; i < 600 && open.get()?.["n"] !== 0; i++) await delay(200)
+  database.close()
+}
+
+function inspect(file: string, acked: ReadonlySet<string>): Pick<KillReport, "lost" | "duplicates" | "unfinished" | "integrity"> {
+  const database = new DatabaseSync(file, { readOnly: true })
+  const list = (sql: string): string[] =>
+    database
+      .prepare(sql)
+      .all()
+      .map((row) => String(Object.values(row)[0]))
+  const withRun = new Set(
+    list("select e.key from event as e where e.key is not null and exists (select 1 from run as r where r.event_id = e.id)"),
+  )
+  const children = list("select count(*) from run where function_id = 'chaos-child'")[0]
+  const report = {
+    lost: [...acked].filter((id) => !withRun.has(id)).concat(Number(children) < 10_000 ? [`only ${children} children`] : []),
+    duplicates: [
+      ...list("select e.key from event as e where e.key is not null group by e.key having count(*) > 1"),
+      ...list("select event_id from run group by event_id having count(*) > 1"),
+      ...(Number(children) > 10_000 ? [`${children} children`] : []),
+    ],
+    unfinished: list(
+      "select r.id || ' ' || r.function_id || ' ' || coalesce(x.state, 'open') || ' ' || coalesce(x.failure, '') from run as r left join result as x on x.run_id = r.id where x.state is null or x.state <> 'completed'",
+    ),
+    integrity: list("pragma integrity_check").join(),
+  }
+  database.close()
+  return report
+}

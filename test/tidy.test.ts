@@ -1,0 +1,157 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join, relative } from "node:path"
+import { fileURLToPath } from "node:url"
+import { describe, expect, it } from "vitest"
+
+const src = fileURLToPath(new URL("../src", import.meta.url))
+
+interface Source {
+  /** Path below src, with slashes. */
+  readonly path: string
+  readonly text: string
+  readonly imports: readonly { readonly from: string; readonly line: number }[]
+}
+
+const files: readonly Source[] = readdirSync(src, { recursive: true, encoding: "utf8" })
+  .filter((path) => path.endsWith(".ts") && !path.endsWith(".test.ts"))
+  .map((path) => {
+    const text = readFileSync(join(src, path), "utf8")
+    return { path: path.replaceAll("\\", "/"), text, imports: importsOf(text) }
+  })
+
+function importsOf(text: string): Source["imports"] {
+  return [...text.matchAll(/(?:^|\n)(?:import|export)\s[^"'\n]*?(?:\{[^}]*\}\s*)?(?:from\s*)?["']([^"']+)["']|import\(\s*["']([^"']+)["']\s*\)/g)].map((match) => ({
+    from: match[1] ?? match[2] ?? "",
+    line: text.slice(0, match.index).split("\n").length + (match[0].startsWith("\n") ? 1 : 0),
+  }))
+}
+
+/** The file that a relative import means, below src. */
+function target(file: Source, from: string): string {
+  return relative(src, join(src, dirname(file.path), from)).replaceAll("\\", "/")
+}
+
+function folderOf(path: string): string {
+  return path.includes("/") ? (path.split("/")[0] ?? "") : "entry"
+}
+
+/** The house plan: what each folder may import. Entries (`src/*.ts`) put together what is below them. */
+const layers: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  protocol: ["core"],
+  store: ["core"],
+  sdk: ["core", "protocol"],
+  transport: ["core", "protocol"],
+  engine: ["core", "store", "transport"],
+  server: ["core", "protocol", "engine"],
+  testing: ["core", "protocol", "store", "sdk", "transport", "engine", "server"],
+  cli: ["core", "protocol", "store", "sdk", "transport", "engine", "server", "entry"],
+  entry: ["core", "protocol", "store", "sdk", "transport", "engine", "server", "testing", "cli"],
+}
+
+/** Doors in the walls, each for one reason. */
+const doors: Readonly<Record<string, readonly string[]>> = {
+  // The local transport is the one that calls user code.
+  "transport/local.ts": ["sdk/runner.ts"],
+  // Where an engine is put together for a user's own process.
+  "server/create.ts": ["store/open.ts", "transport/local.ts", "transport/transport.ts"],
+  // The read side of the store.
+  "server/api.ts": ["store/store.ts"],
+}
+
+/** Time and chance come in through these; the rest asks the ports. */
+const ports: Readonly<Record<string, string>> = {
+  "engine/system.ts": "the machine's clock and chance",
+  "store/thread.ts": "the store's clock, in its own thread",
+  "server/console.ts": "times of lines for people",
+}
+const isPort = (path: string): boolean => path in ports || path.startsWith("cli/")
+
+describe("the house", () => {
+  it("is imported downwards only", () => {
+    const wrong = files.flatMap((file) =>
+      file.imports
+        .filter(({ from }) => from.startsWith("."))
+        .filter(({ from }) => {
+          const to = target(file, from)
+          const here = folderOf(file.path)
+          const there = folderOf(to)
+          return here !== there && !(layers[here] ?? []).includes(there) && !(doors[file.path] ?? []).includes(to)
+        })
+        .map(({ from, line }) => `${file.path}:${line} imports ${from}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it("has no folder that the plan does not know, and none for odds and ends", () => {
+    expect([...new Set(files.map(({ path }) => folderOf(path)))].filter((folder) => !(folder in layers))).toEqual([])
+    expect(files.map(({ path }) => path).filter((path) => /(^|\/)(utils?|helpers?|common|misc|types|shared)(\.ts|\/)/.test(path))).toEqual([])
+  })
+
+  it("has no import cycle, types included", () => {
+    const byPath = new Map(files.map((file) => [file.path, file]))
+    const cycles = new Set<string>()
+    const done = new Set<string>()
+    const walk = (path: string, above: readonly string[]): void => {
+      if (above.includes(path)) cycles.add([...above.slice(above.indexOf(path)), path].join(" → "))
+      if (done.has(path) || above.includes(path)) return
+      const file = byPath.get(path)
+      for (const { from } of file?.imports ?? []) if (file !== undefined && from.startsWith(".")) walk(target(file, from), [...above, path])
+      done.add(path)
+    }
+    for (const { path } of files) walk(path, [])
+    expect([...cycles]).toEqual([])
+  })
+
+  it("keeps Node out of what must load elsewhere: core, protocol, sdk, and all that the main entry reaches", () => {
+    const reached = new Set<string>()
+    const walk = (path: string): void => {
+      if (reached.has(path)) return
+      reached.add(path)
+      const file = files.find((each) => each.path === path)
+      for (const { from } of file?.imports ?? []) if (file !== undefined && from.startsWith(".")) walk(target(file, from))
+    }
+    walk("index.ts")
+    const wrong = files
+      .filter(({ path }) => reached.has(path) || ["core", "protocol", "sdk"].includes(folderOf(path)))
+      .flatMap(({ path, imports }) => imports.filter(({ from }) => from.startsWith("node:")).map(({ from, line }) => `${path}:${line} imports ${from}`))
+    expect(wrong).toEqual([])
+    expect(reached.size).toBeGreaterThan(10)
+  })
+})
+
+describe("every file", () => {
+  it("has at most 400 lines", () => {
+    expect(files.filter(({ text }) => text.split("\n").length > 401).map(({ path }) => path)).toEqual([])
+  })
+
+  it("asks the ports for time and chance", () => {
+    const banned = /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|\bMath\.random\(|\bset(?:Timeout|Interval|Immediate)\(|\brandomUUID\(|\bgetRandomValues\(/
+    const wrong = files
+      .filter(({ path }) => !isPort(path))
+      .flatMap(({ path, text }) => text.split("\n").flatMap((line, i) => (banned.test(line) ? [`${path}:${i + 1} ${line.trim()}`] : [])))
+    expect(wrong).toEqual([])
+  })
+
+  it("has no loose type", () => {
+    const loose = /\bas any\b|:\s*any\b|<any>|@ts-ignore|@ts-expect-error|@ts-nocheck/
+    const wrong = files.flatMap(({ path, text }) => text.split("\n").flatMap((line, i) => (loose.test(line) ? [`${path}:${i + 1}`] : [])))
+    expect(wrong).toEqual([])
+  })
+
+  it("imports its neighbours by their full name", () => {
+    const wrong = files.flatMap(({ path, imports }) =>
+      imports.filter(({ from }) => from.startsWith(".") && !from.endsWith(".ts") && !from.endsWith(".json")).map(({ from, line }) => `${path}:${line} ${from}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it("writes SQL only in the store", () => {
+    const sql = /`\s*(?:select|insert into|update|delete from|create table)\s/i
+    expect(files.filter(({ path, text }) => !path.startsWith("store/") && sql.test(text)).map(({ path }) => path)).toEqual([])
+  })
+
+  it("says in a comment why a port is one", () => {
+    for (const path of Object.keys(ports)) expect(files.some((file) => file.path === path), path).toBe(true)
+  })
+})
