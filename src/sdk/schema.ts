@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec"
 import { FanfareError } from "../core/errors.ts"
 
-/** Event names and what their data looks like: any Standard Schema (zod, valibot, arktype …). */
+/** Event names and what their data looks like: Standard Schemas of whichever library (zod, valibot, arktype). */
 export type EventSchemas = Readonly<Record<string, StandardSchemaV1>>
 
 /**

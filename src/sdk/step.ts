@@ -1,6 +1,6 @@
 import type { SendResult } from "../core/attempt.ts"
 import type { Duration } from "../core/duration.ts"
-import type { SendableEvent } from "./client.ts"
+import type { SendableEvent } from "./sendable.ts"
 import type { EventSchemas } from "./schema.ts"
 
 /** A value after a trip through JSON: what a step's result is, the first time and every time it is replayed. */

@@ -48,7 +48,11 @@ describe("a bad event is refused, naming field and bound", () => {
     ["NaN", { name: "a", data: { n: Number.NaN } }, { code: "not_json" }],
     ["__proto__", { name: "a", data: JSON.parse('{"__proto__":{"x":1}}') }, { code: "not_json" }],
     ["a depth over the bound", { name: "a", data: deep }, { code: "not_json", bound: 64 }],
-    ["a size over the bound", { name: "a", data: { text: "x".repeat(524_289) } }, { code: "too_large", field: "events[0].data", bound: 524_288 }],
+    [
+      "a size over the bound",
+      { name: "a", data: { text: "x".repeat(524_289) } },
+      { code: "too_large", field: "events[0].data", bound: 524_288 },
+    ],
     ["a size over the bound in UTF-8 only", { name: "a", data: { text: "€".repeat(200_000) } }, { code: "too_large" }],
     ["an id that is no text", { name: "a", id: 7 }, { code: "invalid_event", field: "events[0].id" }],
     ["an id too long", { name: "a", id: "x".repeat(257) }, { code: "invalid_event", bound: 256 }],
@@ -68,15 +72,31 @@ describe("a bad function is refused, naming field and bound", () => {
     ["an id with spaces", { id: "a b", triggers: go }, { code: "invalid_function", field: "id", bound: 128 }],
     ["an unknown option", { id: "f", triggers: go, retry: 3 }, { code: "invalid_function", field: "retry" }],
     ["no triggers", { id: "f" }, { code: "invalid_function", field: "triggers" }],
-    ["too many triggers", { id: "f", triggers: Array.from({ length: 11 }, (_, i) => ({ event: `e${i}` })) }, { field: "triggers", bound: 10 }],
+    [
+      "too many triggers",
+      { id: "f", triggers: Array.from({ length: 11 }, (_, i) => ({ event: `e${i}` })) },
+      { field: "triggers", bound: 10 },
+    ],
     ["the same trigger twice", { id: "f", triggers: [...go, ...go] }, { code: "invalid_function", field: "triggers" }],
     ["an empty trigger", { id: "f", triggers: [{}] }, { code: "invalid_trigger" }],
-    ["an unknown trigger field", { id: "f", triggers: [{ event: "a", when: "x" }] }, { code: "invalid_trigger", field: 'function "f": triggers[0].when' }],
+    [
+      "an unknown trigger field",
+      { id: "f", triggers: [{ event: "a", when: "x" }] },
+      { code: "invalid_trigger", field: 'function "f": triggers[0].when' },
+    ],
     ["cron and event in one", { id: "f", triggers: [{ event: "a", cron: "* * * * *" }] }, { code: "invalid_trigger" }],
-    ["a bad cron", { id: "f", triggers: [{ cron: "0 9 * * MON-FRY" }] }, { code: "invalid_trigger", field: 'function "f": triggers[0].cron' }],
+    [
+      "a bad cron",
+      { id: "f", triggers: [{ cron: "0 9 * * MON-FRY" }] },
+      { code: "invalid_trigger", field: 'function "f": triggers[0].cron' },
+    ],
     ["a cron with a year", { id: "f", triggers: [{ cron: "0 0 9 * * * 2030" }] }, { code: "invalid_trigger" }],
     ["a cron that never fires", { id: "f", triggers: [{ cron: "0 0 30 2 *" }] }, { code: "invalid_trigger" }],
-    ["an unknown zone", { id: "f", triggers: [{ cron: "* * * * *", timezone: "Mars/Base" }] }, { code: "invalid_trigger", field: 'function "f": triggers[0].timezone' }],
+    [
+      "an unknown zone",
+      { id: "f", triggers: [{ cron: "* * * * *", timezone: "Mars/Base" }] },
+      { code: "invalid_trigger", field: 'function "f": triggers[0].timezone' },
+    ],
     ["a star in the middle", { id: "f", triggers: [{ event: "a/*/b" }] }, { code: "invalid_trigger" }],
     ["a condition that is not CEL", { id: "f", triggers: [{ event: "a", if: "event.data. >" }] }, { code: "invalid_trigger" }],
     ["a condition too long", { id: "f", triggers: [{ event: "a", if: "x".repeat(5_000) }] }, { code: "invalid_trigger", bound: 4_096 }],
@@ -86,7 +106,11 @@ describe("a bad function is refused, naming field and bound", () => {
     ["concurrency 0", { id: "f", triggers: go, concurrency: 0 }, { field: "concurrency.limit" }],
     ["an unknown concurrency option", { id: "f", triggers: go, concurrency: { limit: 1, per: "x" } }, { field: "concurrency.per" }],
     ["a timeout that is no duration", { id: "f", triggers: go, timeouts: { attempt: "soon" } }, { code: "invalid_option" }],
-    ["a timeout over the bound", { id: "f", triggers: go, timeouts: { attempt: "30d" } }, { field: "timeouts.attempt", bound: limits.attemptTimeoutMaxMs }],
+    [
+      "a timeout over the bound",
+      { id: "f", triggers: go, timeouts: { attempt: "30d" } },
+      { field: "timeouts.attempt", bound: limits.attemptTimeoutMaxMs },
+    ],
   ]
   it.each(bad)("%s", (_, options, expected) => {
     expect(refusal(() => defineFunction("app", options as never))).toMatchObject(expected)
@@ -120,13 +144,16 @@ describe("json", () => {
 
   it("either carries anything or refuses it with a clear error; nothing else is thrown", () => {
     fc.assert(
-      fc.property(fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true, withNullPrototype: true }), (value) => {
-        try {
-          JSON.parse(encodeJson(value, { field: "x", bytes: limits.eventBytes }))
-        } catch (error) {
-          expect(error).toBeInstanceOf(FanfareError)
-        }
-      }),
+      fc.property(
+        fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true, withNullPrototype: true }),
+        (value) => {
+          try {
+            JSON.parse(encodeJson(value, { field: "x", bytes: limits.eventBytes }))
+          } catch (error) {
+            expect(error).toBeInstanceOf(FanfareError)
+          }
+        },
+      ),
     )
   })
 })
@@ -189,19 +216,24 @@ describe("conditions and triggers", () => {
 describe("ticks", () => {
   it("are decided once each: the latest fires, the ones before are skipped, and the next lies ahead", () => {
     fc.assert(
-      fc.property(fc.constantFrom("* * * * *", "*/7 * * * *", "0 9 * * MON", "0 0 1 * *"), fc.nat(40 * 86_400_000), fc.nat(30 * 86_400_000), (line, start, gap) => {
-        const cron = parseCron(line, "Europe/Paris", "t")
-        const first = cron.next(1_700_000_000_000 + start) ?? 0
-        const now = first + gap
-        const { ticks, nextAt } = decideTicks(cron, first, now)
-        expect(ticks.length).toBeGreaterThan(0)
-        expect(ticks.length).toBeLessThanOrEqual(limits.ticksPerLook)
-        expect(ticks.filter(({ outcome }) => outcome === "fired" || outcome === "caught_up")).toHaveLength(1)
-        expect(ticks.at(-1)?.outcome).not.toBe("skipped_late")
-        expect(nextAt).toBeGreaterThan(now)
-        expect(cron.next(ticks.at(-1)?.at ?? 0)).toBe(nextAt)
-        expect(ticks.map(({ at }) => at)).toEqual([...new Set(ticks.map(({ at }) => at))].toSorted((a, b) => a - b))
-      }),
+      fc.property(
+        fc.constantFrom("* * * * *", "*/7 * * * *", "0 9 * * MON", "0 0 1 * *"),
+        fc.nat(40 * 86_400_000),
+        fc.nat(30 * 86_400_000),
+        (line, start, gap) => {
+          const cron = parseCron(line, "Europe/Paris", "t")
+          const first = cron.next(1_700_000_000_000 + start) ?? 0
+          const now = first + gap
+          const { ticks, nextAt } = decideTicks(cron, first, now)
+          expect(ticks.length).toBeGreaterThan(0)
+          expect(ticks.length).toBeLessThanOrEqual(limits.ticksPerLook)
+          expect(ticks.filter(({ outcome }) => outcome === "fired" || outcome === "caught_up")).toHaveLength(1)
+          expect(ticks.at(-1)?.outcome).not.toBe("skipped_late")
+          expect(nextAt).toBeGreaterThan(now)
+          expect(cron.next(ticks.at(-1)?.at ?? 0)).toBe(nextAt)
+          expect(ticks.map(({ at }) => at)).toEqual([...new Set(ticks.map(({ at }) => at))].toSorted((a, b) => a - b))
+        },
+      ),
       { numRuns: 60 },
     )
   })
