@@ -1,9 +1,9 @@
 import { performance } from "node:perf_hooks"
-import type { ClaimedRun } from "../src/core/run.ts"
-import type { Change } from "../src/core/change.ts"
-import { systemClock } from "../src/engine/system.ts"
-import { openSqlite } from "../src/store/sqlite.ts"
-import { openStore } from "../src/store/store.ts"
+import type { ClaimedRun } from "#house/core/run.js"
+import type { Change } from "#house/core/change.js"
+import { systemClock } from "#house/engine/system.js"
+import { openSqlite } from "#house/store/sqlite.js"
+import { openStore } from "#house/store/store.js"
 
 /** Runs in one transaction: the size at which SQLite is near its best. */
 const batch = 500

@@ -2,9 +2,9 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import { monitorEventLoopDelay, performance } from "node:perf_hooks"
 import { setTimeout as delay } from "node:timers/promises"
-import { Fanfare } from "../src/index.ts"
-import { createServer, type FanfareServer } from "../src/server.ts"
-import { sqlite } from "../src/sqlite.ts"
+import { Fanfare } from "fanfare"
+import { createServer, type FanfareServer } from "fanfare/server"
+import { sqlite } from "fanfare/sqlite"
 
 export interface FanoutFigures {
   readonly jobs: number

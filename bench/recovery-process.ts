@@ -1,6 +1,6 @@
-import { Fanfare } from "../src/index.ts"
-import { createServer } from "../src/server.ts"
-import { sqlite } from "../src/sqlite.ts"
+import { Fanfare } from "fanfare"
+import { createServer } from "fanfare/server"
+import { sqlite } from "fanfare/sqlite"
 
 // Sends a fan-out, or starts on the file of one that was killed, and tells when the first handler runs.
 const [file = "", mode] = process.argv.slice(2)

@@ -1,4 +1,4 @@
-import { createServer } from "node:http"
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { setTimeout as delay } from "node:timers/promises"
 
 // Behaves like a real chat API: some answers are slow, 2 % are errors, and above a rate it asks to slow down.
@@ -21,7 +21,9 @@ function takeToken(): boolean {
   return true
 }
 
-const server = createServer(async (request, response) => {
+const server = createServer((request, response) => void answer(request, response))
+
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.method === "GET") {
     const duplicates = [...seen.values()].reduce((sum, times) => sum + times - 1, 0)
     response.setHeader("content-type", "application/json").end(JSON.stringify({ received: seen.size, duplicates, errors, refused }))
@@ -43,7 +45,8 @@ const server = createServer(async (request, response) => {
   const { id } = JSON.parse(body) as { id: string }
   seen.set(id, (seen.get(id) ?? 0) + 1)
   response.end("ok")
-})
+}
+
 server.keepAliveTimeout = 60_000
 server.listen(Number(process.env["PORT"] ?? 8399), "127.0.0.1", () => {
   const address = server.address()

@@ -68,7 +68,8 @@ export function advance(
 }
 
 function settle(run: ClaimedRun, attempt: number, { startedAt, endedAt }: AttemptFacts, settlement: Settlement): Change {
-  return { kind: "run.settle", run, attempt, startedAt, endedAt, settlement }
+  const { id, functionId, fence, rank, fanoutId, limits } = run
+  return { kind: "run.settle", run: { id, functionId, fence, rank, fanoutId, limits }, attempt, startedAt, endedAt, settlement }
 }
 
 function fail(run: ClaimedRun, failure: Failure, facts: AttemptFacts): Change {

@@ -37,6 +37,9 @@ export interface EndedAttempt {
   readonly failure: Failure
 }
 
+/** What the store has to know of a run whose attempt is over. */
+export type SettledRun = Pick<ClaimedRun, "id" | "functionId" | "fence" | "rank" | "fanoutId" | "limits">
+
 /** Where a run goes when an attempt ends. */
 export type Settlement =
   | { readonly to: FinalState; readonly output: string | null; readonly failure: Failure | null }
@@ -53,6 +56,16 @@ export type Settlement =
 export type Change =
   | { readonly kind: "event.add"; readonly event: NewEvent }
   | { readonly kind: "run.add"; readonly run: NewRun }
+  /** Many events and runs whose rows were written out beforehand (`store/pack.ts`): each text is a JSON array of rows. */
+  | {
+      readonly kind: "rows.add"
+      readonly events: string
+      readonly runs: string
+      readonly ready: string
+      readonly held: string
+      /** Limits under which there are held ones. */
+      readonly limitKeys: readonly string[]
+    }
   /** Creates the fan-out, or adds to it when it is there. */
   | {
       readonly kind: "fanout.grow"
@@ -71,7 +84,7 @@ export type Change =
   | { readonly kind: "attempt.add"; readonly attempt: EndedAttempt }
   | {
       readonly kind: "run.settle"
-      readonly run: ClaimedRun
+      readonly run: SettledRun
       /** Attempts that count so far. */
       readonly attempt: number
       readonly startedAt: number

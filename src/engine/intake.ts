@@ -8,6 +8,7 @@ import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
+import { pack } from "../store/pack.ts"
 import type { Committer } from "./committer.ts"
 import type { Registry } from "./registry.ts"
 import type { Telemetry } from "./telemetry.ts"
@@ -44,22 +45,22 @@ export class EventIntake implements Intake {
   async send(events: readonly EventInput[]): Promise<SendResult> {
     this.#checkOpen()
     const checked = await this.check(events)
-    if (checked.length === 0) return { ids: [], fanoutId: null }
-    let fanoutId = checked.length > 1 ? this.#parts.newId("fan") : null
+    if (checked.total === 0) return { ids: [], fanoutId: null }
+    let fanoutId = checked.total > 1 ? this.#parts.newId("fan") : null
     const ids: string[] = []
-    for (const part of partsOf(checked)) {
-      const written = await this.write(part.events, { runId: null, fanoutId, sealed: part.last }, (unit) =>
-        this.#parts.committer.submit(unit),
-      )
+    while (ids.length < checked.total) {
+      const part = await checked.part(ids.length)
+      const origin = { runId: null, fanoutId, sealed: part.last }
+      const written = await this.write(part.events, origin, (unit) => this.#parts.committer.submit(unit))
       if (written.result.kind !== "applied") throw refusal(written.result)
-      ids.push(...written.ids)
+      for (const id of written.ids) ids.push(id)
       if (written.firstFanoutId !== undefined) fanoutId = written.firstFanoutId
     }
     return { ids, fanoutId }
   }
 
-  /** Checks all before anything is written. */
-  async check(events: readonly EventInput[]): Promise<CheckedEvent[]> {
+  /** Checks all events before anything is written. */
+  async check(events: readonly EventInput[]): Promise<CheckedSend> {
     if (!Array.isArray(events)) throw new FanfareError("invalid_event", "events must be an array", { field: "events" })
     if (events.length > limits.eventsPerSend) {
       throw new FanfareError("too_many", `one send has ${events.length} events; the most is ${limits.eventsPerSend}`, {
@@ -68,12 +69,30 @@ export class EventIntake implements Intake {
         hint: "Send them in several calls.",
       })
     }
-    const checked: CheckedEvent[] = []
-    for (const [i, event] of events.entries()) {
-      if (i % slice === slice - 1) await this.#breathe()
-      checked.push(checkEvent(event, `events[${i}]`))
+    const names = new Set<string>()
+    const size = limits.eventsPerTransaction
+    const whole = events.length <= size
+    const kept: CheckedEvent[] = []
+    for (let i = 0; i < events.length; i += slice) {
+      if (i > 0) await this.#breathe()
+      for (const checked of checkSlice(events, i, i + slice)) {
+        names.add(checked.name)
+        if (whole) kept.push(checked)
+      }
     }
-    return checked
+    return {
+      total: events.length,
+      names: [...names].toSorted(),
+      // A large send is checked again part by part: to keep the text of all of it would cost more than to make it twice.
+      part: async (from) => {
+        if (!whole)
+          for (let i = from; i < Math.min(from + size, events.length); i += slice) {
+            kept.push(...checkSlice(events, i, Math.min(i + slice, from + size)))
+            await this.#breathe()
+          }
+        return { events: whole ? kept.slice(from) : kept.splice(0), last: from + size >= events.length }
+      },
+    }
   }
 
   /** Admits checked events in one unit, together with what `extend` adds to it. */
@@ -89,7 +108,7 @@ export class EventIntake implements Intake {
     for (let i = 0; i < events.length; i += slice) {
       if (i > 0) await this.#breathe()
       const admission = admit(events.slice(i, i + slice), registry.match, origin, now, newId)
-      whole.changes.push(...admission.changes)
+      whole.changes.push(...pack(admission.changes, now))
       whole.eventIds.push(...admission.eventIds)
       runs += admission.runs
     }
@@ -162,17 +181,22 @@ export function causedRun(
   return { changes: [{ kind: "event.add", event }, startRun(definition, event, runId, now)], runId }
 }
 
-/** A piece of a send that fits in one transaction. */
+/** A send all of whose events are fit. */
+export interface CheckedSend {
+  readonly total: number
+  /** The names of its events, each once. */
+  readonly names: readonly string[]
+  /** The events from a place on, as many as fit in one transaction. */
+  part(from: number): Promise<Part>
+}
+
 export interface Part {
   readonly events: readonly CheckedEvent[]
   readonly last: boolean
 }
 
-export function partsOf(events: readonly CheckedEvent[]): Part[] {
-  const size = limits.eventsPerTransaction
-  const parts: Part[] = []
-  for (let i = 0; i < events.length; i += size) parts.push({ events: events.slice(i, i + size), last: i + size >= events.length })
-  return parts
+function checkSlice(events: readonly EventInput[], from: number, to: number): CheckedEvent[] {
+  return events.slice(from, to).map((event, i) => checkEvent(event, `events[${from + i}]`))
 }
 
 export function refusal(result: Exclude<UnitResult, { kind: "applied" }>): FanfareError {

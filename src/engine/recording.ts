@@ -9,7 +9,7 @@ import { retryDelay } from "../core/retry.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import type { Committer } from "./committer.ts"
-import { type EventIntake, type Part, partsOf, refusal } from "./intake.ts"
+import { type EventIntake, type Part, refusal } from "./intake.ts"
 import type { Telemetry } from "./telemetry.ts"
 
 export interface RecordingParts {
@@ -95,17 +95,16 @@ export class Recording implements Recorder {
   async send(key: string, events: readonly EventInput[]): Promise<SendResult> {
     const { intake, newId } = this.#parts
     const checked = await intake.check(events)
-    if (checked.length === 0) return { ids: [], fanoutId: null }
-    const names = [...new Set(checked.map(({ name }) => name))].toSorted()
+    if (checked.total === 0) return { ids: [], fanoutId: null }
+    const { names } = checked
     const kept = this.#keptParts(key, names)
     const ids = kept.flatMap((part) => part.ids)
-    const total = kept[0]?.total ?? checked.length
+    const total = kept[0]?.total ?? checked.total
     const fanoutId = kept[0] === undefined ? (total > 1 ? newId("fan") : null) : kept[0].fanoutId
-    if (ids.length === total) return { ids, fanoutId }
-    if (total !== checked.length) throw orderChanged(`began to send ${total} events here`, `sends ${checked.length}`)
-    for (const [i, part] of partsOf(checked.slice(ids.length)).entries()) {
-      const n = kept.length + i
-      ids.push(...(await this.#sendPart(n === 0 ? key : `${key}/${n}`, part, { fanoutId, names, total })))
+    if (ids.length < total && total !== checked.total) throw orderChanged(`began to send ${total} events here`, `sends ${checked.total}`)
+    for (let n = kept.length; ids.length < total; n++) {
+      const part = await checked.part(ids.length)
+      for (const id of await this.#sendPart(n === 0 ? key : `${key}/${n}`, part, { fanoutId, names, total })) ids.push(id)
     }
     return { ids, fanoutId }
   }

@@ -1,8 +1,9 @@
 import type { Change, ChangeOf, Duplicates, NewEvent, Unit, UnitResult } from "../core/change.ts"
 import { limits } from "../core/limits.ts"
+import type { NewRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import type { Column, Db } from "./db.ts"
-import { enqueue, insertTimers, type QueueRow } from "./queue.ts"
+import { enqueue, insertHeld, insertReady, insertTimers, newQueueRow } from "./queue.ts"
 
 export type Refusals = (UnitResult | undefined)[]
 
@@ -83,11 +84,30 @@ const eventColumns: readonly Column[] = [
 ]
 const eventNames = eventColumns.map(([name]) => name).join(", ")
 
+export function eventValues(e: NewEvent): readonly (string | number | null)[] {
+  return [e.id, e.key, e.name, e.data, e.ts, e.receivedAt, e.fanoutId, e.sourceRunId]
+}
+
+async function insertEvents(db: Db, rows: string): Promise<void> {
+  await db.execute(`insert into event (${eventNames}) select ${eventNames} from ${db.dialect.rows("$1", eventColumns)} as j where true`, [
+    rows,
+  ])
+}
+
+/** Rows that were written out beforehand, a piece at a time. Gives the limits under which some of them are held. */
+export async function addRows(db: Db, changes: readonly ChangeOf<"rows.add">[]): Promise<readonly string[]> {
+  for (const { events, runs, ready, held } of changes) {
+    await insertEvents(db, events)
+    if (runs !== "[]") await insertRuns(db, runs)
+    if (ready !== "[]") await insertReady(db, ready)
+    if (held !== "[]") await insertHeld(db, held)
+  }
+  return changes.flatMap(({ limitKeys }) => limitKeys)
+}
+
 export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[], now: number): Promise<void> {
   if (changes.length === 0) return
-  await db.execute(`insert into event (${eventNames}) select ${eventNames} from ${db.dialect.rows("$1", eventColumns)} as j where true`, [
-    JSON.stringify(changes.map(({ event: e }) => [e.id, e.key, e.name, e.data, e.ts, e.receivedAt, e.fanoutId, e.sourceRunId])),
-  ])
+  await insertEvents(db, JSON.stringify(changes.map(({ event }) => eventValues(event))))
   const keyed = changes.filter(({ event }) => event.key !== null)
   if (keyed.length === 0) return
   // An expired key is taken over; one that another connection took meanwhile is not, and the count tells.
@@ -126,28 +146,25 @@ const runColumns: readonly Column[] = [
 ]
 const runNames = runColumns.map(([name]) => name).join(", ")
 
+export function runValues(run: NewRun): readonly (string | number | null)[] {
+  return [run.id, run.functionId, run.eventId, run.fanoutId, run.parentId, run.createdAt, run.dueAt]
+}
+
+async function insertRuns(db: Db, rows: string): Promise<void> {
+  await db.execute(`insert into run (${runNames}) select ${runNames} from ${db.dialect.rows("$1", runColumns)} as j where true`, [rows])
+}
+
 /** New runs: the row that stays, and their place in a queue. */
 export async function addRuns(db: Db, changes: readonly ChangeOf<"run.add">[], now: number): Promise<Moved> {
   if (changes.length === 0) return { keys: [], timers: [] }
   const runs = changes.map(({ run }) => run)
-  await db.execute(`insert into run (${runNames}) select ${runNames} from ${db.dialect.rows("$1", runColumns)} as j where true`, [
-    JSON.stringify(runs.map((run) => [run.id, run.functionId, run.eventId, run.fanoutId, run.parentId, run.createdAt, run.dueAt])),
-  ])
-  const asRow = (run: (typeof runs)[number]): QueueRow => ({
-    runId: run.id,
-    functionId: run.functionId,
-    rank: run.dueAt,
-    attempt: 0,
-    fence: 0,
-    losses: 0,
-    limits: run.limits,
-  })
+  await insertRuns(db, JSON.stringify(runs.map(runValues)))
   const later = runs.filter(({ dueAt }) => dueAt > now)
   const due = runs.filter(({ dueAt }) => dueAt <= now)
   await insertTimers(
     db,
-    later.map((run) => ({ dueAt: run.dueAt, state: "scheduled", row: asRow(run) })),
+    later.map((run) => ({ dueAt: run.dueAt, state: "scheduled", row: newQueueRow(run) })),
   )
-  await enqueue(db, due.map(asRow))
+  await enqueue(db, due.map(newQueueRow))
   return { keys: due.flatMap((run) => run.limits.map(({ key }) => key)), timers: later.map(({ dueAt }) => dueAt) }
 }

@@ -1,6 +1,6 @@
 import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
 import type { Db } from "./db.ts"
-import { addEvents, addFanouts, addRuns, type Refusals, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
+import { addEvents, addFanouts, addRows, addRuns, type Refusals, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
 import { addAttempts, addLogs, saveSteps, settleRuns } from "./commit-attempt.ts"
 import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules } from "./commit-registry.ts"
 import { releaseHeld } from "./queue.ts"
@@ -63,13 +63,14 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<n
   await moveSchedules(db, by["schedule.move"])
   await addTicks(db, by["tick.add"])
   await addEvents(db, by["event.add"], now)
+  const heldKeys = await addRows(db, by["rows.add"])
   await addFanouts(db, by["fanout.grow"])
   await saveSteps(db, by["step.save"])
   await addAttempts(db, by["attempt.add"])
   await addLogs(db, by["log.add"])
   const settled = await settleRuns(db, by["run.settle"])
   const added = await addRuns(db, by["run.add"], now)
-  await releaseHeld(db, [...settled.keys, ...added.keys])
+  await releaseHeld(db, [...settled.keys, ...added.keys, ...heldKeys])
   const timers = [...settled.timers, ...added.timers]
   return timers.length === 0 ? null : Math.min(...timers)
 }
@@ -80,6 +81,7 @@ function groupByKind(changes: readonly Change[]): ByKind {
   const by: ByKind = {
     "event.add": [],
     "run.add": [],
+    "rows.add": [],
     "fanout.grow": [],
     "tick.add": [],
     "schedule.move": [],

@@ -49,7 +49,12 @@ const script = new URL(import.meta.url.endsWith(".ts") ? "./thread.ts" : "./thre
 
 /** The methods of a store or a reader, each carried to its thread and back. */
 async function openThread<T extends { close(): Promise<void> }>(role: Role, file: string): Promise<T> {
-  const worker = new Worker(script, { workerData: { role, file }, name: `fanfare-${role}` })
+  const worker = new Worker(script, {
+    workerData: { role, file },
+    name: `fanfare-${role}`,
+    // What a turn leaves behind dies young: a small nursery keeps the process small and costs no time.
+    resourceLimits: { maxYoungGenerationSizeMb: 16 },
+  })
   const pending = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
   let last = 0
   let gone: Error | null = null
@@ -75,7 +80,12 @@ async function openThread<T extends { close(): Promise<void> }>(role: Role, file
     worker.postMessage({ id, method, args } satisfies Call)
     return answer(id)
   }
-  await answer(0)
+  try {
+    await answer(0)
+  } catch (error) {
+    await worker.terminate()
+    throw error
+  }
   return new Proxy({} as T, {
     get: (_, method) => (typeof method === "symbol" || method === "then" ? undefined : (...args: unknown[]) => call(method, args)),
   })

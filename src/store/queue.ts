@@ -1,4 +1,4 @@
-import type { LimitClaim } from "../core/run.ts"
+import type { LimitClaim, NewRun } from "../core/run.ts"
 import type { Column, Db } from "./db.ts"
 
 /** A live run as it stands in one of the queues. */
@@ -37,6 +37,16 @@ export function queueValues(row: QueueRow): readonly (string | number | null)[] 
   return [row.runId, row.functionId, row.rank, row.attempt, row.fence, row.losses, encodeLimits(row.limits)]
 }
 
+/** A run that was never claimed. */
+export function newQueueRow(run: NewRun): QueueRow {
+  return { runId: run.id, functionId: run.functionId, rank: run.dueAt, attempt: 0, fence: 0, losses: 0, limits: run.limits }
+}
+
+/** A run that is held, under the first of its limits until `releaseHeld` knows better. */
+export function heldValues(row: QueueRow, limitKey: string = row.limits[0]?.key ?? ""): readonly (string | number | null)[] {
+  return [limitKey, ...queueValues(row)]
+}
+
 export function toQueueRow(row: StoredQueueRow): QueueRow {
   return {
     runId: row.run_id,
@@ -63,13 +73,8 @@ export function decodeLimits(limits: string | null): readonly LimitClaim[] {
 export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<void> {
   const free = rows.filter(({ limits }) => limits.length === 0)
   const limited = rows.filter(({ limits }) => limits.length > 0)
-  if (free.length > 0) await insertReady(db, free)
-  if (limited.length > 0) {
-    await insertHeld(
-      db,
-      limited.map((row) => [row.limits[0]?.key ?? "", row]),
-    )
-  }
+  if (free.length > 0) await insertReady(db, JSON.stringify(free.map(queueValues)))
+  if (limited.length > 0) await insertHeld(db, JSON.stringify(limited.map((row) => heldValues(row))))
 }
 
 /** Parks runs until their time. */
@@ -125,9 +130,9 @@ async function releaseKey(db: Db, key: string): Promise<void> {
        ])} as j)`,
     [JSON.stringify(gone.map(({ rank, runId }) => [rank, runId])), key],
   )
-  if (moved.length > 0) await insertHeld(db, moved)
+  if (moved.length > 0) await insertHeld(db, JSON.stringify(moved.map(([full, row]) => heldValues(row, full))))
   if (released.length > 0) {
-    await insertReady(db, released)
+    await insertReady(db, JSON.stringify(released.map(queueValues)))
     await insertSlots(db, released)
   }
 }
@@ -147,17 +152,20 @@ async function firstFull(db: Db, row: QueueRow, occupied: Map<string, number>): 
   return null
 }
 
-async function insertReady(db: Db, rows: readonly QueueRow[]): Promise<void> {
+/** @param rows JSON rows of `queueValues` */
+export async function insertReady(db: Db, rows: string): Promise<void> {
   await db.execute(`insert into ready (${queueNames}) select ${queueNames} from ${db.dialect.rows("$1", queueColumns)} as j where true`, [
-    JSON.stringify(rows.map(queueValues)),
+    rows,
   ])
 }
 
-async function insertHeld(db: Db, rows: readonly (readonly [string, QueueRow])[]): Promise<void> {
-  const columns: Column[] = [["limit_key", "text"], ...queueColumns]
+const heldColumns: readonly Column[] = [["limit_key", "text"], ...queueColumns]
+
+/** @param rows JSON rows of `heldValues` */
+export async function insertHeld(db: Db, rows: string): Promise<void> {
   await db.execute(
-    `insert into held (limit_key, ${queueNames}) select limit_key, ${queueNames} from ${db.dialect.rows("$1", columns)} as j where true`,
-    [JSON.stringify(rows.map(([key, row]) => [key, ...queueValues(row)]))],
+    `insert into held (limit_key, ${queueNames}) select limit_key, ${queueNames} from ${db.dialect.rows("$1", heldColumns)} as j where true`,
+    [rows],
   )
 }
 

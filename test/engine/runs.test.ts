@@ -76,7 +76,7 @@ describe("a run that fails", () => {
         Object.assign(
           {},
           {
-            self: null as unknown,
+            self: null,
             get me(): unknown {
               return this
             },

@@ -1,0 +1,223 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+
+const cli = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
+const entry = new URL("../../src/index.ts", import.meta.url).href
+const folder = mkdtempSync(join(tmpdir(), "fanfare-cli-"))
+const file = join(folder, "app.ts")
+let dev: ChildProcess
+let url = ""
+let said = ""
+
+// The two functions of the README's shape, with a small list.
+const app = (retries: number): string => `
+import { Fanfare } from ${JSON.stringify(entry)}
+export const fanfare = new Fanfare({ id: "notifications" })
+async function getNotificationsToRun() { return Array.from({ length: 300 }, (_, i) => ({ i })) }
+export const digest = fanfare.createFunction(
+  { id: "slack-notification-cron", triggers: [{ cron: "0 9,12 * * MON,FRI" }] },
+  async () => {
+    const due = await getNotificationsToRun()
+    await fanfare.send(due.map((notification) => ({ name: "app/notification.dispatched", data: { notification } })))
+    return \`\${due.length} notifications dispatched\`
+  },
+)
+export const post = fanfare.createFunction(
+  { id: "send-slack-notification", triggers: [{ event: "app/notification.dispatched" }], retries: ${retries}, concurrency: { limit: 50 } },
+  async ({ event, step, logger, attempt }) => { logger.info("posting", { attempt }); return step.run("post", () => event.data.notification) },
+)
+fanfare.createFunction({ id: "deadly", triggers: [{ event: "app/deadly" }], retries: 0 }, () => process.exit(7))
+fanfare.createFunction({ id: "broken", triggers: [{ event: "app/broken" }], retries: 0 }, () => { throw new RangeError("always") })
+`
+
+interface Ended {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+function fanfare(...args: string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [cli, ...args],
+      { env: { ...process.env, FANFARE_URL: url, NO_COLOR: "1" }, cwd: folder },
+      (error, out, err) => {
+        resolve({ code: typeof error?.code === "number" ? error.code : 0, out, err })
+      },
+    )
+  })
+}
+
+async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (let i = 0; i < 300; i++) {
+    if (await holds()) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error(`${what} did not happen; said so far:\n${said}`)
+}
+
+beforeAll(async () => {
+  writeFileSync(file, app(4))
+  dev = spawn(process.execPath, [cli, "dev", "app.ts", "--port", "0"], { cwd: folder, env: { ...process.env, NO_COLOR: "1" } })
+  dev.stderr?.on("data", (chunk: Buffer) => {
+    said += chunk.toString()
+  })
+  await until(() => /API\s+(http:\S+?)\/api/.test(said), "dev to start")
+  url = /API\s+(http:\S+?)\/api/.exec(said)?.[1] ?? ""
+})
+afterAll(async () => {
+  if (dev.exitCode === null) {
+    dev.kill("SIGTERM")
+    await once(dev, "exit")
+  }
+  rmSync(folder, { recursive: true, force: true })
+})
+
+describe("fanfare dev", () => {
+  it("shows functions and next moments, and a cron function triggered by hand fans out to the end", async () => {
+    expect(said).toMatch(/slack-notification-cron\s+cron 0 9,12 \* \* MON,FRI {2}UTC {3}next \d{4}-\d\d-\d\dT(09|12):00Z/)
+    const { code, out, err } = await fanfare("trigger", "slack-notification-cron", "--watch")
+    expect({ code, err }).toMatchObject({ code: 0 })
+    expect(out).toMatch(/^▶ run_\S+ {2}slack-notification-cron/)
+    expect(err).toContain("100.0%  300/300  300 ok")
+  })
+
+  it("keeps the engine up while code is reloaded, and a broken file changes nothing", async () => {
+    const status = async () => (await (await fetch(`${url}/api/v1/status`)).json()) as { nodeId: string }
+    const { nodeId } = await status()
+    writeFileSync(file, app(2))
+    await until(() => said.includes("~ send-slack-notification"), "a reload")
+    writeFileSync(file, `${app(3)}\nthrow new Error("not today")`)
+    await until(() => said.includes("the version before keeps running"), "the refusal")
+    expect((await status()).nodeId).toBe(nodeId)
+    const { out } = await fanfare("functions", "--json")
+    const functions = JSON.parse(out) as { items: { localId: string; retries: number }[] }
+    expect(functions.items.find(({ localId }) => localId === "send-slack-notification")?.retries).toBe(2)
+    writeFileSync(file, app(2))
+  })
+
+  it("goes on when user code ends its own process: the run ends as failed, and others run", { timeout: 30_000 }, async () => {
+    await fanfare("send", "app/deadly")
+    const list = async (id: string): Promise<{ state: string; error: { name: string } | null }[]> =>
+      (
+        JSON.parse((await fanfare("runs", "list", "--json", "--function", id)).out) as {
+          items: { state: string; error: { name: string } | null }[]
+        }
+      ).items
+    await until(async () => (await list("deadly"))[0]?.state === "failed", "the deadly run to fail")
+    expect((await list("deadly"))[0]?.error?.name).toBe("AttemptLost")
+    expect((await fanfare("trigger", "slack-notification-cron", "--watch")).code).toBe(0)
+  })
+})
+
+describe("commands", () => {
+  it("send one event, a file of them, and refuse what is wrong before anything is written", async () => {
+    const one = await fanfare("send", "app/notification.dispatched", "--data", '{"notification":{"i":1}}', "--id", "once", "--json")
+    const again = await fanfare("send", "app/notification.dispatched", "--data", '{"notification":{"i":1}}', "--id", "once", "--json")
+    expect(JSON.parse(again.out)).toEqual(JSON.parse(one.out))
+    const clash = await fanfare("send", "app/notification.dispatched", "--data", '{"notification":{"i":2}}', "--id", "once")
+    expect([clash.code, clash.err]).toEqual([1, expect.stringContaining('"once" was sent within the last 24 h')])
+    const lines = join(folder, "lines.jsonl")
+    writeFileSync(lines, Array.from({ length: 40 }, (_, i) => JSON.stringify({ notification: { i } })).join("\n"))
+    const many = await fanfare("send", "app/notification.dispatched", "--file", lines, "--watch")
+    expect([many.code, many.err]).toEqual([0, expect.stringContaining("40/40")])
+    expect(await fanfare("send", "x", "--data", "{")).toMatchObject({ code: 2, err: expect.stringContaining("--data is not JSON") })
+    expect(await fanfare("send", "x", "--data", "[1]")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("events[0].data must be an object"),
+    })
+    expect(await fanfare("send", "x", "--file", "nowhere.jsonl")).toMatchObject({ code: 2 })
+  })
+
+  it("show runs, follow them, and say by their exit code how it went", async () => {
+    const list = JSON.parse((await fanfare("runs", "--json", "--state", "completed", "--limit", "2")).out) as {
+      items: { id: string }[]
+      next: string
+    }
+    expect(list.items).toHaveLength(2)
+    expect(list.next).not.toBeNull()
+    const shown = await fanfare("runs", "show", list.items[0]?.id ?? "")
+    expect(shown.out).toMatch(/✓ run_/)
+    const { out } = await fanfare("trigger", "broken", "--json")
+    const { runId } = JSON.parse(out) as { runId: string }
+    const watched = await fanfare("runs", "watch", runId)
+    expect([watched.code, watched.out]).toEqual([1, expect.stringContaining("RangeError: always")])
+    expect((await fanfare("trigger", "broken", "--watch")).code).toBe(1)
+  })
+
+  it("fail with the code that fits, and a sentence that helps", async () => {
+    expect(await fanfare("runs", "show", "run_nowhere")).toMatchObject({
+      code: 5,
+      err: expect.stringContaining("there is no run run_nowhere"),
+    })
+    expect(await fanfare("trigger", "slack")).toMatchObject({ code: 5, err: expect.stringContaining("slack-notification-cron") })
+    expect(await fanfare("runs", "list", "--state", "done")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("states are scheduled, ready"),
+    })
+    expect(await fanfare("rnus")).toMatchObject({ code: 2, err: expect.stringContaining("Did you mean runs?") })
+    expect(await fanfare("functions", "--url", "http://127.0.0.1:9")).toMatchObject({
+      code: 3,
+      err: expect.stringContaining("nothing answers"),
+    })
+    expect(await fanfare("dev", "missing.ts")).toMatchObject({ code: 5 })
+    expect(await fanfare("dev", "app.ts", "--port", "0")).toMatchObject({ code: 3, err: expect.stringContaining("in use by process") })
+    expect(await fanfare("dev", "app.ts", "--port", "99999")).toMatchObject({ code: 2 })
+  })
+
+  it("know their version and help", async () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
+    expect((await fanfare("--version")).out.trim()).toBe(version)
+    const help = await fanfare("--help")
+    for (const command of ["dev", "send", "trigger", "runs", "functions", "Exit codes"]) expect(help.out).toContain(command)
+    for (const command of ["dev", "send", "trigger", "functions"]) {
+      const one = await fanfare(command, "--help")
+      expect(one).toMatchObject({ code: 0, out: expect.stringMatching(/Example[s]?: fanfare/) })
+    }
+  })
+})
+
+describe("the HTTP API", () => {
+  const post = (path: string, body: string, type = "application/json"): Promise<Response> =>
+    fetch(url + path, { method: "POST", headers: { "content-type": type }, body })
+
+  it("answers with problems that name field and bound", async () => {
+    const problem = async (response: Promise<Response>): Promise<unknown> => ({
+      http: (await response).status,
+      ...((await (await response).json()) as object),
+    })
+    expect(await problem(post("/api/v1/events", "{"))).toMatchObject({ http: 400, code: "not_json", field: "body" })
+    expect(await problem(post("/api/v1/events", "[{}]"))).toMatchObject({ http: 400, code: "invalid_event", field: "events[0].name" })
+    expect(await problem(post("/api/v1/events", '{"name":"x"}', "text/plain"))).toMatchObject({ http: 400, field: "content-type" })
+    const large = JSON.stringify({ name: "x", data: { text: "x".repeat(600_000) } })
+    expect(await problem(post("/api/v1/events", large))).toMatchObject({
+      http: 413,
+      code: "too_large",
+      field: "events[0].data",
+      bound: 524_288,
+    })
+    const many = JSON.stringify(Array.from({ length: 100_001 }, () => ({ name: "x" })))
+    expect(await problem(post("/api/v1/events", many))).toMatchObject({ http: 413, code: "too_many", bound: 100_000 })
+    expect(await problem(fetch(`${url}/api/v1/runs?limit=0`))).toMatchObject({ http: 400, field: "limit", bound: 500 })
+    expect(await problem(fetch(`${url}/api/nowhere`))).toMatchObject({ http: 404 })
+    expect(await problem(fetch(`${url}/api/v1/fanouts/fan_x`))).toMatchObject({ http: 404 })
+  })
+
+  it("is healthy, and takes sends of another process's client", async () => {
+    expect(await (await fetch(`${url}/api/health`)).json()).toMatchObject({ status: "ok" })
+    const { Fanfare } = await import("../../src/index.ts")
+    const remote = new Fanfare({ id: "elsewhere", url })
+    const { ids, fanoutId } = await remote.send([{ name: "app/nobody" }, { name: "app/nobody" }])
+    expect([ids.length, fanoutId?.slice(0, 4)]).toEqual([2, "fan_"])
+    await expect(remote.send({ name: "" })).rejects.toMatchObject({ code: "invalid_event", field: "events[0].name" })
+    await expect(new Fanfare({ id: "nobody", url: "http://127.0.0.1:9" }).send({ name: "x" })).rejects.toMatchObject({
+      code: "not_connected",
+    })
+  })
+})
