@@ -57,7 +57,7 @@ export async function openConnections(folder: string): Promise<{ stores: SpikeSt
           return {
             connection: postgresConnection(other),
             end: () => other.end(),
-            kill: async () => void (other as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy(),
+            kill: async () => (other as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy(),
           }
         },
         pin: async () => {

@@ -260,10 +260,8 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       await store.leave("node_a")
       expect(await store.lost("node_a", 10)).toEqual([])
       const lost = await store.lost("node_b", 10)
-      expect(lost.map(({ run: { id: runId }, progressed }) => [runId === a.id, progressed]).toSorted()).toEqual([
-        [false, false],
-        [true, true],
-      ])
+      expect(lost).toHaveLength(2)
+      expect(lost.filter(({ progressed }) => progressed).map((each) => each.run.id)).toEqual([a.id])
     })
 
     it("forgets runs that ended long ago with all that belongs to them, and nothing that lives", async () => {
