@@ -31,6 +31,11 @@ export function createIds(clock: Clock, random: Random): (kind: IdKind) => strin
   }
 }
 
+/** Sorts before every id of this kind that is made at `ms` or later, and after those that were made before. */
+export function idBefore(kind: IdKind, ms: number): string {
+  return `${kind}_${encode(Math.max(0, ms), 10)}`
+}
+
 function encode(value: number, chars: number): string {
   let text = ""
   let rest = value

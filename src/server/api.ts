@@ -25,20 +25,7 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
 
   api.onError((error, c) => problem(c, error))
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
-  api.use(
-    bodyLimit({
-      maxSize: limits.bodyBytes,
-      onError: (c) =>
-        problem(c, new FanfareError("too_large", `the request is over ${limits.bodyBytes} bytes`, { bound: limits.bodyBytes })),
-    }),
-  )
-  // Pages of other origins can send simple requests to a local port: what changes something must be JSON, which they cannot send.
-  api.use(async (c, next) => {
-    if (c.req.method !== "GET" && c.req.method !== "HEAD" && !(c.req.header("content-type") ?? "").startsWith("application/json")) {
-      throw new FanfareError("invalid_option", "the content type must be application/json", { field: "content-type" })
-    }
-    await next()
-  })
+  guard(api)
 
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {
@@ -78,6 +65,33 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   })
   return api
 }
+
+/** What is refused before any route is looked at. */
+function guard(api: Hono): void {
+  api.use(
+    bodyLimit({
+      maxSize: limits.bodyBytes,
+      onError: (c) =>
+        problem(c, new FanfareError("too_large", `the request is over ${limits.bodyBytes} bytes`, { bound: limits.bodyBytes })),
+    }),
+  )
+  // A page elsewhere may have its name point to this machine: only those who call us by a local name are answered.
+  api.use(async (c, next) => {
+    const { hostname } = new URL(c.req.url)
+    if (!localNames.has(hostname))
+      throw new FanfareError("invalid_option", `the API answers to a local name only, not to "${hostname}"`, { field: "host" })
+    await next()
+  })
+  // Pages of other origins can send simple requests to a local port: what changes something must be JSON, which they cannot send.
+  api.use(async (c, next) => {
+    if (c.req.method !== "GET" && c.req.method !== "HEAD" && !(c.req.header("content-type") ?? "").startsWith("application/json")) {
+      throw new FanfareError("invalid_option", "the content type must be application/json", { field: "content-type" })
+    }
+    await next()
+  })
+}
+
+const localNames = new Set(["127.0.0.1", "localhost", "[::1]"])
 
 function problem(c: Context, thrown: unknown): Response {
   const error =

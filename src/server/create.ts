@@ -35,7 +35,7 @@ export interface FanfareServer {
   readonly url: string | null
   /** Opens the store and begins to work. Once. */
   start(): Promise<void>
-  /** Stops claiming at once, lets running attempts end (up to `stopGrace`), hands the rest back, closes the store. */
+  /** Stops claiming at once, lets running attempts end (up to `stopGrace`), hands the rest back, closes the store. May be called again. */
   stop(): Promise<void>
 }
 
@@ -54,6 +54,8 @@ export async function assemble(options: ServerOptions, apps: readonly App[], tra
   const choice = chooseStore(options.db)
   const stopGraceMs = durationMs(options.stopGrace ?? limits.stopGraceMs, "stopGrace")
   let started: Started | null = null
+  let starting: Promise<Started> | null = null
+  let stopping: Promise<void> | null = null
 
   return {
     get url() {
@@ -63,18 +65,25 @@ export async function assemble(options: ServerOptions, apps: readonly App[], tra
       return started?.engine ?? null
     },
     async start() {
-      if (started !== null) throw new FanfareError("invalid_option", "this server was started before; create another one")
-      started = await begin({ ...options, stopGraceMs }, choice, apps, transport)
+      if (starting !== null) throw new FanfareError("invalid_option", "this server was started before; create another one")
+      starting = begin({ ...options, stopGraceMs }, choice, apps, transport)
+      started = await starting
     },
     async stop() {
-      if (started === null) return
-      const { engine, opened, http } = started
-      await http?.close()
-      await engine.stop()
-      await opened.reader.close()
-      await opened.store.close()
+      stopping ??= end(starting)
+      await stopping
     },
   }
+}
+
+/** Also when the start is still under way, or has failed. */
+async function end(starting: Promise<Started> | null): Promise<void> {
+  const started = await starting?.catch(() => null)
+  if (started === null || started === undefined) return
+  await started.http?.close()
+  await started.engine.stop()
+  await started.opened.reader.close()
+  await started.opened.store.close()
 }
 
 export interface Internals {
@@ -124,6 +133,9 @@ function check(options: ServerOptions): void {
   for (const field of Object.keys(options)) {
     if (!known.has(field)) throw invalid(field, `createServer: unknown option "${field}"; known are ${[...known].join(", ")}`)
   }
+  const ids = [options.client ?? []].flat().map(({ id }) => id)
+  const twice = ids.find((id, i) => ids.indexOf(id) !== i)
+  if (twice !== undefined) throw invalid("client", `two apps share the id "${twice}"; ids name stored runs, so rename one`)
   const { concurrency, retentionDays, http } = options
   if (concurrency !== undefined && !(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= limits.concurrencyMax)) {
     throw invalid("concurrency", `concurrency must be a whole number from 1 to ${limits.concurrencyMax}`, limits.concurrencyMax)

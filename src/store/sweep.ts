@@ -1,3 +1,4 @@
+import { idBefore } from "../core/id.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import type { Column, Db } from "./db.ts"
@@ -236,8 +237,9 @@ export async function releaseMissed(db: Db): Promise<void> {
 export async function pruneRuns(db: Db, before: number, limit: number, now: number): Promise<number> {
   const rows = await db.query<{ id: string; event_id: string }>(
     `select x.run_id as id, r.event_id from result as x join run as r on r.id = x.run_id
-       where x.ended_at < $1 and r.created_at < $1 order by x.run_id limit $2`,
-    [before, limit],
+       where x.run_id < $3 and x.ended_at < $1 order by x.run_id limit $2`,
+    // No run that was created later can have ended before: the walk ends there, however many there are.
+    [before, limit, idBefore("run", before)],
   )
   await db.execute("delete from event_key where key in (select key from event_key where expires_at <= $1 order by expires_at limit $2)", [
     now,

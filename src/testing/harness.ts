@@ -49,6 +49,7 @@ export interface Harness {
   fanouts(): Promise<readonly FanoutSummary[]>
   /** The node dies at this moment without a word, and another one starts on the same store. */
   crash(): Promise<void>
+  /** Hears the engine's facts, over crashes too; gives the way to stop. */
   listen(listener: Listener): () => void
   close(): Promise<void>
 }
@@ -58,7 +59,15 @@ const begin = Date.UTC(2026, 0, 1)
 export async function createHarness(options: HarnessOptions): Promise<Harness> {
   const clock = new VirtualClock(options.now === undefined ? begin : new Date(options.now).getTime())
   const opened = await sqlite(":memory:").open(clock)
-  let node = new TestNode(options, clock, opened, 0)
+  const listeners = new Set<Listener>()
+  const boot = (life: number): TestNode => {
+    const born = new TestNode(options, clock, opened, life)
+    born.engine.telemetry.listen((fact) => {
+      for (const listener of listeners) listener(fact)
+    })
+    return born
+  }
+  let node = boot(0)
   await node.engine.start()
   await node.settle()
 
@@ -89,11 +98,14 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
     fanouts: async () => (await opened.reader.fanouts(null, 500)).items,
     async crash() {
       node.kill()
-      node = new TestNode(options, clock, opened, node.boot + 1)
+      node = boot(node.boot + 1)
       await node.engine.start()
       await node.settle()
     },
-    listen: (listener) => node.engine.telemetry.listen(listener),
+    listen(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
     async close() {
       node.kill()
       await opened.store.close()

@@ -1,0 +1,68 @@
+import { expectTypeOf, it } from "vitest"
+import { z } from "zod"
+import { Fanfare, type Jsonify, type ScheduledTimer } from "../src/index.ts"
+
+// Checked by `npm run types`; running it only proves that the calls are possible.
+const schemas = {
+  "shop/order.paid": z.object({ id: z.string(), total: z.coerce.number() }),
+  "shop/order.refunded": z.object({ id: z.string(), reason: z.string().optional() }),
+  "user/created": z.object({ name: z.string() }),
+}
+
+it("gives handlers the data of their events, as the schema made it", () => {
+  const shop = new Fanfare({ id: "shop", schemas })
+  shop.createFunction({ id: "one", triggers: [{ event: "shop/order.paid" }] }, ({ event, attempt, runId }) => {
+    expectTypeOf(event.name).toEqualTypeOf<"shop/order.paid">()
+    expectTypeOf(event.data).toEqualTypeOf<{ id: string; total: number }>()
+    expectTypeOf(attempt).toEqualTypeOf<number>()
+    expectTypeOf(runId).toEqualTypeOf<string>()
+  })
+  shop.createFunction({ id: "many", triggers: [{ event: "shop/*" }, { cron: "@daily" }] }, ({ event }) => {
+    expectTypeOf(event.name).toEqualTypeOf<"shop/order.paid" | "shop/order.refunded" | "fanfare/scheduled.timer">()
+    if (event.name === "shop/order.refunded") expectTypeOf(event.data.reason).toEqualTypeOf<string | undefined>()
+    if (event.name === "fanfare/scheduled.timer") expectTypeOf(event).toEqualTypeOf<ScheduledTimer>()
+  })
+})
+
+it("lets only events of the schemas be sent, with the data they take", () => {
+  const shop = new Fanfare({ id: "shop", schemas })
+  const send = (...args: Parameters<typeof shop.send>): void => void args
+  send({ name: "user/created", data: { name: "Ada" } })
+  send([{ name: "shop/order.paid", data: { id: "1", total: 2 }, id: "x", ts: 3 }])
+  // @ts-expect-error -- the data does not fit
+  send({ name: "user/created", data: { name: 7 } })
+  // @ts-expect-error -- there is no such event
+  send({ name: "user/deleted", data: {} })
+  // @ts-expect-error -- data is missing
+  send({ name: "user/created" })
+})
+
+it("without schemas takes any event, and gives its data as unknown fields", () => {
+  interface Order {
+    readonly id: string
+  }
+  const order: Order = { id: "1" }
+  const app = new Fanfare({ id: "app" })
+  const send = (...args: Parameters<typeof app.send>): void => void args
+  send({ name: "any/thing", data: order })
+  send([order].map((each) => ({ name: "any/thing", data: { each } })))
+  send({ name: "any/thing" })
+  app.createFunction({ id: "f", triggers: [{ event: "any/thing" }] }, ({ event }) => {
+    expectTypeOf(event.data).toEqualTypeOf<Record<string, unknown>>()
+  })
+})
+
+it("gives a step's result as JSON leaves it", () => {
+  const app = new Fanfare({ id: "app" })
+  app.createFunction({ id: "f", triggers: [] }, async ({ step }) => {
+    expectTypeOf(await step.run("a", () => ({ at: new Date(), n: 1, gone: undefined as string | undefined }))).toEqualTypeOf<{
+      at: string
+      n: number
+      gone: string | undefined
+    }>()
+    expectTypeOf(await step.run("b", () => undefined)).toEqualTypeOf<null>()
+    expectTypeOf(await step.run("c", async () => [1, "x"] as const)).toEqualTypeOf<readonly [1, "x"]>()
+    expectTypeOf(await step.sleep("d", "1h")).toEqualTypeOf<void>()
+  })
+  expectTypeOf<Jsonify<{ f: () => void; d: Date[] }>>().toEqualTypeOf<{ d: string[] }>()
+})
