@@ -1,6 +1,7 @@
 import { styleText } from "node:util"
 import type { FanfareError } from "../core/errors.ts"
 import type { FanoutSummary } from "../core/views.ts"
+import { printable } from "../server/console.ts"
 
 /** Talk goes to standard error, results to standard output. */
 export function say(line: string): void {
@@ -25,7 +26,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? "").length)))
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .map((cell, i) => printable(cell).padEnd(widths[i] ?? 0))
       .join("  ")
       .trimEnd()
   return [styleText("gray", line(head)), ...rows.map(line)].join("\n")

@@ -1,6 +1,7 @@
 import { styleText } from "node:util"
 import type { FunctionSummary, Page, RunDetail, RunSummary } from "../core/views.ts"
 import { paths } from "../protocol/api.ts"
+import { printable } from "../server/console.ts"
 import { call } from "./api.ts"
 import { followFanout, followRun } from "./follow.ts"
 import type { Globals } from "./globals.ts"
@@ -106,15 +107,17 @@ function describeRun(run: RunDetail): string {
     )
   }
   if (run.failure !== null)
-    lines.push(`  ${styleText("red", run.failure.stack ?? `${run.failure.name}: ${run.failure.message}`).replaceAll("\n", "\n  ")}`)
+    lines.push(
+      `  ${styleText("red", printable(run.failure.stack ?? `${run.failure.name}: ${run.failure.message}`)).replaceAll("\n", "\n  ")}`,
+    )
   if (run.output !== null) lines.push(`  output   ${preview(run.output)}`)
   return lines.join("\n")
 }
 
 function firstLine(text: string): string {
-  return text.split("\n")[0] ?? ""
+  return printable(text.split("\n")[0] ?? "")
 }
 
 function preview(text: string): string {
-  return text.length <= 200 ? text : `${text.slice(0, 200)}… (${text.length} characters)`
+  return printable(text.length <= 200 ? text : `${text.slice(0, 200)}… (${text.length} characters)`)
 }

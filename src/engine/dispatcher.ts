@@ -21,7 +21,7 @@ export class Dispatcher {
   readonly #nodeId: string
   readonly #functionIds: () => readonly string[]
   readonly #concurrency: number
-  #queue: Queued[] = []
+  #queue: (Queued | undefined)[] = []
   #head = 0
   #after = ""
   #stopped = true
@@ -64,7 +64,7 @@ export class Dispatcher {
   /** No claims and no starts any more; hands back what has not begun and gives how many that were. */
   async stop(): Promise<number> {
     this.#stopped = true
-    const left = this.#queue.slice(this.#head)
+    const left = this.#queue.filter((each) => each !== undefined)
     this.#queue = []
     this.#head = 0
     await Promise.all(left.map(({ run }) => this.#executor.giveBack(run)))
@@ -81,11 +81,12 @@ export class Dispatcher {
     while (this.#executor.running < this.#concurrency) {
       const next = this.#queue[this.#head]
       if (next === undefined) break
-      this.#head++
+      // The place is left empty at once: what has run must not be kept from being forgotten.
+      this.#queue[this.#head++] = undefined
       void this.#executor.execute(next.run, next.steps, () => this.#free())
     }
-    if (this.#head > 0 && this.#head * 2 >= this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head)
+    if (this.#head * 2 >= this.#queue.length) {
+      this.#queue.splice(0, this.#head)
       this.#head = 0
     }
     this.#pumping = false

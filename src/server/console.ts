@@ -83,8 +83,8 @@ function pretty(entry: Entry): string {
   return `${styleText("gray", entry.time.slice(11, 23))} ${styleText(colors[entry.level], entry.level.padEnd(5))} ${printable(entry.message)}${rest}${run}\n`
 }
 
-/** Log text comes from anywhere: control characters must not reach a terminal. */
-function printable(text: string): string {
+/** Text that comes from anywhere, without the control characters that must not reach a terminal. */
+export function printable(text: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are exactly what is removed
   return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "�")
 }

@@ -1,7 +1,7 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, realpathSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
-import { DatabaseSync } from "node:sqlite"
 import { FanfareError } from "../core/errors.ts"
+import { DatabaseSync } from "./node-sqlite.ts"
 
 /** A store file that only this process may write, until `release`. */
 export interface LockedFile {

@@ -1,7 +1,7 @@
-import { DatabaseSync, type StatementSync } from "node:sqlite"
 import { FanfareError } from "../core/errors.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Db, Dialect, Param } from "./db.ts"
+import { DatabaseSync, type StatementSync } from "./node-sqlite.ts"
 
 /** SQLite before this can corrupt a WAL file that two connections write or checkpoint at the same time. */
 const versionMin = [3, 51, 3] as const
@@ -111,7 +111,7 @@ function checkVersion(database: DatabaseSync): void {
     throw new FanfareError("store_unfit", `this Node has SQLite ${version}; Fanfare needs ${versionMin.join(".")} or newer`, {
       field: "node:sqlite",
       bound: versionMin.join("."),
-      hint: "Older ones can corrupt a WAL file. Use Node 24.15 or newer, or 22.22.1 or newer.",
+      hint: "Older ones can corrupt a WAL file. Use Node 24.15 or newer, or 22.22.3 or newer.",
     })
   }
 }

@@ -78,7 +78,8 @@ async function takeReady(db: Db, functionId: string, limit: number): Promise<Que
        returning ${queueNames}`,
     [functionId, limit],
   )
-  return rows.map(toQueueRow)
+  // What `returning` gives has no promised order.
+  return rows.map(toQueueRow).toSorted((a, b) => a.rank - b.rank || (a.runId < b.runId ? -1 : 1))
 }
 
 const leaseColumns: readonly Column[] = [["node_id", "text"], ["claimed_at", "bigint"], ...queueColumns]

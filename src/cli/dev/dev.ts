@@ -6,6 +6,7 @@ import type { FanfareConfig } from "../../config.ts"
 import { FanfareError } from "../../core/errors.ts"
 import { assemble } from "../../server/create.ts"
 import { version } from "../../server/version.ts"
+import { lockFile } from "../../store/lock.ts"
 import type { Globals } from "../globals.ts"
 import { printError, printJson, say } from "../output.ts"
 import { CodeHost } from "./code-host.ts"
@@ -25,7 +26,7 @@ export async function dev(options: DevOptions): Promise<void> {
   const { files, config } = await findFiles(options.file)
   const db = resolve(options.db ?? config?.db ?? ".fanfare/dev.db")
   const port = options.port ?? config?.port ?? 8288
-  if (options.fresh === true) for (const suffix of ["", "-wal", "-shm"]) rmSync(db + suffix, { force: true })
+  if (options.fresh === true) empty(db)
 
   const host = new CodeHost(files, say)
   await host.start()
@@ -90,6 +91,13 @@ async function findFiles(file: string | undefined): Promise<{ files: string[]; c
   const missing = files.find((path) => !existsSync(path))
   if (missing !== undefined) throw new FanfareError("not_found", `${found}: there is no file ${missing}`, { field: "functions" })
   return { files, config }
+}
+
+/** Removes a store file, unless an engine has it. */
+function empty(db: string): void {
+  const lock = lockFile(db)
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(lock.file + suffix, { force: true })
+  lock.release()
 }
 
 function banner(url: string, db: string, files: readonly string[], ms: number): void {
