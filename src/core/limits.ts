@@ -17,8 +17,10 @@ export const limits = {
   eventIdChars: 256,
   /** Events in one `send`. */
   eventsPerSend: 100_000,
-  /** Events written in one transaction; a longer send is written in several, as one sealed fan-out. */
+  /** Events of one send that are written in one transaction: all or nothing. */
   eventsPerTransaction: 10_000,
+  /** A longer send is written in parts of this many, as one fan-out that is sealed at the end. */
+  eventsPerPart: 2_500,
   /** Milliseconds for which an event id starts nothing twice. */
   eventIdWindowMs: day,
   /** Earliest and latest `ts` of an event: 1980 and 2100. */
@@ -102,7 +104,8 @@ export const limits = {
 
 const relations: readonly [string, boolean][] = [
   ["a lease outlives several pulses", limits.leaseMs >= 3 * limits.pulseMs],
-  ["a send is a whole number of transactions", limits.eventsPerSend % limits.eventsPerTransaction === 0],
+  ["a part fits in a transaction", limits.eventsPerPart <= limits.eventsPerTransaction],
+  ["a send of many parts is longer than one transaction", limits.eventsPerSend > limits.eventsPerTransaction],
   ["claims ahead fit in one claim", limits.claimAhead <= limits.claimBatch],
   ["an attempt's default time is allowed", limits.attemptTimeoutMs <= limits.attemptTimeoutMaxMs],
 ]

@@ -25,19 +25,24 @@ interface Running {
 /** Carries attempts to user code and settles how they end. Whatever happens becomes one outcome, and the outcome one commit. */
 export class Executor {
   readonly #parts: ExecutorParts
-  readonly #running = new Map<string, Running>()
+  /**
+   * Attempts under way, each in a place of its own. Not a Map: one through which thousands of entries pass in a second leaves a chain of
+   * discarded tables behind, each with its entries, and only a full garbage collection lets go of them.
+   */
+  readonly #places: (Running | null)[] = []
+  readonly #freePlaces: number[] = []
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts
   }
 
   get running(): number {
-    return this.#running.size
+    return this.#places.length - this.#freePlaces.length
   }
 
   /** Functions whose attempts are under way. */
   functionIds(): string[] {
-    return [...new Set(Array.from(this.#running.values(), ({ run }) => run.functionId))]
+    return [...new Set(this.#underWay().map(({ run }) => run.functionId))]
   }
 
   /** One attempt, from its start until its outcome is durable; `ended` is called when the place is free again. Never rejects. */
@@ -50,7 +55,8 @@ export class Executor {
     })
     const recording = new Recording(this.#parts, run, definition ?? unknownFunction, steps, () => finish({ kind: "superseded" }))
     const attempt = new LiveAttempt(run, recording)
-    this.#running.set(run.id, { run, recording, finish, abort: () => attempt.abort() })
+    const place = this.#freePlaces.pop() ?? this.#places.length
+    this.#places[place] = { run, recording, finish, abort: () => attempt.abort() }
     const timeoutMs = definition?.attemptTimeoutMs ?? limits.attemptTimeoutMs
     const cancelTimeout = this.#parts.clock.after(timeoutMs, () => {
       attempt.abort()
@@ -60,7 +66,8 @@ export class Executor {
     const outcome = await finished
     cancelTimeout()
     recording.close()
-    this.#running.delete(run.id)
+    this.#places[place] = null
+    this.#freePlaces.push(place)
     ended()
     await this.#settle(run, outcome, definition ?? unknownFunction, recording, startedAt)
   }
@@ -74,7 +81,7 @@ export class Executor {
 
   /** Ends the attempts that are still under way; gives how many. */
   abandon(reason: string): number {
-    const left = [...this.#running.values()]
+    const left = this.#underWay()
     for (const { abort, finish } of left) {
       abort()
       finish({ kind: "lost", reason })
@@ -84,7 +91,11 @@ export class Executor {
 
   /** Has the log lines of attempts under way made durable; nobody waits for it, since an attempt may end meanwhile. */
   flushLogs(): void {
-    for (const { recording } of this.#running.values()) void recording.flush()
+    for (const { recording } of this.#underWay()) void recording.flush()
+  }
+
+  #underWay(): Running[] {
+    return this.#places.filter((place) => place !== null)
   }
 
   async #settle(

@@ -70,8 +70,8 @@ export class EventIntake implements Intake {
       })
     }
     const names = new Set<string>()
-    const size = limits.eventsPerTransaction
-    const whole = events.length <= size
+    const whole = events.length <= limits.eventsPerTransaction
+    const size = whole ? events.length : limits.eventsPerPart
     const kept: CheckedEvent[] = []
     for (let i = 0; i < events.length; i += slice) {
       if (i > 0) await this.#breathe()

@@ -53,7 +53,7 @@ async function openThread<T extends { close(): Promise<void> }>(role: Role, file
     workerData: { role, file },
     name: `fanfare-${role}`,
     // What a turn leaves behind dies young: a small nursery keeps the process small and costs no time.
-    resourceLimits: { maxYoungGenerationSizeMb: 16 },
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
   })
   const pending = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
   let last = 0

@@ -90,7 +90,7 @@ function open(file: string, readOnly: boolean): DatabaseSync {
       if (mode !== "wal") throw new FanfareError("store_unfit", `the store file ${file} cannot use WAL (it is on "${String(mode)}")`)
     }
     // An existing WAL file may open with synchronous = NORMAL, which can lose acknowledged commits when power fails.
-    database.exec("pragma synchronous = full; pragma cache_size = -16384; pragma temp_store = memory; pragma wal_autocheckpoint = 4000")
+    database.exec("pragma synchronous = full; pragma cache_size = -8192; pragma temp_store = memory; pragma wal_autocheckpoint = 4000")
     const synchronous = database.prepare("pragma synchronous").get()?.["synchronous"]
     if (synchronous !== 2) throw new FanfareError("store_unfit", `synchronous is ${String(synchronous)}, not FULL (2)`)
     return database
