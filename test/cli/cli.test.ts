@@ -68,7 +68,8 @@ beforeAll(async () => {
   dev.stderr?.on("data", (chunk: Buffer) => {
     said += chunk.toString()
   })
-  await until(() => /API\s+(http:\S+?)\/api/.test(said), "dev to start")
+  // Its last line: all that it shows at the start is there.
+  await until(() => said.includes("stop: Ctrl-C"), "dev to start")
   url = /API\s+(http:\S+?)\/api/.exec(said)?.[1] ?? ""
 })
 afterAll(async () => {
