@@ -1,28 +1,30 @@
 import { performance } from "node:perf_hooks"
 import type { ClaimedRun } from "#house/core/run.js"
 import type { Change } from "#house/core/change.js"
-import { systemClock } from "#house/engine/system.js"
-import { openSqlite } from "#house/store/sqlite.js"
+import type { Db } from "#house/store/db.js"
 import { openStore } from "#house/store/store.js"
 
-/** Runs in one transaction: the size at which SQLite is near its best. */
+/** Runs in one transaction: a size at which both databases are near their best. */
 const batch = 500
 
 /**
  * The limit: the same rows, by the same statements, written by a loop that does nothing else. No threads, no messages, no user code, no
- * engine: one transaction after the other on one connection, with FULL sync.
+ * engine: one transaction after the other on one connection, as durable as the engine is.
  */
-export async function bareLoop(file: string, jobs: number, withStep: boolean): Promise<{ runsPerSecond: number }> {
-  const store = await openStore(openSqlite({ file, clock: systemClock }))
+export async function bareLoop(db: Db, jobs: number, withStep: boolean): Promise<{ runsPerSecond: number }> {
+  const store = await openStore(db)
   const changes = rows(jobs)
   const began = performance.now()
-  await store.turn({ units: [{ changes, guard: null }], claim: null })
+  await store.turn({ units: [{ changes, guard: null, registry: null }], claim: null })
   const request = { nodeId: "bare", functionIds: ["bench-noop"], limit: batch, after: "" }
   let held = (await store.turn({ units: [], claim: request })).claim?.runs ?? []
   while (held.length > 0) {
     if (withStep)
-      await store.turn({ units: held.map((run) => ({ changes: [step(run)], guard: { runId: run.id, fence: run.fence } })), claim: null })
-    const units = held.map((run) => ({ changes: [settle(run)], guard: { runId: run.id, fence: run.fence } }))
+      await store.turn({
+        units: held.map((run) => ({ changes: [step(run)], guard: { runId: run.id, fence: run.fence }, registry: null })),
+        claim: null,
+      })
+    const units = held.map((run) => ({ changes: [settle(run)], guard: { runId: run.id, fence: run.fence }, registry: null }))
     held = (await store.turn({ units, claim: request })).claim?.runs ?? []
   }
   const seconds = (performance.now() - began) / 1_000

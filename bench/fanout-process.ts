@@ -1,5 +1,5 @@
 import { fanout } from "./measure.ts"
 
-const [file = "", jobs = "1000"] = process.argv.slice(2)
-process.send?.(await fanout(file, Number(jobs), false))
+const [place = "", jobs = "1000"] = process.argv.slice(2)
+process.send?.(await fanout(place, Number(jobs), false))
 process.disconnect?.()

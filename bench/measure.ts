@@ -4,7 +4,6 @@ import { monitorEventLoopDelay, performance } from "node:perf_hooks"
 import { setTimeout as delay } from "node:timers/promises"
 import { Fanfare } from "fanfare"
 import { createServer, type FanfareServer } from "fanfare/server"
-import { sqlite } from "fanfare/sqlite"
 
 export interface FanoutFigures {
   readonly jobs: number
@@ -24,8 +23,8 @@ interface Bench {
 }
 
 /** Send to last completion, all of it durable, history kept. */
-export async function fanout(file: string, jobs: number, withStep: boolean): Promise<FanoutFigures> {
-  const bench = await open(file, withStep)
+export async function fanout(place: string, jobs: number, withStep: boolean): Promise<FanoutFigures> {
+  const bench = await open(place, withStep)
   // Once through everything, so that no figure is about a cold start.
   const warm = bench.ended(500)
   await bench.app.send(events(500))
@@ -55,8 +54,8 @@ export async function fanout(file: string, jobs: number, withStep: boolean): Pro
 }
 
 /** From the call of `send` to the first line of the handler, one event at a time. */
-export async function latency(file: string, events: number): Promise<{ p50Ms: number; p99Ms: number }> {
-  const bench = await open(file, false)
+export async function latency(place: string, events: number): Promise<{ p50Ms: number; p99Ms: number }> {
+  const bench = await open(place, false)
   const times: number[] = []
   for (let i = 0; i < events + 20; i++) {
     await delay(5)
@@ -76,13 +75,13 @@ export async function latency(file: string, events: number): Promise<{ p50Ms: nu
 }
 
 export async function growth(
-  file: () => string,
+  place: () => Promise<string>,
   sizes: readonly number[],
 ): Promise<{ jobs: number; runsPerSecond: number; rssMb: number }[]> {
   const figures: { jobs: number; runsPerSecond: number; rssMb: number }[] = []
   for (const jobs of sizes) {
     // In a process of its own: what an earlier size left in memory is not counted.
-    const child = fork(new URL("./fanout-process.ts", import.meta.url), [file(), String(jobs)], {
+    const child = fork(new URL("./fanout-process.ts", import.meta.url), [await place(), String(jobs)], {
       execArgv: ["--disable-warning=ExperimentalWarning"],
     })
     const [measured] = (await once(child, "message")) as [FanoutFigures]
@@ -150,21 +149,21 @@ async function timeLists(url: string): Promise<number> {
 }
 
 /** From SIGKILL in the middle of a fan-out to the first handler that runs again, with a new process in between. */
-export async function recovery(file: string): Promise<number> {
-  const first = fork(new URL("./recovery-process.ts", import.meta.url), [file, "send"])
+export async function recovery(place: string): Promise<number> {
+  const first = fork(new URL("./recovery-process.ts", import.meta.url), [place, "send"])
   await once(first, "message")
   await delay(100)
   first.kill("SIGKILL")
   await once(first, "exit")
   const began = performance.now()
-  const second = fork(new URL("./recovery-process.ts", import.meta.url), [file, "resume"])
+  const second = fork(new URL("./recovery-process.ts", import.meta.url), [place, "resume"])
   await once(second, "message")
   const recoveryMs = Math.round(performance.now() - began)
   second.kill("SIGKILL")
   return recoveryMs
 }
 
-async function open(file: string, withStep: boolean): Promise<Bench> {
+async function open(place: string, withStep: boolean): Promise<Bench> {
   const app = new Fanfare({ id: "bench" })
   const bench: { started: (() => void) | null; begun: number } = { started: null, begun: 0 }
   app.createFunction({ id: "noop", triggers: [{ event: "bench/noop" }] }, async ({ step }) => {
@@ -172,7 +171,7 @@ async function open(file: string, withStep: boolean): Promise<Bench> {
     bench.started?.()
     if (withStep) await step.run("work", () => 1)
   })
-  const server = await createServer({ client: app, db: sqlite(file), http: { port: 0 }, logs: "none" })
+  const server = await createServer({ client: app, db: place, http: { port: 0 }, logs: "none" })
   await server.start()
   const completed = async (): Promise<number> =>
     ((await (await fetch(`${server.url}/api/v1/status`)).json()) as { completed: number }).completed
@@ -189,8 +188,8 @@ function events(n: number): { name: string; data: object }[] {
   return Array.from({ length: n }, (_, i) => ({ name: "bench/noop", data: { i, text: "x".repeat(150) } }))
 }
 
-async function fillHistory(file: string, runs: number): Promise<void> {
-  const bench = await open(file, false)
+async function fillHistory(place: string, runs: number): Promise<void> {
+  const bench = await open(place, false)
   const all = bench.ended(runs)
   await bench.app.send(events(runs))
   await all

@@ -1,28 +1,42 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { bareLoop } from "./bare-loop.ts"
 import { type FanoutFigures, fanout, growth, history, latency, recovery } from "./measure.ts"
+import { twoNodes } from "./nodes.ts"
+import { openPlaces } from "./place.ts"
 
-// npm run bench                  all figures, for people
-// npm run bench -- --json        one JSON object
-// npm run bench -- --quick       small numbers, to see that it works
-const { values } = parseArgs({ options: { json: { type: "boolean", default: false }, quick: { type: "boolean", default: false } } })
-const folder = mkdtempSync(join(tmpdir(), "fanfare-bench-"))
+// npm run bench                        all figures, for people
+// npm run bench -- --db postgres       the same on a PostgreSQL that is started for it
+// npm run bench -- --json              one JSON object
+// npm run bench -- --quick             small numbers, to see that it works
+// npm run bench -- --only fanout       one of fanout, steps, latency, growth, history, recovery, nodes
+const { values } = parseArgs({
+  options: {
+    json: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    db: { type: "string", default: "sqlite" },
+    only: { type: "string" },
+  },
+})
+const store = values.db === "postgres" ? "postgres" : "sqlite"
+const places = await openPlaces(store)
 const jobs = values.quick ? 2_000 : 10_000
 const rounds = values.quick ? 1 : 5
-let files = 0
-const file = (): string => join(folder, `${files++}.db`)
-const say = (line: string): void => void (values.json || console.log(line))
+const all: Record<string, unknown> = { store }
+
+async function measure(name: string, what: string, work: () => Promise<unknown>): Promise<void> {
+  if (values.only !== undefined && values.only !== name) return
+  if (!values.json) console.log(what)
+  all[name] = await work()
+  if (!values.json) console.log(JSON.stringify(all[name]))
+}
 
 /** The engine and the bare loop in turn, so that both meet the same weather; each figure is the median. */
 async function compared(withStep: boolean): Promise<FanoutFigures & { ratioToBareLoop: number }> {
   const figures: FanoutFigures[] = []
   const ratios: number[] = []
   for (let i = 0; i < rounds; i++) {
-    const bare = await bareLoop(file(), jobs, withStep)
-    const measured = await fanout(file(), jobs, withStep)
+    const bare = await bareLoop(await places.connect(await places.next()), jobs, withStep)
+    const measured = await fanout(await places.next(), jobs, withStep)
     figures.push(measured)
     ratios.push(measured.runsPerSecond / bare.runsPerSecond)
   }
@@ -43,26 +57,21 @@ function middle(numbers: readonly number[]): number {
 }
 
 try {
-  say(`fan-out of ${jobs} no-op runs, and the same row work in a bare SQLite loop, ${rounds} rounds each …`)
-  const noop = await compared(false)
-  say(JSON.stringify(noop))
-  say("the same with one step in each run …")
-  const steps = await compared(true)
-  say(JSON.stringify(steps))
-  say("start latency of single events on an idle engine …")
-  const idle = await latency(file(), values.quick ? 100 : 300)
-  say(JSON.stringify(idle))
-  say("growth …")
-  const grown = await growth(file, values.quick ? [1_000, 2_000] : [1_000, 10_000, 100_000])
-  say(JSON.stringify(grown))
-  say("a history of finished runs in the file …")
-  const past = await history(file(), file(), values.quick ? 20_000 : 1_000_000)
-  say(JSON.stringify(past))
-  say("recovery after SIGKILL …")
-  const recoveryMs = await recovery(file())
-  const all = { store: "sqlite", fanout: noop, steps, latency: idle, growth: grown, history: past, recoveryMs }
+  await measure("fanout", `fan-out of ${jobs} no-op runs, and the same row work in a bare loop, ${rounds} rounds each …`, () =>
+    compared(false),
+  )
+  await measure("steps", "the same with one step in each run …", () => compared(true))
+  await measure("latency", "start latency of single events on an idle engine …", async () =>
+    latency(await places.next(), values.quick ? 100 : 300),
+  )
+  await measure("growth", "growth …", () => growth(() => places.next(), values.quick ? [1_000, 2_000] : [1_000, 10_000, 100_000]))
+  await measure("history", "a history of finished runs …", async () =>
+    history(await places.next(), await places.next(), values.quick ? 20_000 : 1_000_000),
+  )
+  await measure("recovery", "recovery after SIGKILL …", async () => recovery(await places.next()))
+  if (store === "postgres")
+    await measure("nodes", "two nodes, one dies, one leaves …", () => twoNodes(() => places.next(), jobs, values.quick ? 2 : 10))
   if (values.json) console.log(JSON.stringify(all))
-  else console.log(JSON.stringify(all, null, 2))
 } finally {
-  rmSync(folder, { recursive: true, force: true })
+  await places.close()
 }

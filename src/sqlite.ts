@@ -1,2 +1,2 @@
-export { sqlite } from "./store/open.ts"
+export { sqlite } from "./store/open-sqlite.ts"
 export type { StoreChoice } from "./store/open.ts"

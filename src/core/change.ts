@@ -63,8 +63,10 @@ export type Change =
       readonly runs: string
       readonly ready: string
       readonly held: string
-      /** Limits under which there are held ones. */
+      /** The limits of those, each as often as there are runs. */
       readonly limitKeys: readonly string[]
+      /** Runs, the held ones included. */
+      readonly lined: number
     }
   /** Creates the fan-out, or adds to it when it is there. */
   | {
@@ -99,10 +101,14 @@ export type Change =
 
 export type ChangeOf<K extends Change["kind"]> = Extract<Change, { kind: K }>
 
-/** Changes that become durable together or not at all. With a guard, only while that claim is the newest of its run. */
+/**
+ * Changes that become durable together or not at all. With a guard, only while that claim is the newest of its run; with a registry
+ * version, only while no function has changed since: which runs an event starts was decided by what was known then.
+ */
 export interface Unit {
   readonly changes: readonly Change[]
   readonly guard: { readonly runId: string; readonly fence: number } | null
+  readonly registry: number | null
 }
 
 /** Events that were there before: the id made now → the event that was first. */
@@ -115,9 +121,11 @@ export type Duplicates = Readonly<Record<string, { readonly id: string; readonly
  * - `duplicate`: its tick was decided before; nothing was written.
  * - `conflict`: an event id is in use with another body; nothing was written.
  * - `fenced`: its guard does not hold any more; nothing was written.
+ * - `stale`: functions have changed since it was decided; nothing was written. Decide again.
  */
 export type UnitResult =
   | { readonly kind: "applied"; readonly duplicates: Duplicates | null }
   | { readonly kind: "duplicate" }
   | { readonly kind: "conflict"; readonly eventKey: string }
   | { readonly kind: "fenced" }
+  | { readonly kind: "stale" }

@@ -80,6 +80,12 @@ export const limits = {
   /** A node says that it lives every `pulseMs`; it is dead after `leaseMs` without. */
   pulseMs: 1 * second,
   leaseMs: 5 * second,
+  /** A node whose user code blocks its event loop is kept alive by its store's thread for this long: an endless loop must end. */
+  silentMaxMs: 10 * minute,
+  /** A dead node is remembered, for people, this long. */
+  nodeMemoryMs: hour,
+  /** Bells within this time are one. */
+  bellMs: 5,
   /** Most rows moved by one sweep. */
   sweepBatch: 1_000,
   /** Longest rest of an agent when nothing rings: polling alone must be enough. */

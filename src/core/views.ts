@@ -80,3 +80,24 @@ export interface FunctionSummary extends FunctionDefinition {
     readonly lastTickAt: number | null
   }[]
 }
+
+/** A node as it was last seen. */
+export interface NodeSummary {
+  readonly id: string
+  readonly host: string
+  readonly pid: number
+  /** Whether it was seen within the last 5 s, by the store's time. */
+  readonly alive: boolean
+  readonly startedAt: number
+  readonly seenAt: number
+  /** Functions whose code it has. */
+  readonly functionIds: readonly string[]
+  /** Runs in its hands. */
+  readonly leased: number
+}
+
+/** The functions that are known, and the version that tells whether they are still. */
+export interface KnownFunctions {
+  readonly version: number
+  readonly functions: readonly { readonly definition: FunctionDefinition; readonly active: boolean }[]
+}

@@ -2,7 +2,7 @@ import type { App } from "../core/app.ts"
 import { createIds } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
-import type { Store } from "../store/store.ts"
+import type { NodeRow, Store } from "../store/store.ts"
 import type { Transport } from "../transport/transport.ts"
 import { Committer } from "./committer.ts"
 import { Dispatcher } from "./dispatcher.ts"
@@ -12,13 +12,15 @@ import { createJanitor } from "./janitor.ts"
 import { Loop } from "./loop.ts"
 import { createPulse } from "./pulse.ts"
 import { Registry, registration } from "./registry.ts"
-import { createRescuer } from "./rescuer.ts"
+import { createHealer, createRescuer } from "./rescuer.ts"
 import { Telemetry } from "./telemetry.ts"
 import { createTicker } from "./ticker.ts"
 import { createWaker } from "./waker.ts"
 
 export interface EngineOptions {
   readonly store: Store
+  /** Calls back when another node put runs in line; gives the way to stop. */
+  readonly listen?: (rung: () => void) => () => void
   /** Whether this node has the store for itself, so that whoever else is recorded as alive is not. */
   readonly exclusive: boolean
   readonly apps: readonly App[]
@@ -50,9 +52,10 @@ export class Engine {
   readonly #dispatcher: Dispatcher
   readonly #loops: Loop[]
   #disconnect: (() => void)[] = []
+  #unlisten: (() => void) | undefined
 
   constructor(options: EngineOptions) {
-    const { store, clock, random, transport, host, pid } = options
+    const { store, clock, random, transport } = options
     this.#options = options
     const newId = createIds(clock, random)
     this.nodeId = newId("node")
@@ -65,7 +68,14 @@ export class Engine {
       timerSet: () => waker?.ring(),
     })
     const committer = this.#committer
-    this.intake = new EventIntake({ committer, registry, clock, newId, telemetry })
+    this.intake = new EventIntake({
+      committer,
+      registry,
+      reload: async () => registry.replace(await store.functions()),
+      clock,
+      newId,
+      telemetry,
+    })
     this.#executor = new Executor({ committer, intake: this.intake, clock, random, telemetry, newId, registry, transport })
     const executor = this.#executor
     const concurrency = options.concurrency ?? limits.nodeConcurrency
@@ -80,8 +90,16 @@ export class Engine {
       failed,
     )
     const agents = [
-      createPulse({ store, node: { id: this.nodeId, host, pid }, clock, executor, telemetry, pulseMs }),
-      createRescuer({ store, committer, registry, clock, nodeId: this.nodeId, pollMs }),
+      createPulse({ store, node: () => this.#node(), clock, executor, telemetry, pulseMs }),
+      createRescuer({
+        store,
+        committer,
+        registry,
+        clock,
+        nodeId: this.nodeId,
+        restMs: Math.max(pollMs, options.exclusive ? limits.leaseMs : limits.pulseMs),
+      }),
+      createHealer(store, Math.max(limits.leaseMs, pollMs)),
       createTicker({ store, committer, registry, newId, telemetry, pollMs }),
       createJanitor(store, clock, options.retentionDays ?? limits.retentionDays),
       { name: "bell", tick: async () => (committer.ring(), pollMs) },
@@ -96,12 +114,13 @@ export class Engine {
 
   /** Registers the apps, takes over what dead nodes left, and begins to work. */
   async start(): Promise<void> {
-    const { store, apps, host, pid, exclusive } = this.#options
-    await store.pulse({ id: this.nodeId, host, pid }, exclusive)
+    const { store, apps, exclusive, listen } = this.#options
+    await store.pulse(this.#node(), exclusive)
     await this.register(apps)
     this.intake.open()
     this.#dispatcher.start()
     for (const loop of this.#loops) loop.start()
+    this.#unlisten = listen?.(() => this.#committer.ring())
     this.telemetry.emit({ name: "engine.started", nodeId: this.nodeId, functions: this.registry.definitions.size })
   }
 
@@ -109,8 +128,8 @@ export class Engine {
   async register(apps: readonly App[]): Promise<void> {
     const { store, clock } = this.#options
     await this.#committer.submit(registration(apps, await store.schedules(), clock.now()))
-    const known = (await store.functions()).filter(({ active }) => active).map(({ definition }) => definition)
-    this.registry.replace(known)
+    this.registry.host(apps)
+    this.registry.replace(await store.functions())
     for (const disconnect of this.#disconnect) disconnect()
     this.#disconnect = apps.map((app) => app.connect(this.intake))
     for (const loop of this.#loops) loop.ring()
@@ -123,6 +142,7 @@ export class Engine {
    */
   async stop(): Promise<void> {
     this.intake.close()
+    this.#unlisten?.()
     for (const disconnect of this.#disconnect) disconnect()
     await Promise.all(this.#loops.map((loop) => loop.stop()))
     const returned = await this.#dispatcher.stop()
@@ -131,6 +151,11 @@ export class Engine {
     await this.#committer.drained()
     await this.#options.store.leave(this.nodeId)
     this.telemetry.emit({ name: "engine.stopped", nodeId: this.nodeId, returned, abandoned })
+  }
+
+  #node(): NodeRow {
+    const { host, pid, transport } = this.#options
+    return { id: this.nodeId, host, pid, functionIds: transport.hosts() }
   }
 
   async #grace(): Promise<void> {

@@ -76,7 +76,11 @@ export class Executor {
   async giveBack(run: ClaimedRun): Promise<void> {
     const now = this.#parts.clock.now()
     const facts = { startedAt: now, endedAt: now, progressed: false, random: 0 }
-    await this.#parts.committer.insist({ changes: advance(run, { kind: "returned" }, unknownFunction, facts), guard: guardOf(run) })
+    await this.#parts.committer.insist({
+      changes: advance(run, { kind: "returned" }, unknownFunction, facts),
+      guard: guardOf(run),
+      registry: null,
+    })
   }
 
   /** Ends the attempts that are still under way; gives how many. */
@@ -109,7 +113,7 @@ export class Executor {
     if (outcome.kind !== "superseded") {
       const facts = { startedAt, endedAt: clock.now(), progressed: recording.progressed, random: random.next() }
       const changes = advance(run, outcome, definition, facts)
-      const result = await committer.insist({ changes: [...recording.takePending(), ...changes], guard: guardOf(run) })
+      const result = await committer.insist({ changes: [...recording.takePending(), ...changes], guard: guardOf(run), registry: null })
       if (result.kind === "applied") {
         this.#tell(run, changes)
         return

@@ -16,6 +16,8 @@ import type { Telemetry } from "./telemetry.ts"
 export interface IntakeParts {
   readonly committer: Committer
   readonly registry: Registry
+  /** Learns what functions there are now. */
+  readonly reload: () => Promise<void>
   readonly clock: Clock
   readonly newId: (kind: IdKind) => string
   readonly telemetry: Telemetry
@@ -98,30 +100,42 @@ export class EventIntake implements Intake {
   /** Admits checked events in one unit, together with what `extend` adds to it. */
   async write(
     events: readonly CheckedEvent[],
-    origin: { readonly runId: string | null; readonly fanoutId: string | null; readonly sealed: boolean },
+    origin: SendOrigin,
     commit: (unit: Unit, ids: readonly string[]) => Promise<UnitResult>,
   ): Promise<Written> {
-    const { registry, clock, newId, telemetry } = this.#parts
+    const { reload, telemetry } = this.#parts
+    let admission = await this.#admit(events, origin)
+    let result = await commit({ changes: admission.changes, guard: null, registry: admission.version }, admission.eventIds)
+    while (result.kind === "stale") {
+      await reload()
+      admission = await this.#admit(events, origin)
+      result = await commit({ changes: admission.changes, guard: null, registry: admission.version }, admission.eventIds)
+    }
+    const { eventIds, runs } = admission
+    if (result.kind === "applied") telemetry.emit({ name: "events.accepted", events: events.length, runs, fanoutId: origin.fanoutId })
+    const known = result.kind === "applied" ? result.duplicates : null
+    const ids = known === null ? eventIds : eventIds.map((id) => known[id]?.id ?? id)
+    const allKnown = known !== null && Object.keys(known).length === events.length
+    return { result, ids, ...(allKnown ? { firstFanoutId: Object.values(known)[0]?.fanoutId ?? null } : {}) }
+  }
+
+  async #admit(events: readonly CheckedEvent[], origin: SendOrigin): Promise<Admission & { readonly version: number }> {
+    const { registry, clock, newId } = this.#parts
     const now = clock.now()
-    const whole: Admission = { changes: [], eventIds: [], runs: 0 }
-    let runs = 0
+    const { match, version } = registry
+    const whole = { changes: [] as Change[], eventIds: [] as string[], runs: 0, version }
     for (let i = 0; i < events.length; i += slice) {
       if (i > 0) await this.#breathe()
-      const admission = admit(events.slice(i, i + slice), registry.match, origin, now, newId)
+      const admission = admit(events.slice(i, i + slice), match, origin, now, newId)
       whole.changes.push(...pack(admission.changes, now))
       whole.eventIds.push(...admission.eventIds)
-      runs += admission.runs
+      whole.runs += admission.runs
     }
     if (origin.fanoutId !== null) {
       const { fanoutId: id, runId, sealed } = origin
-      whole.changes.push({ kind: "fanout.grow", id, runId, name: nameOf(events), events: events.length, runs, sealed, at: now })
+      whole.changes.push({ kind: "fanout.grow", id, runId, name: nameOf(events), events: events.length, runs: whole.runs, sealed, at: now })
     }
-    const result = await commit({ changes: whole.changes, guard: null }, whole.eventIds)
-    if (result.kind === "applied") telemetry.emit({ name: "events.accepted", events: events.length, runs, fanoutId: origin.fanoutId })
-    const known = result.kind === "applied" ? result.duplicates : null
-    const ids = known === null ? whole.eventIds : whole.eventIds.map((id) => known[id]?.id ?? id)
-    const allKnown = known !== null && Object.keys(known).length === events.length
-    return { result, ids, ...(allKnown ? { firstFanoutId: Object.values(known)[0]?.fanoutId ?? null } : {}) }
+    return whole
   }
 
   /** Starts one run of a function by hand, with an event of its own. */
@@ -138,7 +152,7 @@ export class EventIntake implements Intake {
       newId,
       now,
     )
-    const result = await committer.submit({ changes, guard: null })
+    const result = await committer.submit({ changes, guard: null, registry: null })
     if (result.kind !== "applied") throw refusal(result)
     return runId
   }
@@ -154,6 +168,13 @@ export class EventIntake implements Intake {
   #breathe(): Promise<void> {
     return new Promise((resolve) => void this.#parts.clock.after(0, resolve))
   }
+}
+
+/** Where a part of a send comes from; `sealed`: it is the last one. */
+export interface SendOrigin {
+  readonly runId: string | null
+  readonly fanoutId: string | null
+  readonly sealed: boolean
 }
 
 export interface Written {

@@ -6,7 +6,7 @@ import type { Telemetry } from "./telemetry.ts"
 
 export interface PulseParts {
   readonly store: Pick<Store, "pulse">
-  readonly node: NodeRow
+  readonly node: () => NodeRow
   readonly clock: Clock
   readonly executor: Executor
   readonly telemetry: Telemetry
@@ -22,7 +22,7 @@ export function createPulse({ store, node, clock, executor, telemetry, pulseMs }
     async tick() {
       const late = clock.now() - expected
       if (late > blockedMs) telemetry.emit({ name: "loop.blocked", ms: late, functionIds: executor.functionIds() })
-      await store.pulse(node, false)
+      await store.pulse(node(), false)
       executor.flushLogs()
       expected = clock.now() + pulseMs
       return pulseMs

@@ -86,7 +86,7 @@ export class Recording implements Recorder {
       this.#steps.set(step.key, step)
       return step
     }
-    await this.#commit((unit) => this.#parts.committer.insist(unit), [change])
+    await this.#commit((unit) => this.#parts.committer.insist(unit), [change], null)
     this.#steps.set(step.key, step)
     if (step.state === "completed") this.progressed = true
     return step
@@ -135,7 +135,7 @@ export class Recording implements Recorder {
   /** Keeps the lines so far, when the attempt takes long to come to its next commit. */
   async flush(): Promise<void> {
     if (this.#closed || this.#lines.length === 0) return
-    await this.#commit((unit) => this.#parts.committer.insist(unit), [])
+    await this.#commit((unit) => this.#parts.committer.insist(unit), [], null)
   }
 
   /** The parts of a send that are durable. */
@@ -158,7 +158,11 @@ export class Recording implements Recorder {
     const written = await intake.write(events, { runId, fanoutId: whole.fanoutId, sealed: last }, (unit, ids) => {
       const output = JSON.stringify({ ...whole, ids: [...ids] } satisfies KeptSend)
       step = { key, kind: "send", state: "completed", attempts: 1, output, failure: null, dueAt: null, startedAt, endedAt: this.now() }
-      return this.#commit((complete) => committer.insist(complete), [...unit.changes, { kind: "step.save", runId, fence, step }])
+      return this.#commit(
+        (complete) => committer.insist(complete),
+        [...unit.changes, { kind: "step.save", runId, fence, step }],
+        unit.registry,
+      )
     })
     if (written.result.kind !== "applied") throw refusal(written.result)
     if (step !== null) this.#steps.set(key, step)
@@ -167,14 +171,15 @@ export class Recording implements Recorder {
   }
 
   /** Commits under the guard of the fence, with what is pending. Never settles when the attempt is over or superseded. */
-  async #commit(submit: (unit: Unit) => Promise<UnitResult>, changes: readonly Change[]): Promise<UnitResult> {
+  async #commit(submit: (unit: Unit) => Promise<UnitResult>, changes: readonly Change[], registry: number | null): Promise<UnitResult> {
     if (this.#closed) return new Promise(() => {})
     const { id: runId, fence } = this.#run
-    const result = await submit({ changes: [...this.takePending(), ...changes], guard: { runId, fence } })
+    const pending = this.takePending()
+    const result = await submit({ changes: [...pending, ...changes], guard: { runId, fence }, registry })
     if (result.kind === "fenced") {
       this.close()
       this.#superseded()
-    }
+    } else if (result.kind !== "applied") this.#pending.unshift(...pending)
     return this.#closed ? new Promise(() => {}) : result
   }
 

@@ -4,11 +4,19 @@ import { parseCron } from "../core/cron.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { createMatcher, type Matcher } from "../core/match.ts"
 import type { Schedule } from "../core/schedule.ts"
+import type { KnownFunctions } from "../core/views.ts"
 
 /** The functions that are known now: those of this process, and those that the store remembers of other apps. */
 export class Registry {
   #definitions = new Map<string, FunctionDefinition>()
+  #own: ReadonlyMap<string, FunctionDefinition> = new Map()
   #match: Matcher = createMatcher([])
+  #version = 0
+
+  /** The store's count of changes up to which this is what it knows. */
+  get version(): number {
+    return this.#version
+  }
 
   get match(): Matcher {
     return this.#match
@@ -18,9 +26,18 @@ export class Registry {
     return this.#definitions
   }
 
-  replace(definitions: Iterable<FunctionDefinition>): void {
-    this.#definitions = new Map(Array.from(definitions, (definition) => [definition.id, definition]))
-    this.#match = createMatcher(this.#definitions.values())
+  /** The rules of code that runs here are those it was written with, whatever version of it another node registered since. */
+  host(apps: readonly App[]): void {
+    this.#own = new Map(apps.flatMap((app) => Array.from(app.hosted().values(), ({ definition }) => [definition.id, definition])))
+  }
+
+  replace({ version, functions }: KnownFunctions): void {
+    const active = functions.filter((known) => known.active).map(({ definition }) => definition)
+    this.#version = version
+    this.#match = createMatcher(active)
+    this.#definitions = new Map(active.map((definition) => [definition.id, this.#own.get(definition.id) ?? definition]))
+    // What an old version still hosts goes on to the end, though nothing starts it any more.
+    for (const [id, definition] of this.#own) this.#definitions.set(id, definition)
   }
 }
 
@@ -52,7 +69,7 @@ export function registration(apps: readonly App[], stored: readonly Schedule[], 
     const ours = [...appIds].some((appId) => functionId.startsWith(`${appId}-`))
     if (ours && nextAt !== null && !wanted.has(id)) changes.push({ kind: "schedule.drop", id })
   }
-  return { changes, guard: null }
+  return { changes, guard: null, registry: null }
 }
 
 /** A function's schedules: named after it, the second and later ones with a number. */

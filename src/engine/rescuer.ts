@@ -7,16 +7,16 @@ import type { Agent } from "./loop.ts"
 import type { Registry } from "./registry.ts"
 
 export interface RescuerParts {
-  readonly store: Pick<Store, "lost" | "releaseMissed">
+  readonly store: Pick<Store, "lost">
   readonly committer: Committer
   readonly registry: Registry
   readonly clock: Clock
   readonly nodeId: string
-  readonly pollMs: number
+  readonly restMs: number
 }
 
-/** Takes runs out of the hands of dead nodes, and heals limits whose release was missed. */
-export function createRescuer({ store, committer, registry, clock, nodeId, pollMs }: RescuerParts): Agent {
+/** Takes runs out of the hands of dead nodes. */
+export function createRescuer({ store, committer, registry, clock, nodeId, restMs }: RescuerParts): Agent {
   return {
     name: "rescuer",
     async tick() {
@@ -26,12 +26,26 @@ export function createRescuer({ store, committer, registry, clock, nodeId, pollM
           const definition = registry.definitions.get(run.functionId) ?? { retries: limits.retriesDefault }
           const facts = { startedAt: run.claimedAt, endedAt: clock.now(), progressed, random: 0 }
           const outcome = { kind: "lost", reason: `its node ${holder} died, or was killed, before it ended` } as const
-          return committer.submit({ changes: advance(run, outcome, definition, facts), guard: { runId: run.id, fence: run.fence } })
+          return committer.submit({
+            changes: advance(run, outcome, definition, facts),
+            guard: { runId: run.id, fence: run.fence },
+            registry: null,
+          })
         }),
       )
-      await store.releaseMissed()
       if (lost.length > 0) committer.ring()
-      return lost.length === limits.sweepBatch ? 0 : Math.max(limits.leaseMs, pollMs)
+      return lost.length === limits.sweepBatch ? 0 : restMs
+    },
+  }
+}
+
+/** Heals limits whose release was missed. */
+export function createHealer(store: Pick<Store, "releaseMissed">, restMs: number): Agent {
+  return {
+    name: "healer",
+    async tick() {
+      await store.releaseMissed()
+      return restMs
     },
   }
 }

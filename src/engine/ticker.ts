@@ -64,5 +64,5 @@ function decide(schedule: Schedule, now: number, { registry, newId }: TickerPart
     changes.push({ kind: "tick.add", tick: { scheduleId: schedule.id, at, outcome, reason, runId, decidedAt: now } })
   }
   changes.push({ kind: "schedule.move", id: schedule.id, lastTickAt: ticks.at(-1)?.at ?? null, nextAt })
-  return { changes, guard: null }
+  return { changes, guard: null, registry: null }
 }

@@ -6,7 +6,9 @@ import { limits } from "../core/limits.ts"
 import { Engine } from "../engine/engine.ts"
 import { systemClock, systemRandom } from "../engine/system.ts"
 import type { Listener } from "../engine/telemetry.ts"
-import { sqlite, type OpenStore, type StoreChoice } from "../store/open.ts"
+import type { OpenStore, StoreChoice } from "../store/open.ts"
+import { isPostgresUrl, postgres } from "../store/open-postgres.ts"
+import { sqlite } from "../store/open-sqlite.ts"
 import { localTransport } from "../transport/local.ts"
 import type { Transport } from "../transport/transport.ts"
 import { consoleListener, type LogFormat } from "./console.ts"
@@ -15,7 +17,10 @@ import { type Api, startHttp } from "./http.ts"
 export interface ServerOptions {
   /** The app whose functions run here, or several. */
   readonly client?: App | readonly App[]
-  /** Where everything is kept: a path, or `sqlite(path)`. Default: `FANFARE_DB`, else `.fanfare/fanfare.db`. */
+  /**
+   * Where everything is kept: a path, a `postgres://` URL, `sqlite(path)` or `postgres(url)`. Default: `FANFARE_DB`, else
+   * `DATABASE_URL` if that names a PostgreSQL, else `.fanfare/fanfare.db`.
+   */
   readonly db?: string | StoreChoice
   /** Attempts that run at the same time in this process: 1 to 100,000, default 200. */
   readonly concurrency?: number
@@ -103,6 +108,7 @@ async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[
   try {
     const engine = new Engine({
       store: opened.store,
+      listen: opened.listen,
       exclusive: choice.exclusive,
       apps,
       transport,
@@ -150,8 +156,9 @@ function check(options: ServerOptions): void {
 
 function chooseStore(db: ServerOptions["db"]): StoreChoice {
   if (typeof db === "object") return db
-  const path = db ?? process.env["FANFARE_DB"] ?? ".fanfare/fanfare.db"
-  return sqlite(path.replace(/^sqlite:/, ""))
+  const { FANFARE_DB, DATABASE_URL } = process.env
+  const place = db ?? FANFARE_DB ?? (DATABASE_URL !== undefined && isPostgresUrl(DATABASE_URL) ? DATABASE_URL : ".fanfare/fanfare.db")
+  return isPostgresUrl(place) ? postgres(place) : sqlite(place.replace(/^sqlite:/, ""))
 }
 
 function invalid(field: string, message: string, bound?: number): FanfareError {

@@ -2,54 +2,54 @@ import type { Change, ChangeOf, Duplicates, NewEvent, Unit, UnitResult } from ".
 import { limits } from "../core/limits.ts"
 import type { NewRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
-import type { Column, Db } from "./db.ts"
-import { enqueue, insertHeld, insertReady, insertTimers, newQueueRow } from "./queue.ts"
+import { type Column, Conflict, type Db, together } from "./db.ts"
+import { enqueue, insertHeldRows, insertReadyRows, insertTimers, keysOf, type Moved, newQueueRow, nothingMoved } from "./queue.ts"
 
 export type Refusals = (UnitResult | undefined)[]
 
-/** What became of queue moves: limits to look at again, and the moments of timers that were set. */
-export interface Moved {
-  readonly keys: readonly string[]
-  readonly timers: readonly number[]
-}
-
-/**
- * Looks at the events that carry a sender's id. Those that were there before, within the window, are duplicates of the first one: given
- * by unit. The same id with another name or data refuses its unit.
- */
-export async function refuseByKeys(db: Db, units: readonly Unit[], results: Refusals, now: number): Promise<Map<number, Duplicates>> {
-  const keyed = units.flatMap(({ changes }, i) =>
-    changes.flatMap((change) => (change.kind === "event.add" && change.event.key !== null ? [{ i, event: change.event }] : [])),
-  )
-  const duplicates = new Map<number, Duplicates>()
-  if (keyed.length === 0) return duplicates
-  const known = await eventsByKey(
-    db,
-    keyed.map(({ event }) => event.key ?? ""),
-    now,
-  )
-  for (const { i, event } of keyed) {
-    if (results[i] !== undefined) continue
-    const key = event.key ?? ""
-    const first = known.get(key)
-    if (first === undefined) known.set(key, event)
-    else if (first.name === event.name && first.data === event.data)
-      duplicates.set(i, { ...duplicates.get(i), [event.id]: { id: first.id, fanoutId: first.fanoutId } })
-    else results[i] = { kind: "conflict", eventKey: key }
-  }
-  return duplicates
-}
-
+/** Events that are known by their sender's id. */
+export type KnownEvents = Map<string, KnownEvent>
 type KnownEvent = Pick<NewEvent, "id" | "name" | "data" | "fanoutId">
 
-async function eventsByKey(db: Db, keys: readonly string[], now: number): Promise<Map<string, KnownEvent>> {
+/** The events that were there before, within the window, of all whose sender's ids the units name. */
+export async function eventsByKey(db: Db, units: readonly Unit[], now: number): Promise<KnownEvents> {
+  const keys = units.flatMap(({ changes }) => keyedEvents(changes).map(({ key }) => [key]))
+  if (keys.length === 0) return new Map()
   const rows = await db.query<KnownEvent & { key: string }>(
     `select k.key, e.id, e.name, e.data, e.fanout_id as "fanoutId" from ${db.dialect.rows("$1", [["key", "text"]])} as j
        join event_key as k on k.key = j.key and k.expires_at > $2
        join event as e on e.id = k.event_id`,
-    [JSON.stringify(keys.map((key) => [key])), now],
+    [JSON.stringify(keys), now],
   )
   return new Map(rows.map((row) => [row.key, row]))
+}
+
+/**
+ * Looks at the events that carry a sender's id. Those that were there before are duplicates of the first one: given by unit. The same
+ * id with another name or data refuses its unit.
+ * @param known grows by the events of these units
+ */
+export function refuseByKeys(units: readonly Unit[], results: Refusals, known: KnownEvents): Map<number, Duplicates> {
+  const duplicates = new Map<number, Duplicates>()
+  for (const [i, { changes }] of units.entries()) {
+    for (const event of keyedEvents(changes)) {
+      if (results[i] !== undefined) break
+      const first = known.get(event.key)
+      if (first === undefined) known.set(event.key, event)
+      else if (first.name === event.name && first.data === event.data)
+        duplicates.set(i, { ...duplicates.get(i), [event.id]: { id: first.id, fanoutId: first.fanoutId } })
+      else results[i] = { kind: "conflict", eventKey: event.key }
+    }
+  }
+  return duplicates
+}
+
+function keyedEvents(changes: readonly Change[]): (NewEvent & { key: string })[] {
+  return changes.flatMap((change) => {
+    if (change.kind !== "event.add") return []
+    const { key } = change.event
+    return key === null ? [] : [{ ...change.event, key }]
+  })
 }
 
 /** A unit without the events that are duplicates, and without their runs; what it remembers of its send names the first ones. */
@@ -94,21 +94,29 @@ async function insertEvents(db: Db, rows: string): Promise<void> {
   ])
 }
 
-/** Rows that were written out beforehand, a piece at a time. Gives the limits under which some of them are held. */
-export async function addRows(db: Db, changes: readonly ChangeOf<"rows.add">[]): Promise<readonly string[]> {
-  for (const { events, runs, ready, held } of changes) {
-    await insertEvents(db, events)
-    if (runs !== "[]") await insertRuns(db, runs)
-    if (ready !== "[]") await insertReady(db, ready)
-    if (held !== "[]") await insertHeld(db, held)
-  }
-  return changes.flatMap(({ limitKeys }) => limitKeys)
+/** Rows that were written out beforehand, a piece at a time. */
+export async function addPacked(db: Db, changes: readonly ChangeOf<"rows.add">[]): Promise<Moved> {
+  await together(
+    changes.flatMap(({ events, runs, ready, held }) => [
+      insertEvents(db, events),
+      ...(runs === "[]" ? [] : [insertRuns(db, runs)]),
+      ...(ready === "[]" ? [] : [insertReadyRows(db, ready)]),
+      ...(held === "[]" ? [] : [insertHeldRows(db, held)]),
+    ]),
+  )
+  return { keys: changes.flatMap(({ limitKeys }) => limitKeys), timers: [], lined: changes.reduce((sum, { lined }) => sum + lined, 0) }
 }
 
 export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[], now: number): Promise<void> {
   if (changes.length === 0) return
-  await insertEvents(db, JSON.stringify(changes.map(({ event }) => eventValues(event))))
-  const keyed = changes.filter(({ event }) => event.key !== null)
+  const keyed = changes
+    .filter(({ event }) => event.key !== null)
+    .toSorted(({ event: a }, { event: b }) => ((a.key ?? "") < (b.key ?? "") ? -1 : 1))
+  await together([insertEvents(db, JSON.stringify(changes.map(({ event }) => eventValues(event)))), takeKeys(db, keyed, now)])
+}
+
+/** In the order of the keys, so that two nodes never wait for each other. */
+async function takeKeys(db: Db, keyed: readonly ChangeOf<"event.add">[], now: number): Promise<void> {
   if (keyed.length === 0) return
   // An expired key is taken over; one that another connection took meanwhile is not, and the count tells.
   const taken = await db.execute(
@@ -120,19 +128,7 @@ export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[
        on conflict (key) do update set event_id = excluded.event_id, expires_at = excluded.expires_at where event_key.expires_at <= $2`,
     [JSON.stringify(keyed.map(({ event }) => [event.key, event.id, now + limits.eventIdWindowMs])), now],
   )
-  if (taken !== keyed.length) throw new Error(`${keyed.length - taken} event ids were taken while this transaction ran`)
-}
-
-export async function addFanouts(db: Db, changes: readonly ChangeOf<"fanout.grow">[]): Promise<void> {
-  for (const change of changes) {
-    await db.execute(
-      `insert into fanout (id, run_id, name, events, total, completed, failed, cancelled, created_at, sealed_at)
-         values ($1, $2, $3, $4, $5, 0, 0, 0, $6, $7)
-         on conflict (id) do update set
-           events = fanout.events + excluded.events, total = fanout.total + excluded.total, sealed_at = excluded.sealed_at`,
-      [change.id, change.runId, change.name, change.events, change.runs, change.at, change.sealed ? change.at : null],
-    )
-  }
+  if (taken !== keyed.length) throw new Conflict(`${keyed.length - taken} event ids were taken while this transaction ran`)
 }
 
 const runColumns: readonly Column[] = [
@@ -156,15 +152,17 @@ async function insertRuns(db: Db, rows: string): Promise<void> {
 
 /** New runs: the row that stays, and their place in a queue. */
 export async function addRuns(db: Db, changes: readonly ChangeOf<"run.add">[], now: number): Promise<Moved> {
-  if (changes.length === 0) return { keys: [], timers: [] }
+  if (changes.length === 0) return nothingMoved
   const runs = changes.map(({ run }) => run)
-  await insertRuns(db, JSON.stringify(runs.map(runValues)))
   const later = runs.filter(({ dueAt }) => dueAt > now)
   const due = runs.filter(({ dueAt }) => dueAt <= now)
-  await insertTimers(
-    db,
-    later.map((run) => ({ dueAt: run.dueAt, state: "scheduled", row: newQueueRow(run) })),
-  )
-  await enqueue(db, due.map(newQueueRow))
-  return { keys: due.flatMap((run) => run.limits.map(({ key }) => key)), timers: later.map(({ dueAt }) => dueAt) }
+  await together([
+    insertRuns(db, JSON.stringify(runs.map(runValues))),
+    insertTimers(
+      db,
+      later.map((run) => ({ dueAt: run.dueAt, state: "scheduled", row: newQueueRow(run) })),
+    ),
+    enqueue(db, due.map(newQueueRow)),
+  ])
+  return { keys: keysOf(due), timers: later.map(({ dueAt }) => dueAt), lined: due.length }
 }

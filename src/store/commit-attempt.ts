@@ -1,8 +1,7 @@
 import type { ChangeOf, Settlement } from "../core/change.ts"
 import type { FinalState } from "../core/run.ts"
-import type { Moved } from "./commit-admit.ts"
-import type { Column, Db } from "./db.ts"
-import { deleteSlots, enqueue, insertTimers, type QueueRow } from "./queue.ts"
+import { type Column, type Db, together } from "./db.ts"
+import { deleteSlots, enqueue, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
 
 const stepColumns: readonly Column[] = [
   ["run_id", "text"],
@@ -91,22 +90,14 @@ type Settle = ChangeOf<"run.settle">
 type Ended = Settle & { readonly settlement: Extract<Settlement, { to: FinalState }> }
 type Queued = Settle & { readonly settlement: Exclude<Settlement, { to: FinalState }> }
 
-/** Attempts are over: their leases go, and each run goes where it was sent. */
+/** Attempts are over (their leases went with the guard): each run goes where it was sent. */
 export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Moved> {
-  if (changes.length === 0) return { keys: [], timers: [] }
-  await db.execute(`delete from lease where run_id in (select run_id from ${db.dialect.rows("$1", [["run_id", "text"]])} as j)`, [
-    JSON.stringify(changes.map(({ run }) => [run.id])),
-  ])
-  const freed = await deleteSlots(
-    db,
-    changes.map(({ run }) => ({ runId: run.id, limits: run.limits })),
-  )
+  if (changes.length === 0) return nothingMoved
   const ended = changes.filter((change): change is Ended => "output" in change.settlement)
   const queued = changes.filter((change): change is Queued => "dueAt" in change.settlement)
-  await endRuns(db, ended)
-  await countInFanouts(db, ended)
-  const back = await putBack(db, queued)
-  return { keys: [...freed, ...back.keys], timers: back.timers }
+  const freed = changes.map(({ run }) => ({ runId: run.id, limits: run.limits }))
+  const [, , back] = await together([deleteSlots(db, freed), endRuns(db, ended), putBack(db, queued)])
+  return { keys: [...keysOf(freed), ...back.keys], timers: back.timers, lined: back.lined }
 }
 
 const resultColumns: readonly Column[] = [
@@ -140,39 +131,8 @@ async function endRuns(db: Db, ended: readonly Ended[]): Promise<void> {
   )
 }
 
-interface Counts {
-  completed: number
-  failed: number
-  cancelled: number
-  first: number
-  last: number
-}
-
-/** One update per fan-out, in the order of their ids, so that two nodes never wait for each other. */
-async function countInFanouts(db: Db, ended: readonly Ended[]): Promise<void> {
-  const byFanout = new Map<string, Counts>()
-  for (const { run, startedAt, endedAt, settlement } of ended) {
-    if (run.fanoutId === null) continue
-    const counts = byFanout.get(run.fanoutId) ?? { completed: 0, failed: 0, cancelled: 0, first: startedAt, last: endedAt }
-    if (settlement.to === "skipped" || settlement.to === "cancelled") counts.cancelled++
-    else counts[settlement.to]++
-    counts.first = Math.min(counts.first, startedAt)
-    counts.last = Math.max(counts.last, endedAt)
-    byFanout.set(run.fanoutId, counts)
-  }
-  for (const [id, counts] of [...byFanout].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-    await db.execute(
-      `update fanout set completed = completed + $2, failed = failed + $3, cancelled = cancelled + $4,
-         first_start_at = case when first_start_at is null or first_start_at > $5 then $5 else first_start_at end,
-         last_end_at = case when last_end_at is null or last_end_at < $6 then $6 else last_end_at end
-       where id = $1`,
-      [id, counts.completed, counts.failed, counts.cancelled, counts.first, counts.last],
-    )
-  }
-}
-
 async function putBack(db: Db, queued: readonly Queued[]): Promise<Moved> {
-  if (queued.length === 0) return { keys: [], timers: [] }
+  if (queued.length === 0) return nothingMoved
   const asRow = ({ run, attempt, settlement }: Queued): QueueRow => ({
     runId: run.id,
     functionId: run.functionId,
@@ -187,7 +147,6 @@ async function putBack(db: Db, queued: readonly Queued[]): Promise<Moved> {
     return to === "ready" ? [] : [{ dueAt, state: to, row: asRow(change) }]
   })
   const ready = queued.filter(({ settlement }) => settlement.to === "ready").map(asRow)
-  await insertTimers(db, timers)
-  await enqueue(db, ready)
-  return { keys: ready.flatMap((row) => row.limits.map(({ key }) => key)), timers: timers.map(({ dueAt }) => dueAt) }
+  await together([insertTimers(db, timers), enqueue(db, ready)])
+  return { keys: keysOf(ready), timers: timers.map(({ dueAt }) => dueAt), lined: ready.length }
 }

@@ -1,8 +1,12 @@
-import type { ChangeOf } from "../core/change.ts"
+import type { ChangeOf, Unit } from "../core/change.ts"
 import type { Column, Db } from "./db.ts"
 
-/** The units (by number) that have a tick which was decided before. */
-export async function decidedTicks(db: Db, ticks: readonly (readonly [unit: number, scheduleId: string, at: number])[]): Promise<number[]> {
+/** The units, by number, that have a tick which was decided before. */
+export async function decidedTicks(db: Db, units: readonly Unit[]): Promise<Set<number>> {
+  const ticks = units.flatMap(({ changes }, i) =>
+    changes.flatMap((change) => (change.kind === "tick.add" ? [[i, change.tick.scheduleId, change.tick.at] as const] : [])),
+  )
+  if (ticks.length === 0) return new Set()
   const rows = await db.query<{ i: number }>(
     `select i from ${db.dialect.rows("$1", [
       ["i", "bigint"],
@@ -13,7 +17,7 @@ export async function decidedTicks(db: Db, ticks: readonly (readonly [unit: numb
           or exists (select 1 from schedule where schedule.id = j.schedule_id and schedule.last_tick_at >= j.at)`,
     [JSON.stringify(ticks)],
   )
-  return rows.map(({ i }) => i)
+  return new Set(rows.map(({ i }) => i))
 }
 
 const tickColumns: readonly Column[] = [

@@ -1,78 +1,116 @@
 import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
-import type { Db } from "./db.ts"
-import { addEvents, addFanouts, addRows, addRuns, type Refusals, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
+import { addEvents, addPacked, addRuns, eventsByKey, type KnownEvents, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
 import { addAttempts, addLogs, saveSteps, settleRuns } from "./commit-attempt.ts"
-import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules } from "./commit-registry.ts"
-import { releaseHeld } from "./queue.ts"
+import { countFanouts } from "./commit-fanout.ts"
+import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules, registryVersion } from "./commit-registry.ts"
 import { addTicks, decidedTicks } from "./commit-tick.ts"
+import { type Db, together } from "./db.ts"
+import { releaseHeld } from "./release.ts"
 
 export interface Committed {
   readonly results: readonly UnitResult[]
   /** The earliest timer among those that were set; null when none was. */
   readonly timerAt: number | null
+  /** Runs that were put in line, those that a limit holds included. */
+  readonly lined: number
 }
 
 /**
- * Makes units durable, many in one transaction; must run inside one. Each unit is applied whole or refused whole. Of each kind of
- * change there is one statement for all units together: the order of kinds is the one below, whatever the order within a unit.
+ * Makes units durable, many in one transaction; must run inside one. Each unit is applied whole or refused whole. What to refuse is
+ * found out first, then there is one statement for each kind of change of all units together.
  */
 export async function commitUnits(db: Db, units: readonly Unit[], now: number): Promise<Committed> {
-  const results: (UnitResult | undefined)[] = units.map(() => undefined)
-  await refuseFenced(db, units, results)
-  await refuseDecided(db, units, results)
-  const duplicates = await refuseByKeys(db, units, results, now)
-
+  const [held, decided, known, version] = await together([
+    takeGuards(db, units),
+    decidedTicks(db, units),
+    eventsByKey(db, units, now),
+    registryVersion(db, units),
+  ])
+  const results = units.map((unit, i) => refusal(unit, held.has(i), decided.has(i), version))
+  const duplicates = refuseByKeys(units, results, known satisfies KnownEvents)
   const accepted: Change[] = []
   for (const [i, unit] of units.entries()) {
     if (results[i] !== undefined) continue
-    const known = duplicates.get(i) ?? null
-    accepted.push(...(known === null ? unit.changes : withoutDuplicates(unit.changes, known)))
-    results[i] = { kind: "applied", duplicates: known }
+    const before = duplicates.get(i) ?? null
+    accepted.push(...(before === null ? unit.changes : withoutDuplicates(unit.changes, before)))
+    results[i] = { kind: "applied", duplicates: before }
   }
-  const timerAt = await write(db, accepted, now)
-  return { results: results.map((result) => result ?? { kind: "fenced" }), timerAt }
+  const written = await write(db, accepted, now)
+  return { results: results.map((result) => result ?? { kind: "fenced" }), ...written }
 }
 
-/** A unit whose claim is not the newest any more must leave no trace. */
-async function refuseFenced(db: Db, units: readonly Unit[], results: Refusals): Promise<void> {
-  const guarded = units.flatMap(({ guard }, i) => (guard === null ? [] : [[i, guard.runId, guard.fence] as const]))
-  if (guarded.length === 0) return
-  const fenced = await db.query<{ i: number }>(
-    `select i from ${db.dialect.rows("$1", [
-      ["i", "bigint"],
-      ["run_id", "text"],
-      ["fence", "bigint"],
-    ])} as j where not exists (select 1 from lease where lease.run_id = j.run_id and lease.fence = j.fence)`,
-    [JSON.stringify(guarded)],
-  )
-  for (const { i } of fenced) results[i] = { kind: "fenced" }
+function refusal(unit: Unit, held: boolean, decided: boolean, version: number): UnitResult | undefined {
+  if (unit.guard !== null && !held) return { kind: "fenced" }
+  if (decided) return { kind: "duplicate" }
+  return unit.registry !== null && unit.registry < version ? { kind: "stale" } : undefined
 }
 
-async function refuseDecided(db: Db, units: readonly Unit[], results: Refusals): Promise<void> {
-  const ticks = units.flatMap(({ changes }, i) => ofKind(changes, "tick.add").map(({ tick }) => [i, tick.scheduleId, tick.at] as const))
-  if (ticks.length === 0) return
-  for (const i of await decidedTicks(db, ticks)) results[i] = { kind: "duplicate" }
+/**
+ * The units whose guard holds, by number. From here to the end of the transaction nobody else can take over their runs: a run that the
+ * unit settles gives up its lease at once (such units are refused for no other reason); the lease of another is locked.
+ */
+async function takeGuards(db: Db, units: readonly Unit[]): Promise<Set<number>> {
+  const settling = new Map<string, number>()
+  const staying = new Map<string, number[]>()
+  const held = new Set<number>()
+  for (const [i, { guard, changes }] of units.entries()) {
+    if (guard === null) continue
+    const lease = JSON.stringify([guard.runId, guard.fence])
+    if (!changes.some(({ kind }) => kind === "run.settle")) staying.set(lease, [...(staying.get(lease) ?? []), i])
+    // The same claim cannot be settled twice, also not in one transaction.
+    else if (!settling.has(lease)) settling.set(lease, i)
+  }
+  const these = `(select run_id, fence from ${db.dialect.rows("$1", [
+    ["run_id", "text"],
+    ["fence", "bigint"],
+  ])} as j)`
+  const [locked, taken] = await together([
+    staying.size === 0
+      ? Promise.resolve([])
+      : db.query<Lease>(`select run_id, fence from lease where (run_id, fence) in ${these} order by run_id ${db.dialect.lockRows}`, [
+          listed(staying.keys()),
+        ]),
+    settling.size === 0
+      ? Promise.resolve([])
+      : db.query<Lease>(`delete from lease where (run_id, fence) in ${these} returning run_id, fence`, [listed(settling.keys())]),
+  ])
+  for (const { run_id, fence } of locked) for (const i of staying.get(JSON.stringify([run_id, fence])) ?? []) held.add(i)
+  for (const { run_id, fence } of taken) held.add(settling.get(JSON.stringify([run_id, fence])) ?? -1)
+  return held
 }
 
-async function write(db: Db, changes: readonly Change[], now: number): Promise<number | null> {
+interface Lease {
+  run_id: string
+  fence: number
+}
+
+/** In order, so that two nodes never wait for each other. */
+function listed(leases: Iterable<string>): string {
+  return `[${[...leases].toSorted().join(",")}]`
+}
+
+async function write(db: Db, changes: readonly Change[], now: number): Promise<Omit<Committed, "results">> {
   const by = groupByKind(changes)
-  await putApps(db, by["app.put"])
-  await putFunctions(db, by["function.put"])
-  await putSchedules(db, by["schedule.put"])
-  await dropSchedules(db, by["schedule.drop"])
-  await moveSchedules(db, by["schedule.move"])
-  await addTicks(db, by["tick.add"])
-  await addEvents(db, by["event.add"], now)
-  const heldKeys = await addRows(db, by["rows.add"])
-  await addFanouts(db, by["fanout.grow"])
-  await saveSteps(db, by["step.save"])
-  await addAttempts(db, by["attempt.add"])
-  await addLogs(db, by["log.add"])
-  const settled = await settleRuns(db, by["run.settle"])
-  const added = await addRuns(db, by["run.add"], now)
-  await releaseHeld(db, [...settled.keys, ...added.keys, ...heldKeys])
+  const [settled, added, packed] = await together([
+    settleRuns(db, by["run.settle"]),
+    addRuns(db, by["run.add"], now),
+    addPacked(db, by["rows.add"]),
+    putApps(db, by["app.put"]),
+    putFunctions(db, by["function.put"]),
+    putSchedules(db, by["schedule.put"]),
+    dropSchedules(db, by["schedule.drop"]),
+    moveSchedules(db, by["schedule.move"]),
+    addTicks(db, by["tick.add"]),
+    addEvents(db, by["event.add"], now),
+    saveSteps(db, by["step.save"]),
+    addAttempts(db, by["attempt.add"]),
+    addLogs(db, by["log.add"]),
+  ])
+  await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys])
+  // Last, since whoever else counts the same fan-out waits from here to the end of this transaction.
+  await countFanouts(db, by["fanout.grow"], by["run.settle"])
   const timers = [...settled.timers, ...added.timers]
-  return timers.length === 0 ? null : Math.min(...timers)
+  return { timerAt: timers.length === 0 ? null : Math.min(...timers), lined: settled.lined + added.lined + packed.lined }
 }
 
 type ByKind = { [K in Change["kind"]]: ChangeOf<K>[] }
@@ -96,8 +134,4 @@ function groupByKind(changes: readonly Change[]): ByKind {
   }
   for (const change of changes) (by[change.kind] as Change[]).push(change)
   return by
-}
-
-function ofKind<K extends Change["kind"]>(changes: readonly Change[], kind: K): ChangeOf<K>[] {
-  return changes.filter((change): change is ChangeOf<K> => change.kind === kind)
 }

@@ -5,9 +5,12 @@ export interface Db {
   query<Row>(sql: string, params?: readonly Param[]): Promise<Row[]>
   /** Runs a statement; gives the number of rows it changed. */
   execute(sql: string, params?: readonly Param[]): Promise<number>
-  /** All of `work` or nothing. Only database calls may be awaited inside. Not nested. */
+  /**
+   * All of `work` or nothing: resolves when it is durable, rejects when nothing was written, and knows which, also when a connection
+   * breaks. `work` may run several times, when another transaction was first. Only database calls may be awaited inside. Not nested.
+   */
   tx<T>(work: (db: Db) => Promise<T>): Promise<T>
-  /** The time that counts, in milliseconds since 1970. */
+  /** The time that counts, in milliseconds since 1970; in a transaction: that of its beginning. */
   now(): Promise<number>
   close(): Promise<void>
 }
@@ -20,8 +23,32 @@ export interface Dialect {
   readonly name: "sqlite" | "postgres"
   /** A JSON array of arrays as a table, to stand in a `from`: its columns are named and typed. */
   rows(param: string, columns: readonly Column[]): string
+  /** Whether transactions of several connections run side by side, so that what one decides on must be locked. */
+  readonly concurrent: boolean
+  /** Ends a `select` whose rows other connections may not change until this transaction ends. */
+  readonly lockRows: string
   /** Ends a `select` that picks rows which other connections may be picking too. */
   readonly skipLocked: string
-  /** Ends `create table` where rows are best kept in the order of their primary key. */
-  readonly clustered: string
+  /** A statement that makes a table, as this database wants it. */
+  define(statement: string): string
+  /** What has to be there before the first table: run at each start, in the transaction that migrates. */
+  readonly prepare: readonly string[]
+  /** What this database needs beyond the tables: made with them. */
+  readonly upkeep: readonly string[]
+}
+
+/** Thrown inside a transaction: another one was first. It is rolled back and run again. */
+export class Conflict extends Error {
+  override readonly name = "Conflict"
+}
+
+type Results<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> }
+
+/**
+ * Statements that do not need each other's results, on their way at the same time: they run in the order in which they were asked
+ * for. Waits for all of them also when one fails, so that none can come after the roll back.
+ */
+export async function together<const T extends readonly Promise<unknown>[]>(statements: T): Promise<Results<T>> {
+  await Promise.allSettled(statements)
+  return Promise.all(statements)
 }

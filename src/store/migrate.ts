@@ -8,6 +8,8 @@ interface Migration {
   readonly statements: readonly string[]
 }
 
+const migrations: readonly Migration[] = [{ version: 1, statements: schema() }]
+
 interface Applied {
   readonly version: number
   readonly checksum: string
@@ -18,8 +20,8 @@ interface Applied {
  * @throws FanfareError `store_unfit` when the database is newer than the program, or its history is not this program's
  */
 export async function migrate(db: Db): Promise<void> {
-  const migrations: readonly Migration[] = [{ version: 1, statements: schema(db.dialect) }]
   await db.tx(async (tx) => {
+    for (const statement of db.dialect.prepare) await tx.execute(statement)
     await tx.execute(
       "create table if not exists migration (version bigint primary key not null, checksum text not null, applied_at bigint not null)",
     )
@@ -45,7 +47,8 @@ export async function migrate(db: Db): Promise<void> {
       }
     }
     for (const migration of migrations.slice(applied.length)) {
-      for (const statement of migration.statements) await tx.execute(statement)
+      for (const statement of migration.statements) await tx.execute(db.dialect.define(statement))
+      for (const statement of db.dialect.upkeep) await tx.execute(statement)
       await tx.execute("insert into migration (version, checksum, applied_at) values ($1, $2, $3)", [
         migration.version,
         checksumOf(migration),

@@ -1,7 +1,7 @@
 import type { Change, NewEvent } from "../core/change.ts"
 import type { NewRun } from "../core/run.ts"
 import { eventValues, runValues } from "./commit-admit.ts"
-import { heldValues, newQueueRow, queueValues } from "./queue.ts"
+import { heldValues, keysOf, newQueueRow, queueValues } from "./queue.ts"
 
 /**
  * Writes out the rows of many new events and runs at once, as far as nothing about them is left to decide: events without a sender's
@@ -26,7 +26,8 @@ export function pack(changes: readonly Change[], now: number): Change[] {
     runs: rows(runs, runValues),
     ready: rows(free, (run) => queueValues(newQueueRow(run))),
     held: rows(limited, (run) => heldValues(newQueueRow(run))),
-    limitKeys: [...new Set(limited.map((run) => run.limits[0]?.key ?? ""))],
+    limitKeys: keysOf(limited),
+    lined: runs.length,
   })
   return rest
 }

@@ -1,5 +1,5 @@
 import type { LimitClaim, NewRun } from "../core/run.ts"
-import type { Column, Db } from "./db.ts"
+import { type Column, type Db, together } from "./db.ts"
 
 /** A live run as it stands in one of the queues. */
 export interface QueueRow {
@@ -22,6 +22,18 @@ export interface StoredQueueRow {
   limits: string | null
 }
 
+/** What became of queue moves. */
+export interface Moved {
+  /** Limits to look at again, each as often as runs left or came. */
+  readonly keys: readonly string[]
+  /** The moments of timers that were set. */
+  readonly timers: readonly number[]
+  /** Runs put in line, held ones included. */
+  readonly lined: number
+}
+
+export const nothingMoved: Moved = { keys: [], timers: [], lined: 0 }
+
 export const queueColumns: readonly Column[] = [
   ["run_id", "text"],
   ["function_id", "text"],
@@ -42,9 +54,9 @@ export function newQueueRow(run: NewRun): QueueRow {
   return { runId: run.id, functionId: run.functionId, rank: run.dueAt, attempt: 0, fence: 0, losses: 0, limits: run.limits }
 }
 
-/** A run that is held, under the first of its limits until `releaseHeld` knows better. */
-export function heldValues(row: QueueRow, limitKey: string = row.limits[0]?.key ?? ""): readonly (string | number | null)[] {
-  return [limitKey, ...queueValues(row)]
+/** A run that is held, under the first of its limits until `release.ts` knows better. */
+export function heldValues(row: QueueRow): readonly (string | number | null)[] {
+  return [row.limits[0]?.key ?? "", ...queueValues(row)]
 }
 
 export function toQueueRow(row: StoredQueueRow): QueueRow {
@@ -69,12 +81,17 @@ export function decodeLimits(limits: string | null): readonly LimitClaim[] {
   return limits === null ? noLimits : (JSON.parse(limits) as [string, number][]).map(([key, max]) => ({ key, max }))
 }
 
-/** Puts runs in line: those without limits are ready; the others are held, until `releaseHeld` finds room for them. */
+/** Puts runs in line: those without limits are ready; the others are held, until `release.ts` finds room for them. */
 export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<void> {
   const free = rows.filter(({ limits }) => limits.length === 0)
   const limited = rows.filter(({ limits }) => limits.length > 0)
-  if (free.length > 0) await insertReady(db, JSON.stringify(free.map(queueValues)))
-  if (limited.length > 0) await insertHeld(db, JSON.stringify(limited.map((row) => heldValues(row))))
+  await together([
+    insertReady(db, free),
+    insertHeld(
+      db,
+      limited.map((row) => [row.limits[0]?.key ?? "", row]),
+    ),
+  ])
 }
 
 /** Parks runs until their time. */
@@ -90,82 +107,41 @@ export async function insertTimers(
   )
 }
 
-/**
- * Moves held runs into the ready line, as far as the limits of `keys` have room: a key's runs in the order of their rank. A run that
- * another of its limits still holds back is held under that one from now on.
- */
-export async function releaseHeld(db: Db, keys: Iterable<string>): Promise<void> {
-  for (const key of new Set(keys)) await releaseKey(db, key)
-}
-
-/** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
-const releaseBatch = 1_000
-
-async function releaseKey(db: Db, key: string): Promise<void> {
-  const head = await db.query<StoredQueueRow>(heldOf, [key, 1])
-  const max = head[0] === undefined ? 0 : (toQueueRow(head[0]).limits.find((limit) => limit.key === key)?.max ?? 1)
-  if (max === 0) return
-  const occupied = new Map<string, number>([[key, await occupancy(db, key)]])
-  const room = max - (occupied.get(key) ?? 0)
-  if (room <= 0) return
-  const candidates = (await db.query<StoredQueueRow>(heldOf, [key, Math.min(room, releaseBatch)])).map(toQueueRow)
-  const released: QueueRow[] = []
-  const moved: [string, QueueRow][] = []
-  for (const row of candidates) {
-    const full = await firstFull(db, row, occupied)
-    if (full === key) break
-    if (full !== null) moved.push([full, row])
-    else {
-      released.push(row)
-      for (const limit of row.limits) occupied.set(limit.key, (occupied.get(limit.key) ?? 0) + 1)
-    }
-  }
-  const gone = [...released, ...moved.map(([, row]) => row)]
-  if (gone.length === 0) return
-  await db.execute(
-    `delete from held where limit_key = $2 and (rank, run_id) in
-       (select rank, run_id from ${db.dialect.rows("$1", [
-         ["rank", "bigint"],
-         ["run_id", "text"],
-       ])} as j)`,
-    [JSON.stringify(gone.map(({ rank, runId }) => [rank, runId])), key],
-  )
-  if (moved.length > 0) await insertHeld(db, JSON.stringify(moved.map(([full, row]) => heldValues(row, full))))
-  if (released.length > 0) {
-    await insertReady(db, JSON.stringify(released.map(queueValues)))
-    await insertSlots(db, released)
-  }
-}
-
-const heldOf = `select ${queueNames} from held where limit_key = $1 order by rank, run_id limit $2`
-
-async function occupancy(db: Db, key: string): Promise<number> {
-  const [row] = await db.query<{ n: number }>("select count(*) as n from slot where limit_key = $1", [key])
-  return row?.n ?? 0
-}
-
-async function firstFull(db: Db, row: QueueRow, occupied: Map<string, number>): Promise<string | null> {
-  for (const { key, max } of row.limits) {
-    if (!occupied.has(key)) occupied.set(key, await occupancy(db, key))
-    if ((occupied.get(key) ?? 0) >= max) return key
-  }
-  return null
-}
+const heldColumns: readonly Column[] = [["limit_key", "text"], ...queueColumns]
 
 /** @param rows JSON rows of `queueValues` */
-export async function insertReady(db: Db, rows: string): Promise<void> {
+export async function insertReadyRows(db: Db, rows: string): Promise<void> {
   await db.execute(`insert into ready (${queueNames}) select ${queueNames} from ${db.dialect.rows("$1", queueColumns)} as j where true`, [
     rows,
   ])
 }
 
-const heldColumns: readonly Column[] = [["limit_key", "text"], ...queueColumns]
-
 /** @param rows JSON rows of `heldValues` */
-export async function insertHeld(db: Db, rows: string): Promise<void> {
+export async function insertHeldRows(db: Db, rows: string): Promise<void> {
   await db.execute(
     `insert into held (limit_key, ${queueNames}) select limit_key, ${queueNames} from ${db.dialect.rows("$1", heldColumns)} as j where true`,
     [rows],
+  )
+}
+
+export async function insertReady(db: Db, rows: readonly QueueRow[]): Promise<void> {
+  if (rows.length > 0) await insertReadyRows(db, JSON.stringify(rows.map(queueValues)))
+}
+
+/** Each under the limit that holds it. */
+export async function insertHeld(db: Db, rows: readonly (readonly [limitKey: string, row: QueueRow])[]): Promise<void> {
+  if (rows.length > 0) await insertHeldRows(db, JSON.stringify(rows.map(([key, row]) => [key, ...queueValues(row)])))
+}
+
+export async function deleteHeld(db: Db, rows: readonly (readonly [limitKey: string, rank: number, runId: string])[]): Promise<void> {
+  await db.execute(
+    `delete from held where (limit_key, rank, run_id) in
+       (select limit_key, rank, run_id from ${db.dialect.rows("$1", [
+         ["limit_key", "text"],
+         ["rank", "bigint"],
+         ["run_id", "text"],
+       ])} as j)`,
+    [JSON.stringify(rows)],
   )
 }
 
@@ -178,20 +154,25 @@ function slotsOf(rows: readonly Pick<QueueRow, "runId" | "limits">[]): string {
   return JSON.stringify(rows.flatMap(({ runId, limits }) => limits.map(({ key }) => [key, runId])))
 }
 
-async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<void> {
+export async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<void> {
+  if (rows.length === 0) return
   await db.execute(
     `insert into slot (limit_key, run_id) select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j where true`,
     [slotsOf(rows)],
   )
 }
 
-/** Frees what the runs occupy; gives the keys that have room now. */
-export async function deleteSlots(db: Db, rows: readonly Pick<QueueRow, "runId" | "limits">[]): Promise<string[]> {
+/** Frees what the runs occupy. */
+export async function deleteSlots(db: Db, rows: readonly Pick<QueueRow, "runId" | "limits">[]): Promise<void> {
   const limited = rows.filter(({ limits }) => limits.length > 0)
-  if (limited.length === 0) return []
+  if (limited.length === 0) return
   await db.execute(
     `delete from slot where (limit_key, run_id) in (select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j)`,
     [slotsOf(limited)],
   )
-  return [...new Set(limited.flatMap(({ limits }) => limits.map(({ key }) => key)))]
+}
+
+/** The limits that rows count against, each as often as there are rows. */
+export function keysOf(rows: readonly Pick<QueueRow, "limits">[]): string[] {
+  return rows.flatMap(({ limits }) => limits.map(({ key }) => key))
 }

@@ -2,8 +2,9 @@ import type { FunctionDefinition } from "../core/definition.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
 import type { Schedule } from "../core/schedule.ts"
-import type { FanoutSummary, FunctionSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
-import type { Db, Param } from "./db.ts"
+import type { FanoutSummary, FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import { type Db, type Param, together } from "./db.ts"
+import { hostedFunctions } from "./read-nodes.ts"
 import { type StoredStep, toFailure, toStep } from "./rows.ts"
 
 interface RunRow {
@@ -47,7 +48,11 @@ export async function runs(db: Db, filter: RunFilter): Promise<Page<RunSummary>>
     `${runSelect} from (select * from run as r ${where} order by r.id desc limit ${limit + 1}) as r ${runJoins} order by r.id desc`,
     params,
   )
-  return page(rows.map(toSummary), limit)
+  const hosted = await hostedFunctions(db)
+  return page(
+    rows.map((row) => toSummary(row, hosted)),
+    limit,
+  )
 }
 
 /** Conditions only on what the filter names, so that each shape of filter can use its index. */
@@ -98,7 +103,7 @@ export async function run(db: Db, id: string): Promise<RunDetail | null> {
     fields: string | null
   }>("select * from log where run_id = $1 order by line, fence", [id])
   return {
-    ...toSummary(row),
+    ...toSummary(row, await hostedFunctions(db)),
     data: row.data,
     output: row.output,
     failure: toFailure(row.failure),
@@ -114,12 +119,12 @@ export async function run(db: Db, id: string): Promise<RunDetail | null> {
   }
 }
 
-function toSummary(row: RunRow): RunSummary {
+function toSummary(row: RunRow, hosted: ReadonlySet<string>): RunSummary {
   const failure = toFailure(row.failure ?? (row.result_state === null ? row.last_failure : null))
   return {
     id: row.id,
     functionId: row.function_id,
-    ...standing(row),
+    ...standing(row, hosted),
     createdAt: row.created_at,
     startedAt: row.started_at ?? row.claimed_at,
     endedAt: row.ended_at,
@@ -131,7 +136,7 @@ function toSummary(row: RunRow): RunSummary {
   }
 }
 
-function standing(row: RunRow): Pick<RunSummary, "state" | "attempt" | "dueAt" | "reason"> {
+function standing(row: RunRow, hosted: ReadonlySet<string>): Pick<RunSummary, "state" | "attempt" | "dueAt" | "reason"> {
   if (row.result_state !== null) return { state: row.result_state, attempt: row.result_attempt ?? 0, dueAt: null, reason: null }
   if (row.lease_attempt !== null) return { state: "running", attempt: row.lease_attempt, dueAt: null, reason: null }
   if (row.timer_state !== null) {
@@ -139,7 +144,10 @@ function standing(row: RunRow): Pick<RunSummary, "state" | "attempt" | "dueAt" |
     const reason = row.timer_state === "waiting" ? "sleeping" : attempt > 0 ? "waiting for its next attempt" : "its event is due later"
     return { state: row.timer_state, attempt, dueAt: row.due_at, reason }
   }
-  if (row.ready_attempt !== null) return { state: "ready", attempt: row.ready_attempt, dueAt: null, reason: "in line for a free place" }
+  if (row.ready_attempt !== null) {
+    const reason = hosted.has(row.function_id) ? "in line for a free place" : "parked: no live node hosts its function"
+    return { state: "ready", attempt: row.ready_attempt, dueAt: null, reason }
+  }
   return { state: "waiting", attempt: 0, dueAt: null, reason: "held by the concurrency limit" }
 }
 
@@ -194,12 +202,18 @@ function toFanout(row: FanoutRow): FanoutSummary {
   }
 }
 
-export async function functions(db: Db): Promise<{ definition: FunctionDefinition; active: boolean }[]> {
-  const rows = await db.query<{ definition: string; retired_at: number | null }>("select definition, retired_at from function order by id")
-  return rows.map(({ definition, retired_at }) => ({
-    definition: JSON.parse(definition) as FunctionDefinition,
-    active: retired_at === null,
-  }))
+export async function knownFunctions(db: Db): Promise<KnownFunctions> {
+  const [functions, version] = await together([
+    db.query<{ definition: string; retired_at: number | null }>("select definition, retired_at from function order by id"),
+    db.query<{ version: number }>("select version from registry where id = 1"),
+  ])
+  return {
+    version: version[0]?.version ?? 0,
+    functions: functions.map(({ definition, retired_at }) => ({
+      definition: JSON.parse(definition) as FunctionDefinition,
+      active: retired_at === null,
+    })),
+  }
 }
 
 interface ScheduleRow {
@@ -234,7 +248,7 @@ function toSchedule(row: ScheduleRow): Schedule {
 
 export async function functionList(db: Db): Promise<FunctionSummary[]> {
   const all = await schedules(db)
-  return (await functions(db)).map(({ definition, active }) => ({
+  return (await db.tx(knownFunctions)).functions.map(({ definition, active }) => ({
     ...definition,
     active,
     schedules: all.filter(({ functionId, nextAt }) => functionId === definition.id && nextAt !== null),

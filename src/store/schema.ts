@@ -1,5 +1,3 @@
-import type { Dialect } from "./db.ts"
-
 /**
  * The story. An EVENT arrives and starts RUNs; both rows are written once and never changed. While a run lives it stands in exactly
  * one of four queues, and moves from one to the next as a row deleted here and inserted there:
@@ -8,14 +6,15 @@ import type { Dialect } from "./db.ts"
  *
  * So the queues hold live runs only and stay small whatever the history; what a move costs does not grow with it; and a run's state
  * is where it stands. `fence` counts its claims, `attempt` the ones that count as tries, `losses` those whose node died.
- * SLOT has a row for each limit that a ready or leased run counts against: the occupancy of a limit is the number of its rows.
+ * SLOT has a row for each limit that a ready or leased run counts against: the occupancy of a limit is the number of its rows. It
+ * is only counted and added to under the lock of the limit's row in LIMITER.
  * Times are milliseconds since 1970. JSON is text. Ids are made by us and sort by time.
  */
-export function schema(dialect: Dialect): readonly string[] {
-  return [...causes(dialect), ...queues(dialect), ...records(dialect), ...registry(dialect)]
+export function schema(): readonly string[] {
+  return [...causes, ...queues, ...records, ...registry]
 }
 
-const causes = ({ clustered }: Dialect): string[] => [
+const causes = [
   `create table event (
       id text primary key not null,
       key text,                            -- the sender's id
@@ -25,13 +24,13 @@ const causes = ({ clustered }: Dialect): string[] => [
       received_at bigint not null,
       fanout_id text,
       source_run_id text                   -- the run that sent it
-    ) ${clustered}`,
+    )`,
 
   `create table event_key (              -- ids given by senders: within the window they start nothing twice
       key text primary key not null,
       event_id text not null,
       expires_at bigint not null
-    ) ${clustered}`,
+    )`,
   `create index event_key_expires on event_key (expires_at)`,
 
   `create table fanout (                 -- several events of one send, and their runs
@@ -47,7 +46,7 @@ const causes = ({ clustered }: Dialect): string[] => [
       sealed_at bigint,                    -- when nothing will be added any more
       first_start_at bigint,
       last_end_at bigint
-    ) ${clustered}`,
+    )`,
 
   `create table run (
       id text primary key not null,
@@ -57,7 +56,7 @@ const causes = ({ clustered }: Dialect): string[] => [
       parent_id text,                      -- the run whose send caused this one
       created_at bigint not null,
       rank bigint not null                 -- its place in the line of its function: when it was first due
-    ) ${clustered}`,
+    )`,
   `create index run_function on run (function_id, id)`,
   `create index run_event on run (event_id)`,
   `create index run_fanout on run (fanout_id, id) where fanout_id is not null`,
@@ -71,14 +70,14 @@ const queueColumns = `function_id text not null,
       losses bigint not null,
       limits text`
 
-const queues = ({ clustered }: Dialect): string[] => [
+const queues = [
   `create table timer (                  -- due later: a delayed start or a retry ('scheduled'), a sleep ('waiting')
       due_at bigint not null,
       run_id text not null,
       state text not null,
       ${queueColumns},
       primary key (due_at, run_id)
-    ) ${clustered}`,
+    )`,
   `create unique index timer_run on timer (run_id)`,
 
   `create table held (                   -- out of the line because limit_key has no room
@@ -91,7 +90,7 @@ const queues = ({ clustered }: Dialect): string[] => [
       losses bigint not null,
       limits text,
       primary key (limit_key, rank, run_id)
-    ) ${clustered}`,
+    )`,
 
   `create table ready (
       function_id text not null,
@@ -102,23 +101,27 @@ const queues = ({ clustered }: Dialect): string[] => [
       losses bigint not null,
       limits text,
       primary key (function_id, rank, run_id)
-    ) ${clustered}`,
+    )`,
 
   `create table slot (
       limit_key text not null,
       run_id text not null,
       primary key (limit_key, run_id)
-    ) ${clustered}`,
+    )`,
+
+  `create table limiter (                -- a limit that runs are held by: whoever gives out its room locks its row
+      key text primary key not null
+    )`,
 
   `create table lease (
       run_id text primary key not null,
       node_id text not null,
       claimed_at bigint not null,
       ${queueColumns}
-    ) ${clustered}`,
+    )`,
 ]
 
-const records = ({ clustered }: Dialect): string[] => [
+const records = [
   `create table step (                   -- written once when it is final; a waiting or retrying one is replaced
       run_id text not null,
       key text not null,
@@ -132,7 +135,7 @@ const records = ({ clustered }: Dialect): string[] => [
       started_at bigint not null,
       ended_at bigint not null,
       primary key (run_id, key)
-    ) ${clustered}`,
+    )`,
 
   `create table attempt (                -- attempts that did not complete their run
       run_id text not null,
@@ -142,7 +145,7 @@ const records = ({ clustered }: Dialect): string[] => [
       ended_at bigint not null,
       failure text not null,
       primary key (run_id, fence)
-    ) ${clustered}`,
+    )`,
 
   `create table log (
       run_id text not null,
@@ -153,7 +156,7 @@ const records = ({ clustered }: Dialect): string[] => [
       message text not null,
       fields text,
       primary key (run_id, line, fence)
-    ) ${clustered}`,
+    )`,
 
   `create table result (                 -- how a run ended
       run_id text primary key not null,
@@ -163,18 +166,23 @@ const records = ({ clustered }: Dialect): string[] => [
       failure text,
       started_at bigint not null,
       ended_at bigint not null
-    ) ${clustered}`,
+    )`,
   `create index result_unusual on result (state, run_id) where state <> 'completed'`,
 ]
 
-const registry = ({ clustered }: Dialect): string[] => [
+const registry = [
   `create table function (
       id text primary key not null,
       app_id text not null,
       definition text not null,            -- JSON
       updated_at bigint not null,
       retired_at bigint                    -- its app does not offer it any more
-    ) ${clustered}`,
+    )`,
+
+  `create table registry (               -- one row: its version grows with each change of a function
+      id bigint primary key not null,
+      version bigint not null
+    )`,
 
   `create table schedule (
       id text primary key not null,
@@ -183,7 +191,7 @@ const registry = ({ clustered }: Dialect): string[] => [
       timezone text not null,
       last_tick_at bigint,                 -- only grows; outlives the ticks
       next_at bigint
-    ) ${clustered}`,
+    )`,
   `create index schedule_next on schedule (next_at)`,
 
   `create table tick (                   -- one moment of a schedule: unique for ever
@@ -194,13 +202,14 @@ const registry = ({ clustered }: Dialect): string[] => [
       run_id text,
       decided_at bigint not null,
       primary key (schedule_id, at)
-    ) ${clustered}`,
+    )`,
 
   `create table node (
       id text primary key not null,
       host text not null,
       pid bigint not null,
       started_at bigint not null,
-      seen_at bigint not null
-    ) ${clustered}`,
+      seen_at bigint not null,
+      functions text not null              -- JSON: ids of the functions whose code it has
+    )`,
 ]

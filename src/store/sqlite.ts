@@ -9,8 +9,13 @@ const versionMin = [3, 51, 3] as const
 const dialect: Dialect = {
   name: "sqlite",
   rows: (param, columns) => `(select ${columns.map(([name], i) => `value ->> ${i} as ${name}`).join(", ")} from json_each(${param}))`,
+  concurrent: false,
+  lockRows: "",
   skipLocked: "",
-  clustered: "without rowid",
+  // Rows are best kept in the order of their primary key.
+  define: (statement) => (statement.startsWith("create table") ? `${statement} without rowid` : statement),
+  prepare: [],
+  upkeep: [],
 }
 
 export interface SqliteOptions {

@@ -1,24 +1,15 @@
 import type { Unit, UnitResult } from "../core/change.ts"
-import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import type { Schedule } from "../core/schedule.ts"
-import type { FanoutSummary, FunctionSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { commitUnits } from "./commit.ts"
 import type { Db } from "./db.ts"
 import { migrate } from "./migrate.ts"
 import * as read from "./read.ts"
-import {
-  type Claim,
-  type ClaimRequest,
-  claimRuns,
-  type LostRun,
-  lostRuns,
-  pruneRuns,
-  releaseMissed,
-  type Woken,
-  wakeRuns,
-} from "./sweep.ts"
+import { nodes } from "./read-nodes.ts"
+import { releaseMissed } from "./release.ts"
+import { type Claim, type ClaimRequest, claimRuns, type LostRun, lostRuns, pruneRuns, type Woken, wakeRuns } from "./sweep.ts"
 
 /** One transaction: units made durable, then runs claimed. */
 export interface TurnRequest {
@@ -31,12 +22,16 @@ export interface TurnResult {
   readonly claim: Claim | null
   /** The earliest of the timers that were set; null when none was. */
   readonly timerAt: number | null
+  /** Runs put in line that this turn did not claim: other nodes may want to know. */
+  readonly left: number
 }
 
 export interface NodeRow {
   readonly id: string
   readonly host: string
   readonly pid: number
+  /** Ids of the functions whose code it has. */
+  readonly functionIds: readonly string[]
 }
 
 /** The only way to the rows for the engine. Each method is one transaction: it happened, or it did not. */
@@ -50,7 +45,7 @@ export interface Store {
   /** This node lives; `alone`: whoever else is recorded does not (the file can have one engine only). */
   pulse(node: NodeRow, alone: boolean): Promise<void>
   leave(nodeId: string): Promise<void>
-  functions(): Promise<readonly { definition: FunctionDefinition; active: boolean }[]>
+  functions(): Promise<KnownFunctions>
   schedules(): Promise<readonly Schedule[]>
   dueSchedules(limit: number): Promise<{ readonly due: readonly Schedule[]; readonly nextAt: number | null; readonly now: number }>
   close(): Promise<void>
@@ -65,12 +60,18 @@ export interface Reader {
   functionList(): Promise<readonly FunctionSummary[]>
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
+  nodes(): Promise<readonly NodeSummary[]>
   close(): Promise<void>
 }
 
 /** Brings the database to this program's schema and gives the store on it. */
-export async function openStore(db: Db): Promise<Store> {
+export async function openStore(db: Db, pulses: Db = db): Promise<Store> {
   await migrate(db)
+  return storeOn(db, pulses)
+}
+
+/** @param pulses a way of its own for the heartbeat, so that no long transaction delays it */
+export function storeOn(db: Db, pulses: Db): Store {
   const inTx = <T>(work: (tx: Db, now: number) => Promise<T>): Promise<T> => db.tx(async (tx) => work(tx, await tx.now()))
   return {
     turn: (request) => inTx((tx, now) => takeTurn(tx, request, now)),
@@ -78,12 +79,15 @@ export async function openStore(db: Db): Promise<Store> {
     lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
     releaseMissed: () => db.tx(releaseMissed),
     prune: (before, limit) => inTx((tx, now) => pruneRuns(tx, before, limit, now)),
-    pulse: (node, alone) => inTx((tx, now) => pulse(tx, node, alone, now)),
+    pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
-    functions: () => read.functions(db),
+    functions: () => db.tx(read.knownFunctions),
     schedules: () => read.schedules(db),
     dueSchedules: async (limit) => read.dueSchedules(db, limit, await db.now()),
-    close: () => db.close(),
+    close: async () => {
+      await db.close()
+      if (pulses !== db) await pulses.close()
+    },
   }
 }
 
@@ -95,21 +99,25 @@ export function openReader(db: Db): Reader {
     fanouts: (after, limit) => read.fanouts(db, after, limit),
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
+    nodes: () => nodes(db),
     close: () => db.close(),
   }
 }
 
 async function takeTurn(tx: Db, { units, claim }: TurnRequest, now: number): Promise<TurnResult> {
   if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt } = units.length === 0 ? { results: [], timerAt: null } : await commitUnits(tx, units, now)
-  return { results, claim: claim === null ? null : await claimRuns(tx, claim, now), timerAt }
+  const { results, timerAt, lined } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
+  const claimed = claim === null ? null : await claimRuns(tx, claim, now)
+  return { results, claim: claimed, timerAt, left: Math.max(0, lined - (claimed?.runs.length ?? 0)) }
 }
 
-async function pulse(tx: Db, { id, host, pid }: NodeRow, alone: boolean, now: number): Promise<void> {
+const nothing = { results: [], timerAt: null, lined: 0 }
+
+async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<void> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])
   await tx.execute(
-    `insert into node (id, host, pid, started_at, seen_at) values ($1, $2, $3, $4, $4)
-       on conflict (id) do update set seen_at = excluded.seen_at`,
-    [id, host, pid, now],
+    `insert into node (id, host, pid, started_at, seen_at, functions) values ($1, $2, $3, $4, $4, $5)
+       on conflict (id) do update set seen_at = excluded.seen_at, functions = excluded.functions`,
+    [id, host, pid, now, JSON.stringify(functionIds)],
   )
 }

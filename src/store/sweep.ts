@@ -1,18 +1,20 @@
 import { idBefore } from "../core/id.ts"
+import { limits } from "../core/limits.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
-import type { Column, Db } from "./db.ts"
+import { type Column, type Db, together } from "./db.ts"
 import {
   decodeLimits,
   encodeLimits,
   enqueue,
+  keysOf,
   type QueueRow,
   queueColumns,
   queueNames,
-  releaseHeld,
   type StoredQueueRow,
   toQueueRow,
 } from "./queue.ts"
+import { releaseHeld } from "./release.ts"
 import { type StoredStep, toStep } from "./rows.ts"
 
 export interface ClaimRequest {
@@ -43,21 +45,21 @@ export async function claimRuns(db: Db, request: ClaimRequest, now: number): Pro
   let open = round
   while (open.length > 0 && taken.length < request.limit) {
     const share = Math.max(1, Math.floor((request.limit - taken.length) / open.length))
-    const more: string[] = []
-    for (const functionId of open) {
-      if (taken.length >= request.limit) break
-      const rows = await takeReady(db, functionId, Math.min(share, request.limit - taken.length))
-      taken.push(...rows)
-      after = functionId
-      if (rows.length === share) more.push(functionId)
-    }
-    open = more
+    // With fewer places than functions, those that come first in the round get one each.
+    const served = open.slice(0, request.limit - taken.length)
+    const rows = await together(served.map((functionId) => takeReady(db, functionId, share)))
+    taken.push(...rows.flat())
+    after = served.at(-1) ?? after
+    open = served.filter((_, i) => rows[i]?.length === share)
   }
   if (taken.length === 0) return { runs: [], steps: [], after }
-  await insertLeases(db, taken, request.nodeId, now)
-  const runs = await claimedRuns(db, taken, now)
-  const resumed = runs.filter(({ fence }) => fence > 1).map(({ id }) => id)
-  return { runs, steps: resumed.length === 0 ? [] : await stepsOf(db, resumed), after }
+  const resumed = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
+  const [, runs, steps] = await together([
+    insertLeases(db, taken, request.nodeId, now),
+    claimedRuns(db, taken, now),
+    resumed.length === 0 ? Promise.resolve([]) : stepsOf(db, resumed),
+  ])
+  return { runs, steps, after }
 }
 
 /** A walk over the index from one function to the next: its cost follows the number of functions, not of runs. */
@@ -73,8 +75,10 @@ async function functionsWithReady(db: Db): Promise<string[]> {
 
 async function takeReady(db: Db, functionId: string, limit: number): Promise<QueueRow[]> {
   const rows = await db.query<StoredQueueRow>(
-    `delete from ready where (function_id, rank, run_id) in
+    // Materialized: picked once, whatever the plan; another pick could skip what this one locked and take more.
+    `with picked as materialized
        (select function_id, rank, run_id from ready where function_id = $1 order by rank, run_id limit $2 ${db.dialect.skipLocked})
+     delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from picked)
        returning ${queueNames}`,
     [functionId, limit],
   )
@@ -119,13 +123,15 @@ interface JoinedRun {
 const joined = `select r.id, r.fanout_id, r.created_at, e.id as event_id, e.key as event_key, e.name, e.data, e.ts`
 
 async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Promise<ClaimedRun[]> {
-  const rows = await db.query<JoinedRun>(
-    `${joined} from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
-    [JSON.stringify(taken.map(({ runId }) => [runId]))],
-  )
-  const byId = new Map(rows.map((row) => [row.id, row]))
   const again = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
-  const lines = again.length === 0 ? new Map<string, number>() : await logLines(db, again)
+  const [rows, lines] = await together([
+    db.query<JoinedRun>(
+      `${joined} from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
+      [JSON.stringify(taken.map(({ runId }) => [runId]))],
+    ),
+    logLines(db, again),
+  ])
+  const byId = new Map(rows.map((row) => [row.id, row]))
   return taken.flatMap((row) => {
     const found = byId.get(row.runId)
     return found === undefined
@@ -152,6 +158,7 @@ function toClaimed(found: JoinedRun, row: QueueRow, claimedAt: number, logLines:
 }
 
 async function logLines(db: Db, runIds: readonly string[]): Promise<Map<string, number>> {
+  if (runIds.length === 0) return new Map()
   const rows = await db.query<{ run_id: string; n: number }>(
     `select run_id, max(line) + 1 as n from log where run_id in (select run_id from ${db.dialect.rows("$1", [["run_id", "text"]])} as j) group by run_id`,
     [JSON.stringify(runIds.map((id) => [id]))],
@@ -178,17 +185,14 @@ export interface Woken {
 /** Puts runs whose time has come in line, the longest due first. Runs in a transaction. */
 export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woken> {
   const due = await db.query<StoredQueueRow & { due_at: number }>(
-    `delete from timer where (due_at, run_id) in
+    `with picked as materialized
        (select due_at, run_id from timer where due_at <= $1 order by due_at, run_id limit $2 ${db.dialect.skipLocked})
-       returning ${queueNames}, due_at`,
+     delete from timer where (due_at, run_id) in (select due_at, run_id from picked) returning ${queueNames}, due_at`,
     [now, limit],
   )
   const rows = due.map(toQueueRow)
   await enqueue(db, rows)
-  await releaseHeld(
-    db,
-    rows.flatMap((row) => row.limits.map(({ key }) => key)),
-  )
+  await releaseHeld(db, keysOf(rows))
   const [next] = await db.query<{ at: number | null }>("select min(due_at) as at from timer")
   return { count: rows.length, nextAt: next?.at ?? null, now }
 }
@@ -217,35 +221,19 @@ export async function lostRuns(db: Db, nodeId: string, limit: number, leaseMs: n
   }))
 }
 
-/** Finds limits that have both held runs and room, and releases: a missed release heals. Runs in a transaction. */
-export async function releaseMissed(db: Db): Promise<void> {
-  const rows = await db.query<{ key: string | null }>(
-    `with recursive k(key) as (
-       select min(limit_key) from held
-       union all select (select min(limit_key) from held where limit_key > k.key) from k where k.key is not null)
-     select key from k where key is not null`,
-  )
-  await releaseHeld(
-    db,
-    rows.flatMap(({ key }) => (key === null ? [] : [key])),
-  )
-}
-
 /**
  * Deletes runs that ended before `before`, oldest first, at most `limit` of them with all that belongs to them; gives how many.
  * Runs that still live are left, and so is an event as long as one of its runs is.
  */
 export async function pruneRuns(db: Db, before: number, limit: number, now: number): Promise<number> {
   const rows = await db.query<{ id: string; event_id: string }>(
-    `select x.run_id as id, r.event_id from result as x join run as r on r.id = x.run_id
-       where x.run_id < $3 and x.ended_at < $1 order by x.run_id limit $2`,
+    `select r.id, r.event_id from
+       (select run_id from result where run_id < $3 and ended_at < $1 order by run_id limit $2 ${db.dialect.skipLocked}) as x
+       join run as r on r.id = x.run_id`,
     // No run that was created later can have ended before: the walk ends there, however many there are.
     [before, limit, idBefore("run", before)],
   )
-  await db.execute("delete from event_key where key in (select key from event_key where expires_at <= $1 order by expires_at limit $2)", [
-    now,
-    limit,
-  ])
+  await forgetUnused(db, limit, now)
   if (rows.length === 0) return 0
   const ids = JSON.stringify(rows.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
@@ -255,4 +243,21 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
     JSON.stringify(rows.map(({ event_id }) => [event_id])),
   ])
   return rows.length
+}
+
+/** Senders' ids that have expired, limits that hold nobody, and nodes that were not seen for long. */
+async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
+  const { skipLocked } = db.dialect
+  await db.execute(
+    `with picked as materialized (select key from event_key where expires_at <= $1 order by expires_at limit $2 ${skipLocked})
+     delete from event_key where key in (select key from picked)`,
+    [now, limit],
+  )
+  await db.execute(
+    `with picked as materialized (select key from limiter where not exists (select 1 from held where held.limit_key = limiter.key)
+       and not exists (select 1 from slot where slot.limit_key = limiter.key) limit $1 ${skipLocked})
+     delete from limiter where key in (select key from picked)`,
+    [limit],
+  )
+  await db.execute("delete from node where seen_at < $1", [now - limits.nodeMemoryMs])
 }

@@ -1,20 +1,37 @@
+import { randomUUID } from "node:crypto"
 import { parentPort, workerData } from "node:worker_threads"
 import { packError } from "../core/packed-error.ts"
+import { keepBeating, type ThreadClock } from "./beat.ts"
 import { lockFile } from "./lock.ts"
+import type { PostgresOptions } from "./postgres.ts"
 import { openSqlite } from "./sqlite.ts"
-import { openReader, openStore, type Reader, type Store } from "./store.ts"
-import type { Answer, Call, Role } from "./thread-protocol.ts"
+import { openReader, openStore, type Reader, type Store, storeOn } from "./store.ts"
+import type { Answer, Bell as Rung, Call, Place, ThreadData } from "./thread-protocol.ts"
 
 // The store's thread: user code on the main thread never delays a commit, and a commit never delays user code.
-const { role, file } = workerData as { role: Role; file: string }
-const clock = { now: () => Date.now() }
+const { role, place } = workerData as ThreadData
 const port = parentPort
+const clock: ThreadClock = {
+  now: () => Date.now(),
+  after(ms, ring) {
+    const timer = setTimeout(ring, ms)
+    return () => clearTimeout(timer)
+  },
+}
 
-async function open(): Promise<Store | Reader> {
-  if (role === "reader") return openReader(openSqlite({ file, clock, readOnly: true }))
+function open(): Promise<Store | Reader> {
+  if (place.kind === "postgres") return role === "reader" ? readPostgres(place) : writePostgres(place)
+  return role === "reader" ? readSqlite(place.file) : writeSqlite(place.file)
+}
+
+async function readSqlite(file: string): Promise<Reader> {
+  return openReader(openSqlite({ file, clock, readOnly: true }))
+}
+
+async function writeSqlite(file: string): Promise<Store> {
   const lock = lockFile(file)
   try {
-    const store = await openStore(openSqlite({ file: lock.file, clock }))
+    const store = keepBeating(await openStore(openSqlite({ file: lock.file, clock })), clock)
     return {
       ...store,
       close: async () => {
@@ -26,6 +43,31 @@ async function open(): Promise<Store | Reader> {
     lock.release()
     throw error
   }
+}
+
+type Server = Extract<Place, { kind: "postgres" }>
+
+/** Connections of one node: for commits and sweeps, for the heartbeat alone, for people; and one for the bell. */
+const connections = { engine: 4, pulse: 1, people: 2 }
+
+function options(server: Server, use: PostgresOptions["use"], most: number): PostgresOptions {
+  return { ...server, use, connections: most, wait: (ms) => new Promise((resolve) => void clock.after(ms, resolve)), newId: randomUUID }
+}
+
+async function readPostgres(server: Server): Promise<Reader> {
+  const { openPostgres } = await import("./postgres.ts")
+  return openReader(await openPostgres(options(server, "people", connections.people)))
+}
+
+async function writePostgres(server: Server): Promise<Store> {
+  const { openPostgres, upgradePostgres } = await import("./postgres.ts")
+  const { Bell, ringing } = await import("./postgres-bell.ts")
+  await upgradePostgres(options(server, "upgrade", 1))
+  const engine = await openPostgres(options(server, "engine", connections.engine))
+  const pulses = await openPostgres(options(server, "engine", connections.pulse))
+  const bell = new Bell({ ...server, id: randomUUID(), clock, rung: () => port?.postMessage({ bell: true } satisfies Rung) })
+  await bell.open()
+  return ringing(keepBeating(storeOn(engine, pulses), clock), bell)
 }
 
 const opened = open()

@@ -35,7 +35,11 @@ function pair(over: Parameters<typeof run>[1] = {}): Change[] {
   return [cause, run(cause.event.id, over)]
 }
 
-const unit = (changes: readonly Change[], guard: Unit["guard"] = null): Unit => ({ changes, guard })
+const unit = (changes: readonly Change[], guard: Unit["guard"] = null, registry: number | null = null): Unit => ({
+  changes,
+  guard,
+  registry,
+})
 const guardOf = (claimed: ClaimedRun): Unit["guard"] => ({ runId: claimed.id, fence: claimed.fence })
 
 function settle(claimed: ClaimedRun, settlement: Extract<Change, { kind: "run.settle" }>["settlement"]): Unit {
@@ -251,7 +255,7 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
     })
 
     it("takes runs from nodes that are gone, never from the one that asks, and says whether they came further", async () => {
-      await store.pulse({ id: "node_a", host: "h", pid: 1 }, false)
+      await store.pulse({ id: "node_a", host: "h", pid: 1, functionIds: ["app-f"] }, false)
       await commit(unit(pair()), unit(pair()))
       const [a] = await claim()
       if (a === undefined) throw new Error("a run expected")

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from "vitest"
 import { systemClock } from "../../src/engine/system.ts"
 import type { Db } from "../../src/store/db.ts"
 import { migrate } from "../../src/store/migrate.ts"
-import { sqlite } from "../../src/store/open.ts"
+import { sqlite } from "../../src/store/open-sqlite.ts"
 import { openSqlite } from "../../src/store/sqlite.ts"
 import { openReader, openStore } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
@@ -37,7 +37,7 @@ describe("an SQLite file", () => {
   it("is readable by its owner only, in WAL, with FULL sync", async () => {
     const path = file()
     const opened = await sqlite(path).open(systemClock)
-    await opened.store.pulse({ id: "node_a", host: "h", pid: 1 }, true)
+    await opened.store.pulse({ id: "node_a", host: "h", pid: 1, functionIds: [] }, true)
     for (const suffix of ["", "-wal", "-lock"]) expect(statSync(path + suffix).mode & 0o777, suffix).toBe(0o600)
     await opened.reader.close()
     await opened.store.close()
@@ -50,7 +50,7 @@ describe("an SQLite file", () => {
   it("refuses a second engine, naming the process that has it, and lets one in after that has left", async () => {
     const path = file()
     const first = await sqlite(path).open(systemClock)
-    await first.store.pulse({ id: "node_a", host: "somewhere", pid: 4711 }, true)
+    await first.store.pulse({ id: "node_a", host: "somewhere", pid: 4711, functionIds: [] }, true)
     await expect(sqlite(path).open(systemClock)).rejects.toMatchObject({
       code: "store_in_use",
       message: expect.stringMatching(/in use by process 4711 on somewhere/),
@@ -139,6 +139,7 @@ describe("an SQLite file", () => {
         },
       })),
       guard: null,
+      registry: null,
     })
     let accepted = 0
     await expect(async () => {
@@ -221,7 +222,7 @@ describe("the cost of a query", () => {
     }
     // Lists walk a page of the newest runs, and pruning a batch of the oldest ones: both end at their limit. The list of ready runs (s)
     // looks through the backlog, never the history.
-    expect(scans.filter((scan) => !/^SCAN (r|x|fanout|f|event_key|n|s) /.test(`${scan} `))).toEqual([])
+    expect(scans.filter((scan) => !/^SCAN (r|x|fanout|f|event_key|n|s|picked|limiter) /.test(`${scan} `))).toEqual([])
     await db.close()
   })
 })

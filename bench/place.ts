@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { randomUUID } from "node:crypto"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
+import { systemClock } from "#house/engine/system.js"
+import type { Db } from "#house/store/db.js"
+import { postgresPlace } from "#house/store/open-postgres.js"
+import { openPostgres } from "#house/store/postgres.js"
+import { openSqlite } from "#house/store/sqlite.js"
+import { startPostgres } from "../test/store/postgres.ts"
+
+/** Where a benchmark keeps its rows. */
+export interface Places {
+  /** A new, empty store, as `createServer` takes it. */
+  next(): Promise<string>
+  /** A bare connection to a store. */
+  connect(place: string): Promise<Db>
+  close(): Promise<void>
+}
+
+export async function openPlaces(kind: "sqlite" | "postgres"): Promise<Places> {
+  return kind === "sqlite" ? sqlitePlaces() : postgresPlaces()
+}
+
+function sqlitePlaces(): Places {
+  const folder = mkdtempSync(join(tmpdir(), "fanfare-bench-"))
+  let files = 0
+  return {
+    next: async () => join(folder, `${files++}.db`),
+    connect: async (file) => openSqlite({ file, clock: systemClock }),
+    close: async () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+/** A PostgreSQL of this machine with its default durability; a database for each store. */
+async function postgresPlaces(): Promise<Places> {
+  const server = await startPostgres()
+  return {
+    next: () => server.database(),
+    connect: (url) => openPostgres({ ...postgresPlace(url), connections: 2, use: "engine", wait: (ms) => delay(ms), newId: randomUUID }),
+    close: () => server.stop(),
+  }
+}

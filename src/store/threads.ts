@@ -1,0 +1,80 @@
+import { Worker } from "node:worker_threads"
+import { FanfareError } from "../core/errors.ts"
+import { unpackError } from "../core/packed-error.ts"
+import type { OpenStore } from "./open.ts"
+import type { Reader, Store } from "./store.ts"
+import type { Answer, Bell, Call, Place, Role, ThreadData } from "./thread-protocol.ts"
+
+/** A store and its reader, each in a thread of its own. */
+export async function openThreads(place: Place): Promise<OpenStore> {
+  const listeners = new Set<() => void>()
+  const store = await openThread<Store>({ role: "store", place }, () => {
+    for (const listener of listeners) listener()
+  })
+  try {
+    const reader = await openThread<Reader>({ role: "reader", place }, () => undefined)
+    return {
+      store,
+      reader,
+      listen(listener) {
+        listeners.add(listener)
+        return () => void listeners.delete(listener)
+      },
+    }
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+const script = new URL(import.meta.url.endsWith(".ts") ? "./thread.ts" : "./thread.js", import.meta.url)
+const names: Readonly<Record<Role, string>> = { store: "fanfare-store", reader: "fanfare-reader" }
+
+/** The methods of a store or a reader, each carried to its thread and back. */
+async function openThread<T extends { close(): Promise<void> }>(data: ThreadData, rung: () => void): Promise<T> {
+  const worker = new Worker(script, {
+    workerData: data,
+    name: names[data.role],
+    // What a turn leaves behind dies young: a small nursery keeps the process small and costs no time.
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
+  })
+  const pending = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
+  let last = 0
+  let gone: Error | null = null
+
+  const end = (error: Error): void => {
+    gone = error
+    for (const { reject } of pending.values()) reject(error)
+    pending.clear()
+  }
+  worker.on("message", (message: Answer | Bell) => {
+    if ("bell" in message) {
+      rung()
+      return
+    }
+    const { id, value, error } = message
+    const waiter = pending.get(id)
+    pending.delete(id)
+    if (error === undefined) waiter?.resolve(value)
+    else waiter?.reject(unpackError(error))
+  })
+  worker.on("error", (cause) => end(new FanfareError("store_failed", `the store's thread broke: ${String(cause)}`, { cause })))
+  worker.on("exit", () => end(new FanfareError("store_failed", "the store is closed")))
+
+  const answer = (id: number): Promise<unknown> => new Promise((resolve, reject) => pending.set(id, { resolve, reject }))
+  const call = (method: string, args: readonly unknown[]): Promise<unknown> => {
+    if (gone !== null) return Promise.reject(gone)
+    const id = ++last
+    worker.postMessage({ id, method, args } satisfies Call)
+    return answer(id)
+  }
+  try {
+    await answer(0)
+  } catch (error) {
+    await worker.terminate()
+    throw error
+  }
+  return new Proxy({} as T, {
+    get: (_, method) => (typeof method === "symbol" || method === "then" ? undefined : (...args: unknown[]) => call(method, args)),
+  })
+}
