@@ -1,2 +1,8 @@
+export type { SqlFanout, SqlFanoutResult, Transaction } from "./core/transaction.ts"
+export { drizzleTransaction } from "./sdk/transactions/drizzle.ts"
+export { kyselyTransaction } from "./sdk/transactions/kysely.ts"
+export { pgTransaction } from "./sdk/transactions/pg.ts"
+export { postgresJsTransaction } from "./sdk/transactions/postgres-js.ts"
+export { prismaTransaction } from "./sdk/transactions/prisma.ts"
 export type { StoreChoice } from "./store/open.ts"
 export { type PostgresStoreOptions, postgres } from "./store/open-postgres.ts"

@@ -70,6 +70,6 @@ export function startRun(definition: FunctionDefinition, event: NewEvent, id: st
 const noLimits: readonly LimitClaim[] = []
 
 /** The limits that a run of this function counts against. */
-function limitsOf(definition: FunctionDefinition): readonly LimitClaim[] {
+export function limitsOf(definition: FunctionDefinition): readonly LimitClaim[] {
   return definition.concurrency === null ? noLimits : [{ key: `fn:${definition.id}`, max: definition.concurrency }]
 }

@@ -4,6 +4,7 @@ import type { Failure } from "./failure.ts"
 import type { RetryWish } from "./retry.ts"
 import type { ClaimedRun } from "./run.ts"
 import type { StepRecord } from "./step.ts"
+import type { SqlFanout, SqlFanoutResult, Transaction } from "./transaction.ts"
 
 /** One attempt, as it is carried to user code. */
 export interface Attempt {
@@ -27,9 +28,17 @@ export interface SendResult {
   readonly fanoutId: string | null
 }
 
-/** Takes events in: resolves when they and the runs they start are durable. */
+/** What a send inside a transaction of user code takes part in. */
+export interface Joined {
+  readonly transaction: Transaction
+  /** The run whose code sends, if any. */
+  readonly runId: string | null
+}
+
+/** Takes events in: resolves when they and the runs they start are durable, or are part of the transaction that they join. */
 export interface Intake {
-  send(events: readonly EventInput[]): Promise<SendResult>
+  send(events: readonly EventInput[], joined?: Joined): Promise<SendResult>
+  sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult>
 }
 
 /** What an attempt may ask of the engine while it runs. */

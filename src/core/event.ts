@@ -23,7 +23,7 @@ export interface CheckedEvent {
 }
 
 /** Names that only Fanfare itself sends. */
-const systemEventPrefix = "fanfare/"
+export const systemEventPrefix = "fanfare/"
 export const scheduledTimerEvent = "fanfare/scheduled.timer"
 
 const fields = new Set(["name", "data", "id", "ts"])

@@ -3,12 +3,14 @@ import { createIds } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
 import type { NodeRow, Store } from "../store/store.ts"
+import type { Outbox } from "../store/within.ts"
 import type { Transport } from "../transport/transport.ts"
 import { Committer } from "./committer.ts"
 import { Dispatcher } from "./dispatcher.ts"
 import { Executor } from "./executor.ts"
 import { EventIntake } from "./intake.ts"
 import { createJanitor } from "./janitor.ts"
+import { JoinedSends } from "./joined.ts"
 import { Loop } from "./loop.ts"
 import { createPulse } from "./pulse.ts"
 import { Registry, registration } from "./registry.ts"
@@ -21,6 +23,8 @@ export interface EngineOptions {
   readonly store: Store
   /** Calls back when another node put runs in line; gives the way to stop. */
   readonly listen?: (rung: () => void) => () => void
+  /** Writes in transactions of user code, where the store can share one. */
+  readonly outbox?: Outbox
   /** Whether this node has the store for itself, so that whoever else is recorded as alive is not. */
   readonly exclusive: boolean
   readonly apps: readonly App[]
@@ -68,14 +72,9 @@ export class Engine {
       timerSet: () => waker?.ring(),
     })
     const committer = this.#committer
-    this.intake = new EventIntake({
-      committer,
-      registry,
-      reload: async () => registry.replace(await store.functions()),
-      clock,
-      newId,
-      telemetry,
-    })
+    const reload = async (): Promise<void> => registry.replace(await store.functions())
+    const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
+    this.intake = new EventIntake({ committer, joined, registry, reload, clock, newId, telemetry })
     this.#executor = new Executor({ committer, intake: this.intake, clock, random, telemetry, newId, registry, transport })
     const executor = this.#executor
     const concurrency = options.concurrency ?? limits.nodeConcurrency

@@ -1,5 +1,5 @@
 import { type Admission, admit, startRun } from "../core/admit.ts"
-import type { Intake, SendResult } from "../core/attempt.ts"
+import type { Intake, Joined, SendResult } from "../core/attempt.ts"
 import type { Change, NewEvent, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
@@ -8,13 +8,16 @@ import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
+import type { SqlFanout, SqlFanoutResult } from "../core/transaction.ts"
 import { pack } from "../store/pack.ts"
 import type { Committer } from "./committer.ts"
+import type { JoinedSends } from "./joined.ts"
 import type { Registry } from "./registry.ts"
 import type { Telemetry } from "./telemetry.ts"
 
 export interface IntakeParts {
   readonly committer: Committer
+  readonly joined: JoinedSends
   readonly registry: Registry
   /** Learns what functions there are now. */
   readonly reload: () => Promise<void>
@@ -44,7 +47,7 @@ export class EventIntake implements Intake {
     this.#state = "closed"
   }
 
-  async send(events: readonly EventInput[]): Promise<SendResult> {
+  async send(events: readonly EventInput[], joined?: Joined): Promise<SendResult> {
     this.#checkOpen()
     const checked = await this.check(events)
     if (checked.total === 0) return { ids: [], fanoutId: null }
@@ -52,13 +55,20 @@ export class EventIntake implements Intake {
     const ids: string[] = []
     while (ids.length < checked.total) {
       const part = await checked.part(ids.length)
-      const origin = { runId: null, fanoutId, sealed: part.last }
-      const written = await this.write(part.events, origin, (unit) => this.#parts.committer.submit(unit))
+      const origin = { runId: joined?.runId ?? null, fanoutId, sealed: part.last }
+      const written = await this.write(part.events, origin, (unit) =>
+        joined === undefined ? this.#parts.committer.submit(unit) : this.#parts.joined.commit(joined, unit),
+      )
       if (written.result.kind !== "applied") throw refusal(written.result)
       for (const id of written.ids) ids.push(id)
       if (written.firstFanoutId !== undefined) fanoutId = written.firstFanoutId
     }
     return { ids, fanoutId }
+  }
+
+  sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult> {
+    this.#checkOpen()
+    return this.#parts.joined.fromSql(fanout, joined)
   }
 
   /** Checks all events before anything is written. */

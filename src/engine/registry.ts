@@ -10,6 +10,7 @@ import type { KnownFunctions } from "../core/views.ts"
 export class Registry {
   #definitions = new Map<string, FunctionDefinition>()
   #own: ReadonlyMap<string, FunctionDefinition> = new Map()
+  #active: readonly FunctionDefinition[] = []
   #match: Matcher = createMatcher([])
   #version = 0
 
@@ -26,6 +27,11 @@ export class Registry {
     return this.#definitions
   }
 
+  /** The functions that an event of this name may start. */
+  startedBy(name: string): FunctionDefinition[] {
+    return this.#active.filter(({ triggers }) => triggers.some((trigger) => "event" in trigger && trigger.event === name))
+  }
+
   /** The rules of code that runs here are those it was written with, whatever version of it another node registered since. */
   host(apps: readonly App[]): void {
     this.#own = new Map(apps.flatMap((app) => Array.from(app.hosted().values(), ({ definition }) => [definition.id, definition])))
@@ -34,6 +40,7 @@ export class Registry {
   replace({ version, functions }: KnownFunctions): void {
     const active = functions.filter((known) => known.active).map(({ definition }) => definition)
     this.#version = version
+    this.#active = active
     this.#match = createMatcher(active)
     this.#definitions = new Map(active.map((definition) => [definition.id, this.#own.get(definition.id) ?? definition]))
     // What an old version still hosts goes on to the end, though nothing starts it any more.

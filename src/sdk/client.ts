@@ -7,6 +7,7 @@ import { limits } from "../core/limits.ts"
 import { currentScope } from "./context.ts"
 import type { FanfareFunction, Handler } from "./function.ts"
 import { remoteIntake } from "./remote.ts"
+import type { SqlFanout, SqlFanoutResult, Transaction } from "../core/transaction.ts"
 import { checkSchema, type EventSchemas } from "./schema.ts"
 import type { SendableEvent } from "./sendable.ts"
 
@@ -20,6 +21,14 @@ export interface FanfareOptions<S extends EventSchemas> {
    * `FANFARE_URL`.
    */
   readonly url?: string
+}
+
+export interface SendOptions {
+  /**
+   * Your own open transaction, in the database that the store is in: made by an adapter of `fanfare/postgres` or `fanfare/sqlite`. Roll
+   * back and nothing was sent; commit and all of it was. Needs an engine in this process.
+   */
+  readonly tx?: Transaction
 }
 
 /** An app: functions that belong together, and the way to send events. */
@@ -65,16 +74,29 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
 
   /**
    * Sends one event or many; resolves when they, and the runs they start, are durable. Several events are a fan-out. Inside a run
-   * this is a durable step: a retried run does not send twice.
+   * this is a durable step: a retried run does not send twice. With `tx` it is part of your own transaction instead.
    * @throws FanfareError `invalid_event`, `not_json`, `too_large`, `too_many` (over 100,000), `schema_mismatch`: nothing was written;
    * `event_conflict`: an id is in use with another body; `not_connected`: there is no engine to send to
    */
-  async send(events: SendableEvent<S> | readonly SendableEvent<S>[]): Promise<SendResult> {
+  async send(events: SendableEvent<S> | readonly SendableEvent<S>[], options: SendOptions = {}): Promise<SendResult> {
     const inputs = (Array.isArray(events) ? events : [events]) as readonly EventInput[]
     await this.#checkSchemas(inputs)
     const scope = currentScope()
+    const intake = this.#local ?? this.#remote
+    if (options.tx !== undefined) return intake.send(inputs, { transaction: options.tx, runId: scope?.runId ?? null })
     if (scope !== null) return scope.send(inputs)
-    return (this.#local ?? this.#remote).send(inputs)
+    return intake.send(inputs)
+  }
+
+  /**
+   * Starts a fan-out inside your own transaction with one event per row of a query, made by the database itself: a million rows never
+   * pass through this process. Functions whose trigger has an `if` cannot be started this way.
+   * @example fanfare.fanOutFromSql({ tx, name: "app/digest.due", query: "select json_build_object('userId', id) as data from users" })
+   * @throws FanfareError `invalid_event`: the name, or rows that are no JSON objects of at most 512 KiB, or a trigger with `if`: nothing
+   * was sent; `invalid_option`: the transaction is not open, or is not in the store's database
+   */
+  async fanOutFromSql({ tx, ...fanout }: SqlFanout & Required<SendOptions>): Promise<SqlFanoutResult> {
+    return (this.#local ?? this.#remote).sendFromSql(fanout, { transaction: tx, runId: currentScope()?.runId ?? null })
   }
 
   /** For the engine: the functions of this app by their full id. */

@@ -1,4 +1,4 @@
-import type { Intake, SendResult } from "../core/attempt.ts"
+import type { Intake, Joined, SendResult } from "../core/attempt.ts"
 import { type ErrorCode, FanfareError, codes } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import { paths, type Problem } from "../protocol/api.ts"
@@ -6,7 +6,8 @@ import { paths, type Problem } from "../protocol/api.ts"
 /** Sends over HTTP, for processes in which no engine runs. */
 export function remoteIntake(configured: string | undefined): Intake {
   return {
-    async send(events: readonly EventInput[]): Promise<SendResult> {
+    async send(events: readonly EventInput[], joined?: Joined): Promise<SendResult> {
+      if (joined !== undefined) throw needsEngine()
       const url = configured ?? environment("FANFARE_URL")
       if (url === undefined) {
         throw new FanfareError("not_connected", "there is no engine to send to: none runs in this process and no URL is set", {
@@ -30,7 +31,18 @@ export function remoteIntake(configured: string | undefined): Intake {
       if (response.ok) return body as SendResult
       throw fromProblem(body, response.status)
     },
+    sendFromSql: async () => {
+      throw needsEngine()
+    },
   }
+}
+
+/** For sends that join a transaction of this process. */
+export function needsEngine(): FanfareError {
+  return new FanfareError("not_connected", "a send can join a transaction only where an engine runs in the same process", {
+    field: "tx",
+    hint: "Start one here with createServer({ client, db }). Many nodes may share a PostgreSQL.",
+  })
 }
 
 /** An error answer of the API as the error that the server met. */

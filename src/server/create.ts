@@ -109,6 +109,7 @@ async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[
     const engine = new Engine({
       store: opened.store,
       listen: opened.listen,
+      ...(opened.outbox === undefined ? {} : { outbox: opened.outbox }),
       exclusive: choice.exclusive,
       apps,
       transport,

@@ -119,16 +119,16 @@ export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[
 async function takeKeys(db: Db, keyed: readonly ChangeOf<"event.add">[], now: number): Promise<void> {
   if (keyed.length === 0) return
   // An expired key is taken over; one that another connection took meanwhile is not, and the count tells.
-  const taken = await db.execute(
+  const taken = await db.query(
     `insert into event_key (key, event_id, expires_at) select key, event_id, expires_at from ${db.dialect.rows("$1", [
       ["key", "text"],
       ["event_id", "text"],
       ["expires_at", "bigint"],
     ])} as j where true
-       on conflict (key) do update set event_id = excluded.event_id, expires_at = excluded.expires_at where event_key.expires_at <= $2`,
+       on conflict (key) do update set event_id = excluded.event_id, expires_at = excluded.expires_at where event_key.expires_at <= $2 returning key`,
     [JSON.stringify(keyed.map(({ event }) => [event.key, event.id, now + limits.eventIdWindowMs])), now],
   )
-  if (taken !== keyed.length) throw new Conflict(`${keyed.length - taken} event ids were taken while this transaction ran`)
+  if (taken.length !== keyed.length) throw new Conflict(`${keyed.length - taken.length} event ids were taken while this transaction ran`)
 }
 
 const runColumns: readonly Column[] = [

@@ -29,6 +29,10 @@ export interface Dialect {
   readonly lockRows: string
   /** Ends a `select` that picks rows which other connections may be picking too. */
   readonly skipLocked: string
+  /** A number as eight hexadecimal digits. */
+  hex(expression: string): string
+  /** Whether a text is a JSON object. */
+  isObject(expression: string): string
   /** A statement that makes a table, as this database wants it. */
   define(statement: string): string
   /** What has to be there before the first table: run at each start, in the transaction that migrates. */

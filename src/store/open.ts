@@ -1,4 +1,5 @@
 import type { Clock } from "../core/ports.ts"
+import type { Outbox } from "./within.ts"
 import type { Reader, Store } from "./store.ts"
 
 export interface OpenStore {
@@ -6,6 +7,8 @@ export interface OpenStore {
   readonly reader: Reader
   /** Calls `rung` when another node put runs in line; gives the way to stop. Polling alone must be enough: no bell is promised. */
   listen(rung: () => void): () => void
+  /** Writes in transactions of user code, where the store can share one. */
+  readonly outbox?: Outbox
 }
 
 /** A store that is not open yet, as the user names it: `db: sqlite("jobs.db")`, `db: postgres(url)`. */

@@ -2,6 +2,7 @@ import type * as Pg from "pg"
 import { limits } from "../core/limits.ts"
 import type { ThreadClock } from "./beat.ts"
 import { loadPg } from "./postgres.ts"
+import { bellChannel } from "./postgres-dialect.ts"
 import type { Store } from "./store.ts"
 
 export interface BellParts {
@@ -14,11 +15,6 @@ export interface BellParts {
 }
 
 const reconnectMs = 2_000
-
-/** The channel on which transactions of user code ring too. */
-export function bellChannel(schema: string): string {
-  return `fanfare_${schema}`
-}
 
 /**
  * Tells other nodes to look again, and hears them. On a connection of its own and off the commit path, since each NOTIFY takes a lock

@@ -1,14 +1,22 @@
 import type { Dialect } from "./db.ts"
 
+/** The channel on which nodes, and transactions of user code, tell that there is something to claim. */
+export function bellChannel(schema: string): string {
+  return `fanfare_${schema}`
+}
+
 /** Where statements of two connections meet, PostgreSQL locks rows; the planner is told what a queue is like (see `session`). */
 export function postgresDialect(schema: string): Dialect {
   return {
     name: "postgres",
+    // As text first: some drivers would make JSON of a parameter that is typed as JSON, once more.
     rows: (param, columns) =>
-      `(select ${columns.map(([name, type], i) => `(value ->> ${i})::${type} as ${name}`).join(", ")} from jsonb_array_elements(${param}::jsonb))`,
+      `(select ${columns.map(([name, type], i) => `(value ->> ${i})::${type} as ${name}`).join(", ")} from jsonb_array_elements(${param}::text::jsonb))`,
     concurrent: true,
     lockRows: "for update",
     skipLocked: "for update skip locked",
+    hex: (expression) => `lpad(to_hex(${expression}), 8, '0')`,
+    isObject: (expression) => `json_typeof(${expression}::json) = 'object'`,
     // Ids sort by their bytes, whatever the language of the database.
     define: (statement) => statement.replaceAll(/ text\b/g, ' text collate "C"'),
     prepare: [

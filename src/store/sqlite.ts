@@ -1,22 +1,11 @@
 import { FanfareError } from "../core/errors.ts"
 import type { Clock } from "../core/ports.ts"
-import type { Db, Dialect, Param } from "./db.ts"
+import type { Db, Param } from "./db.ts"
 import { DatabaseSync, type StatementSync } from "./node-sqlite.ts"
+import { sqliteDialect } from "./sqlite-dialect.ts"
 
 /** SQLite before this can corrupt a WAL file that two connections write or checkpoint at the same time. */
 const versionMin = [3, 51, 3] as const
-
-const dialect: Dialect = {
-  name: "sqlite",
-  rows: (param, columns) => `(select ${columns.map(([name], i) => `value ->> ${i} as ${name}`).join(", ")} from json_each(${param}))`,
-  concurrent: false,
-  lockRows: "",
-  skipLocked: "",
-  // Rows are best kept in the order of their primary key.
-  define: (statement) => (statement.startsWith("create table") ? `${statement} without rowid` : statement),
-  prepare: [],
-  upkeep: [],
-}
 
 export interface SqliteOptions {
   /** A path, or `":memory:"`. */
@@ -51,7 +40,7 @@ export function openSqlite({ file, clock, readOnly = false }: SqliteOptions): Db
   }
 
   const inside: Db = {
-    dialect,
+    dialect: sqliteDialect,
     query: async <Row>(sql: string, params: readonly Param[] = []) => prepare(sql).all(...params) as Row[],
     execute: async (sql, params = []) => Number(prepare(sql).run(...params).changes),
     tx: (work) => work(inside),

@@ -3,6 +3,7 @@ import { FanfareError } from "../core/errors.ts"
 import { unpackError } from "../core/packed-error.ts"
 import type { OpenStore } from "./open.ts"
 import type { Reader, Store } from "./store.ts"
+import { openOutbox } from "./within.ts"
 import type { Answer, Bell, Call, Place, Role, ThreadData } from "./thread-protocol.ts"
 
 /** A store and its reader, each in a thread of its own. */
@@ -16,6 +17,7 @@ export async function openThreads(place: Place): Promise<OpenStore> {
     return {
       store,
       reader,
+      outbox: openOutbox(place),
       listen(listener) {
         listeners.add(listener)
         return () => void listeners.delete(listener)

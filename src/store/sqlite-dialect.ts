@@ -1,0 +1,16 @@
+import type { Dialect } from "./db.ts"
+
+/** One connection writes at a time: nothing needs a lock of its own. */
+export const sqliteDialect: Dialect = {
+  name: "sqlite",
+  rows: (param, columns) => `(select ${columns.map(([name], i) => `value ->> ${i} as ${name}`).join(", ")} from json_each(${param}))`,
+  concurrent: false,
+  lockRows: "",
+  skipLocked: "",
+  hex: (expression) => `printf('%08x', ${expression})`,
+  isObject: (expression) => `(json_valid(${expression}) and json_type(${expression}) = 'object')`,
+  // Rows are best kept in the order of their primary key.
+  define: (statement) => (statement.startsWith("create table") ? `${statement} without rowid` : statement),
+  prepare: [],
+  upkeep: [],
+}
