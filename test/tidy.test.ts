@@ -57,7 +57,14 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   // The local transport is the one that calls user code.
   "transport/local.ts": ["sdk/runner.ts"],
   // Where an engine is put together for a user's own process.
-  "server/create.ts": ["store/open.ts", "store/open-postgres.ts", "store/open-sqlite.ts", "transport/local.ts", "transport/transport.ts"],
+  "server/create.ts": [
+    "store/open.ts",
+    "store/open-postgres.ts",
+    "store/open-sqlite.ts",
+    "store/place.ts",
+    "transport/local.ts",
+    "transport/transport.ts",
+  ],
   // The read side of the store.
   "server/api.ts": ["store/store.ts"],
 }

@@ -8,7 +8,7 @@ import { printError, say } from "./output.ts"
 
 const exitHelp = `
 Exit codes: 0 done · 1 what you asked about failed · 2 wrong usage or input · 3 nothing answers, or the store cannot be used · 5 not found · 130 interrupted
-Environment: FANFARE_URL (server to talk to, default http://127.0.0.1:8288), FANFARE_DB (store file), NO_COLOR`
+Environment: FANFARE_URL (server to talk to, default http://127.0.0.1:8288), FANFARE_DB or DATABASE_URL (store), NO_COLOR`
 
 const program = new Command("fanfare")
   .description("Reliable scheduling and fan-out for TypeScript")
@@ -91,6 +91,50 @@ program
   .addHelpText("after", "\nExample: fanfare functions --json")
   .action(async () => (await import("./runs.ts")).listFunctions(globals()))
 
+program
+  .command("nodes")
+  .description("the engines that share the store, and what they host")
+  .addHelpText("after", "\nExample: fanfare nodes --json")
+  .action(async () => (await import("./runs.ts")).listNodes(globals()))
+
+const storeHelp = "store: postgres://… or the path of an SQLite file (default: FANFARE_DB, DATABASE_URL or .fanfare/fanfare.db)"
+program
+  .command("migrate")
+  .description("bring a store to this version's schema; engines do it themselves when they start")
+  .option("--db <store>", storeHelp)
+  .option("--schema <name>", "PostgreSQL schema (default fanfare)")
+  .option("--dry-run", "print the statements instead")
+  .option("--status", "say what is in place; exit code 1 when something is to come")
+  .addHelpText("after", "\nExample: fanfare migrate --db postgres://user:password@host/database --dry-run")
+  .action(async (options: { db?: string; schema?: string; dryRun?: boolean; status?: boolean }) => {
+    const { migrate } = await import("./maintenance.ts")
+    await migrate({ ...globals(), ...options })
+  })
+
+program
+  .command("doctor")
+  .description("look a store over, and say what to do about what is wrong; exit code 1 when something is")
+  .option("--db <store>", storeHelp)
+  .option("--schema <name>", "PostgreSQL schema (default fanfare)")
+  .option("--fix", "put right what nothing leads to any more")
+  .addHelpText("after", "\nExample: fanfare doctor --db .fanfare/dev.db")
+  .action(async (options: { db?: string; schema?: string; fix?: boolean }) => {
+    const { doctor } = await import("./maintenance.ts")
+    await doctor({ ...globals(), ...options })
+  })
+
+program
+  .command("move")
+  .description("move everything into another store; may be broken off and run again")
+  .requiredOption("--from <store>", "the store to leave; stop its engines first")
+  .requiredOption("--to <store>", "an empty one")
+  .option("--schema <name>", "PostgreSQL schema (default fanfare)")
+  .addHelpText("after", "\nExample: fanfare move --from sqlite:.fanfare/fanfare.db --to postgres://user:password@host/database")
+  .action(async (options: { from: string; to: string; schema?: string }) => {
+    const { move } = await import("./maintenance.ts")
+    await move({ ...globals(), ...options })
+  })
+
 for (const command of [...program.commands.filter((each) => each !== runs), ...runs.commands]) {
   command.exitOverride().option("--json", "print JSON").option("--url <url>", "server to talk to")
 }
@@ -108,6 +152,9 @@ function toPort(text: string): number {
   if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
   throw new InvalidArgumentError("It must be a whole number from 0 to 65535.")
 }
+
+// Whoever reads our output may have had enough of it: `fanfare runs list | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1))
 
 try {
   await program.parseAsync()

@@ -1,5 +1,5 @@
 import { styleText } from "node:util"
-import type { FunctionSummary, Page, RunDetail, RunSummary } from "../core/views.ts"
+import type { FunctionSummary, NodeSummary, Page, RunDetail, RunSummary } from "../core/views.ts"
 import { paths } from "../protocol/api.ts"
 import { printable } from "../server/console.ts"
 import { call } from "./api.ts"
@@ -86,6 +86,24 @@ export async function listFunctions(globals: Globals): Promise<void> {
       `${each.retries} retries${each.concurrency === null ? "" : `, concurrency ${each.concurrency}`}`,
     ])
   print(rows.length === 0 ? "no functions" : table(["FUNCTION", "APP", "TRIGGERS", "NEXT", ""], rows))
+}
+
+export async function listNodes(globals: Globals): Promise<void> {
+  const page = await call<Page<NodeSummary>>(globals, paths.nodes)
+  if (globals.json) {
+    printJson(page)
+    return
+  }
+  const rows = page.items.map((node) => [
+    node.alive ? "● alive" : "○ gone",
+    node.id,
+    `${node.host}:${node.pid}`,
+    clock(node.startedAt),
+    clock(node.seenAt),
+    String(node.leased),
+    `${node.functionIds.length}`,
+  ])
+  print(rows.length === 0 ? "no nodes" : table(["NODE", "ID", "PROCESS", "SINCE", "SEEN", "RUNS", "FUNCTIONS"], rows))
 }
 
 function describeRun(run: RunDetail): string {

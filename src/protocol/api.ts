@@ -10,6 +10,7 @@ export const paths = {
   run: "/api/v1/runs/:id",
   fanouts: "/api/v1/fanouts",
   fanout: "/api/v1/fanouts/:id",
+  nodes: "/api/v1/nodes",
   status: "/api/v1/status",
 } as const
 

@@ -58,6 +58,7 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
     const id = c.req.param("id")
     return c.json(found(await reader.run(id), `there is no run ${id}`))
   })
+  api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
   api.get(paths.fanouts, async (c) => c.json(await reader.fanouts(c.req.query("after") ?? null, pageSize(c) ?? limits.pageRows)))
   api.get(paths.fanout, async (c) => {
     const id = c.req.param("id")

@@ -7,8 +7,9 @@ import { Engine } from "../engine/engine.ts"
 import { systemClock, systemRandom } from "../engine/system.ts"
 import type { Listener } from "../engine/telemetry.ts"
 import type { OpenStore, StoreChoice } from "../store/open.ts"
-import { isPostgresUrl, postgres } from "../store/open-postgres.ts"
+import { postgres } from "../store/open-postgres.ts"
 import { sqlite } from "../store/open-sqlite.ts"
+import { defaultPlace, parsePlace } from "../store/place.ts"
 import { localTransport } from "../transport/local.ts"
 import type { Transport } from "../transport/transport.ts"
 import { consoleListener, type LogFormat } from "./console.ts"
@@ -157,9 +158,8 @@ function check(options: ServerOptions): void {
 
 function chooseStore(db: ServerOptions["db"]): StoreChoice {
   if (typeof db === "object") return db
-  const { FANFARE_DB, DATABASE_URL } = process.env
-  const place = db ?? FANFARE_DB ?? (DATABASE_URL !== undefined && isPostgresUrl(DATABASE_URL) ? DATABASE_URL : ".fanfare/fanfare.db")
-  return isPostgresUrl(place) ? postgres(place) : sqlite(place.replace(/^sqlite:/, ""))
+  const place = parsePlace(db ?? defaultPlace(process.env))
+  return place.kind === "postgres" ? postgres(place.url) : sqlite(place.file)
 }
 
 function invalid(field: string, message: string, bound?: number): FanfareError {

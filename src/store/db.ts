@@ -33,6 +33,8 @@ export interface Dialect {
   hex(expression: string): string
   /** Whether a text is a JSON object. */
   isObject(expression: string): string
+  /** A query for a table by its name: a row if it is there. */
+  readonly findTable: string
   /** A statement that makes a table, as this database wants it. */
   define(statement: string): string
   /** What has to be there before the first table: run at each start, in the transaction that migrates. */

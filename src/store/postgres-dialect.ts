@@ -17,6 +17,7 @@ export function postgresDialect(schema: string): Dialect {
     skipLocked: "for update skip locked",
     hex: (expression) => `lpad(to_hex(${expression}), 8, '0')`,
     isObject: (expression) => `json_typeof(${expression}::json) = 'object'`,
+    findTable: `select tablename from pg_tables where schemaname = '${schema}' and tablename = $1`,
     // Ids sort by their bytes, whatever the language of the database.
     define: (statement) => statement.replaceAll(/ text\b/g, ' text collate "C"'),
     prepare: [

@@ -204,6 +204,15 @@ const registry = [
       primary key (schedule_id, at)
     )`,
 
+  `create table moving (                 -- rows of another store are on their way into this one
+      source text primary key not null     -- when that one was made
+    )`,
+  `create table moved (                  -- this store's rows live elsewhere now
+      id bigint primary key not null,
+      place text not null,
+      at bigint not null
+    )`,
+
   `create table node (
       id text primary key not null,
       host text not null,

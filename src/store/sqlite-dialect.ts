@@ -9,6 +9,7 @@ export const sqliteDialect: Dialect = {
   skipLocked: "",
   hex: (expression) => `printf('%08x', ${expression})`,
   isObject: (expression) => `(json_valid(${expression}) and json_type(${expression}) = 'object')`,
+  findTable: "select name from sqlite_schema where type = 'table' and name = $1",
   // Rows are best kept in the order of their primary key.
   define: (statement) => (statement.startsWith("create table") ? `${statement} without rowid` : statement),
   prepare: [],

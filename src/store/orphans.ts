@@ -1,0 +1,72 @@
+import type { Db } from "./db.ts"
+
+/** Rows that nothing leads to any more. There should be none: each kind says what it would mean, and how it is put right. */
+export interface OrphanKind {
+  readonly name: string
+  readonly means: string
+  readonly count: string
+  readonly repair: readonly string[]
+}
+
+const ended = "exists (select 1 from result where result.run_id = r.id)"
+const standing = ["timer", "held", "ready", "lease"]
+  .map((table) => `exists (select 1 from ${table} as q where q.run_id = r.id)`)
+  .join(" or ")
+
+const parts = ["step", "attempt", "log"]
+const runless = (table: string): string => `not exists (select 1 from run where run.id = ${table}.run_id)`
+
+const orphanKinds: readonly OrphanKind[] = [
+  {
+    name: "runs that stand nowhere",
+    means: "they would never run",
+    count: `select count(*) as n from run as r where not (${ended} or ${standing})`,
+    repair: [
+      `insert into ready (run_id, function_id, rank, attempt, fence, losses, limits)
+      select r.id, r.function_id, r.rank, 0, coalesce((select max(fence) from attempt as a where a.run_id = r.id), 0) + 1, 0, null
+      from run as r where not (${ended} or ${standing})`,
+    ],
+  },
+  {
+    name: "runs that ended and stand in line",
+    means: "they would run again",
+    count: `select count(*) as n from ready where exists (select 1 from result where result.run_id = ready.run_id)`,
+    repair: ["delete from ready where exists (select 1 from result where result.run_id = ready.run_id)"],
+  },
+  {
+    name: "places in limits that nobody takes up",
+    means: "their limits have less room than they should",
+    count: `select count(*) as n from slot where not exists (select 1 from ready as q where q.run_id = slot.run_id)
+      and not exists (select 1 from lease as q where q.run_id = slot.run_id)`,
+    repair: [
+      `delete from slot where not exists (select 1 from ready as q where q.run_id = slot.run_id)
+      and not exists (select 1 from lease as q where q.run_id = slot.run_id)`,
+    ],
+  },
+  {
+    name: "steps, attempts and logs without a run",
+    means: "they take up space",
+    count: `select ${parts.map((table) => `(select count(*) from ${table} where ${runless(table)})`).join(" + ")} as n`,
+    repair: parts.map((table) => `delete from ${table} where ${runless(table)}`),
+  },
+  {
+    name: "fan-outs whose counts are not the truth",
+    means: "their progress is shown wrongly",
+    count: `select count(*) as n from fanout as f where f.completed <> (select count(*) from run as r join result as x on x.run_id = r.id
+      where r.fanout_id = f.id and x.state = 'completed') and (select count(*) from run as r where r.fanout_id = f.id) >= f.total`,
+    repair: [
+      `update fanout set completed = (select count(*) from run as r join result as x on x.run_id = r.id
+        where r.fanout_id = fanout.id and x.state = 'completed')
+      where (select count(*) from run as r where r.fanout_id = fanout.id) >= fanout.total`,
+    ],
+  },
+]
+
+export async function countOrphans(db: Db): Promise<{ kind: OrphanKind; n: number }[]> {
+  const counts: { kind: OrphanKind; n: number }[] = []
+  for (const kind of orphanKinds) {
+    const [row] = await db.query<{ n: number }>(kind.count)
+    counts.push({ kind, n: row?.n ?? 0 })
+  }
+  return counts
+}
