@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util"
 import { bareLoop } from "./bare-loop.ts"
 import { type FanoutFigures, fanout, growth, history, latency, recovery } from "./measure.ts"
-import { twoNodes } from "./nodes.ts"
+import { nodes } from "./nodes.ts"
 import { openPlaces } from "./place.ts"
 
 // npm run bench                        all figures, for people
@@ -69,8 +69,7 @@ try {
     history(await places.next(), await places.next(), values.quick ? 20_000 : 1_000_000),
   )
   await measure("recovery", "recovery after SIGKILL …", async () => recovery(await places.next()))
-  if (store === "postgres")
-    await measure("nodes", "two nodes, one dies, one leaves …", () => twoNodes(() => places.next(), jobs, values.quick ? 2 : 10))
+  if (store === "postgres") await measure("nodes", "two nodes, one dies, one leaves …", () => nodes(places, jobs, values.quick ? 2 : 10))
   if (values.json) console.log(JSON.stringify(all))
 } finally {
   await places.close()

@@ -98,6 +98,8 @@ export const limits = {
 
   /** Time for running attempts to end when a node stops. */
   stopGraceMs: 30 * second,
+  /** Time to hand back what is left then. */
+  stopSettleMs: 10 * second,
 
   /** Days that finished runs are kept: default. */
   retentionDays: 30,

@@ -32,7 +32,6 @@ export class Committer {
   #scheduled = false
   #busy = false
   #rung = false
-  #idle: (() => void)[] = []
 
   constructor(store: Pick<Store, "turn">, clock: Clock, partner: TurnPartner) {
     this.#store = store
@@ -65,10 +64,9 @@ export class Committer {
     this.#soon()
   }
 
-  /** Resolves when nothing is under way and nothing waits. */
-  async drained(): Promise<void> {
-    if (!this.#busy && this.#waiting.length === 0) return
-    await new Promise<void>((resolve) => this.#idle.push(resolve))
+  /** Whether nothing is under way and nothing waits. */
+  get idle(): boolean {
+    return !this.#busy && this.#waiting.length === 0
   }
 
   /** At the end of this turn of the event loop, so that what finishes together is committed together. */
@@ -87,10 +85,11 @@ export class Committer {
     const claim = batch.length > 0 || this.#rung ? this.#partner.want() : null
     if (batch.length === 0 && claim === null) {
       this.#rung = false
-      for (const resolve of this.#idle.splice(0)) resolve()
       return
     }
     this.#busy = true
+    // A ring from here on may be about what this turn's claim has come too early for.
+    if (claim !== null) this.#rung = false
     let turn: TurnResult | null = null
     let failed: unknown
     try {
@@ -105,7 +104,7 @@ export class Committer {
 
   #deliver(batch: readonly Waiting[], turn: TurnResult, claim: ClaimRequest | null): void {
     // A full claim may have left more behind; so may a turn that could not claim.
-    this.#rung = claim === null ? true : turn.claim !== null && turn.claim.runs.length === claim.limit
+    if (claim === null || turn.claim?.runs.length === claim.limit) this.#rung = true
     if (turn.claim !== null) this.#partner.claimed(turn.claim)
     for (const [i, { resolve }] of batch.entries()) resolve(turn.results[i] ?? { kind: "fenced" })
     if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)

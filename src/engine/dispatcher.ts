@@ -61,13 +61,13 @@ export class Dispatcher {
     queueMicrotask(() => this.#pump())
   }
 
-  /** No claims and no starts any more; hands back what has not begun and gives how many that were. */
-  async stop(): Promise<number> {
+  /** No claims and no starts any more; begins to hand back what has not begun and gives how many that were. */
+  stop(): number {
     this.#stopped = true
     const left = this.#queue.filter((each) => each !== undefined)
     this.#queue = []
     this.#head = 0
-    await Promise.all(left.map(({ run }) => this.#executor.giveBack(run)))
+    for (const { run } of left) void this.#executor.giveBack(run)
     return left.length
   }
 

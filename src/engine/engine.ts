@@ -144,11 +144,14 @@ export class Engine {
     this.#unlisten?.()
     for (const disconnect of this.#disconnect) disconnect()
     await Promise.all(this.#loops.map((loop) => loop.stop()))
-    const returned = await this.#dispatcher.stop()
-    await this.#grace()
+    const returned = this.#dispatcher.stop()
+    await this.#until(() => this.#executor.running === 0, this.#options.stopGraceMs ?? limits.stopGraceMs)
     const abandoned = this.#executor.abandon("its node stopped before it ended")
-    await this.#committer.drained()
-    await this.#options.store.leave(this.nodeId)
+    // A store that is away must not keep the process for ever: others take over what it could not say.
+    await this.#until(() => this.#executor.unsettled === 0 && this.#committer.idle, limits.stopSettleMs)
+    await this.#options.store
+      .leave(this.nodeId)
+      .catch((error: unknown) => this.telemetry.emit({ name: "agent.failed", agent: "pulse", error }))
     this.telemetry.emit({ name: "engine.stopped", nodeId: this.nodeId, returned, abandoned })
   }
 
@@ -157,11 +160,11 @@ export class Engine {
     return { id: this.nodeId, host, pid, functionIds: transport.hosts() }
   }
 
-  async #grace(): Promise<void> {
-    const { clock, stopGraceMs = limits.stopGraceMs } = this.#options
-    const until = clock.now() + stopGraceMs
-    while (this.#executor.running > 0 && clock.now() < until) {
-      await new Promise<void>((resolve) => void clock.after(Math.min(20, until - clock.now()), resolve))
+  async #until(condition: () => boolean, ms: number): Promise<void> {
+    const { clock } = this.#options
+    const end = clock.now() + ms
+    while (!condition() && clock.now() < end) {
+      await new Promise<void>((resolve) => void clock.after(Math.min(5, end - clock.now()), resolve))
     }
   }
 }

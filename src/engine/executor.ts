@@ -31,11 +31,18 @@ export class Executor {
    */
   readonly #places: (Running | null)[] = []
   readonly #freePlaces: number[] = []
+  #unsettled = 0
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts
   }
 
+  /** Attempts whose outcome is not durable yet, those under way included. */
+  get unsettled(): number {
+    return this.#unsettled
+  }
+
+  /** Attempts under way. */
   get running(): number {
     return this.#places.length - this.#freePlaces.length
   }
@@ -47,6 +54,7 @@ export class Executor {
 
   /** One attempt, from its start until its outcome is durable; `ended` is called when the place is free again. Never rejects. */
   async execute(run: ClaimedRun, steps: readonly StepRecord[], ended: () => void): Promise<void> {
+    this.#unsettled++
     const startedAt = this.#parts.clock.now()
     const definition = this.#parts.registry.definitions.get(run.functionId)
     let finish: (outcome: Outcome) => void = () => undefined
@@ -70,10 +78,12 @@ export class Executor {
     this.#freePlaces.push(place)
     ended()
     await this.#settle(run, outcome, definition ?? unknownFunction, recording, startedAt)
+    this.#unsettled--
   }
 
   /** Hands back a run that has not begun. */
   async giveBack(run: ClaimedRun): Promise<void> {
+    this.#unsettled++
     const now = this.#parts.clock.now()
     const facts = { startedAt: now, endedAt: now, progressed: false, random: 0 }
     await this.#parts.committer.insist({
@@ -81,6 +91,7 @@ export class Executor {
       guard: guardOf(run),
       registry: null,
     })
+    this.#unsettled--
   }
 
   /** Ends the attempts that are still under way; gives how many. */

@@ -13,6 +13,11 @@ export interface Committed {
   readonly timerAt: number | null
   /** Runs that were put in line, those that a limit holds included. */
   readonly lined: number
+  /**
+   * What is left to do, at the very end of the transaction: the counts of fan-outs. Whoever else counts the same fan-out waits from
+   * there on until the transaction ends.
+   */
+  count(): Promise<void>
 }
 
 /**
@@ -107,10 +112,12 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     addLogs(db, by["log.add"]),
   ])
   await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys])
-  // Last, since whoever else counts the same fan-out waits from here to the end of this transaction.
-  await countFanouts(db, by["fanout.grow"], by["run.settle"])
   const timers = [...settled.timers, ...added.timers]
-  return { timerAt: timers.length === 0 ? null : Math.min(...timers), lined: settled.lined + added.lined + packed.lined }
+  return {
+    timerAt: timers.length === 0 ? null : Math.min(...timers),
+    lined: settled.lined + added.lined + packed.lined,
+    count: () => countFanouts(db, by["fanout.grow"], by["run.settle"]),
+  }
 }
 
 type ByKind = { [K in Change["kind"]]: ChangeOf<K>[] }

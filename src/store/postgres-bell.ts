@@ -24,6 +24,7 @@ export class Bell {
   readonly #parts: BellParts
   #client: Pg.Client | null = null
   #waiting = false
+  #sent: Promise<unknown> | undefined
   #closed = false
 
   constructor(parts: BellParts) {
@@ -59,15 +60,22 @@ export class Bell {
   ring(): void {
     if (this.#waiting) return
     this.#waiting = true
-    this.#parts.clock.after(limits.bellMs, () => {
-      this.#waiting = false
-      this.#client?.query("select pg_notify($1, $2)", [bellChannel(this.#parts.schema), this.#parts.id]).catch(() => undefined)
-    })
+    this.#parts.clock.after(limits.bellMs, () => this.#notify())
   }
 
   async close(): Promise<void> {
     this.#closed = true
+    // What a node hands back at its end is what others should hear of most; to end a connection cuts off a query under way.
+    this.#notify()
+    await this.#sent
     await this.#client?.end().catch(() => undefined)
+  }
+
+  #notify(): void {
+    if (!this.#waiting) return
+    this.#waiting = false
+    const { schema, id } = this.#parts
+    this.#sent = this.#client?.query("select pg_notify($1, $2)", [bellChannel(schema), id]).catch(() => undefined)
   }
 }
 

@@ -3,7 +3,7 @@ import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import type { Schedule } from "../core/schedule.ts"
 import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
-import { commitUnits } from "./commit.ts"
+import { type Committed, commitUnits } from "./commit.ts"
 import type { Db } from "./db.ts"
 import { migrate } from "./migrate.ts"
 import * as read from "./read.ts"
@@ -106,12 +106,13 @@ export function openReader(db: Db): Reader {
 
 async function takeTurn(tx: Db, { units, claim }: TurnRequest, now: number): Promise<TurnResult> {
   if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt, lined } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
+  const { results, timerAt, lined, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
   const claimed = claim === null ? null : await claimRuns(tx, claim, now)
+  await count()
   return { results, claim: claimed, timerAt, left: Math.max(0, lined - (claimed?.runs.length ?? 0)) }
 }
 
-const nothing = { results: [], timerAt: null, lined: 0 }
+const nothing: Committed = { results: [], timerAt: null, lined: 0, count: async () => undefined }
 
 async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<void> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])

@@ -20,7 +20,11 @@ export function openOutbox(place: Place): Outbox {
   const join = place.kind === "postgres" ? joinPostgres(place.schema) : joinSqlite(place.file)
   return {
     commit: (transaction, unit) =>
-      join(transaction, async (db, now) => (await commitUnits(db, [unit], now)).results[0] ?? { kind: "fenced" }),
+      join(transaction, async (db, now) => {
+        const { results, count } = await commitUnits(db, [unit], now)
+        await count()
+        return results[0] ?? { kind: "fenced" }
+      }),
     startFromSql: (transaction, runs) => join(transaction, (db, now) => startFromSql(db, runs, now)),
   }
 }
