@@ -1,6 +1,7 @@
 import { performance } from "node:perf_hooks"
 import type { ClaimedRun } from "#house/core/run.js"
 import type { Change } from "#house/core/change.js"
+import { systemClock } from "#house/engine/system.js"
 import type { Db } from "#house/store/db.js"
 import { openStore } from "#house/store/store.js"
 
@@ -12,7 +13,7 @@ const batch = 500
  * engine: one transaction after the other on one connection, as durable as the engine is.
  */
 export async function bareLoop(db: Db, jobs: number, withStep: boolean): Promise<{ runsPerSecond: number }> {
-  const store = await openStore(db)
+  const store = await openStore(db, systemClock)
   const changes = rows(jobs)
   const began = performance.now()
   await store.turn({ units: [{ changes, guard: null, registry: null }], claim: null })

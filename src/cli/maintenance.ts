@@ -1,12 +1,15 @@
+import { randomUUID } from "node:crypto"
 import { styleText } from "node:util"
 import { systemClock } from "../engine/system.ts"
 import { examine } from "../store/doctor.ts"
 import type { Finding } from "../store/finding.ts"
 import { migrate as migrateStore, migrationStatus } from "../store/migrate.ts"
 import { move as moveStore } from "../store/move.ts"
-import { connect, defaultPlace, nameOfPlace, parsePlace } from "../store/place.ts"
+import { connect, defaultPlace, type MaintenancePorts, nameOfPlace, parsePlace } from "../store/place.ts"
 import type { Globals } from "./globals.ts"
 import { count, print, printJson, say } from "./output.ts"
+
+const ports: MaintenancePorts = { ...systemClock, newId: randomUUID }
 
 export interface StoreOptions extends Globals {
   readonly db?: string
@@ -17,7 +20,7 @@ export interface StoreOptions extends Globals {
 export async function migrate(options: StoreOptions & { readonly dryRun?: boolean; readonly status?: boolean }): Promise<void> {
   const place = parsePlace(options.db ?? defaultPlace(process.env), options.schema)
   const look = options.dryRun === true || options.status === true
-  const store = await connect(place, systemClock, !look, !look)
+  const store = await connect(place, ports, !look, !look)
   try {
     const before = await migrationStatus(store.db)
     if (look) {
@@ -55,7 +58,7 @@ const marks: Readonly<Record<Finding["state"], string>> = {
 /** Looks a store over and says what to do about what it finds; exit code 1 when something is wrong. */
 export async function doctor(options: StoreOptions & { readonly fix?: boolean }): Promise<void> {
   const place = parsePlace(options.db ?? defaultPlace(process.env), options.schema)
-  const findings = await examine(place, systemClock, options.fix === true)
+  const findings = await examine(place, ports, options.fix === true)
   if (options.json) printJson({ store: nameOfPlace(place), findings })
   else {
     print(nameOfPlace(place))
@@ -72,9 +75,9 @@ export async function doctor(options: StoreOptions & { readonly fix?: boolean })
 export async function move(options: Globals & { readonly from: string; readonly to: string; readonly schema?: string }): Promise<void> {
   const from = parsePlace(options.from, options.schema)
   const to = parsePlace(options.to, options.schema)
-  const source = await connect(from, systemClock, true)
+  const source = await connect(from, ports, true)
   try {
-    const target = await connect(to, systemClock, true, true)
+    const target = await connect(to, ports, true, true)
     try {
       let last = 0
       const report = await moveStore(source.db, target.db, nameOfPlace(to), ({ table, copied }) => {

@@ -65,8 +65,8 @@ export type Change =
       readonly held: string
       /** The limits of those, each as often as there are runs. */
       readonly limitKeys: readonly string[]
-      /** Runs, the held ones included. */
-      readonly lined: number
+      /** What is put in line: by function, how many runs, and the lowest rank among them. */
+      readonly lines: readonly (readonly [functionId: string, line: { readonly runs: number; readonly rank: number }])[]
     }
   /** Creates the fan-out, or adds to it when it is there. */
   | {

@@ -3,7 +3,7 @@ import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Store, TurnResult } from "../store/store.ts"
-import type { Claim, ClaimRequest } from "../store/sweep.ts"
+import type { Claim, ClaimRequest } from "../store/claim.ts"
 
 interface Waiting {
   readonly unit: Unit
@@ -32,6 +32,7 @@ export class Committer {
   #scheduled = false
   #busy = false
   #rung = false
+  #looking = false
 
   constructor(store: Pick<Store, "turn">, clock: Clock, partner: TurnPartner) {
     this.#store = store
@@ -105,11 +106,22 @@ export class Committer {
   #deliver(batch: readonly Waiting[], turn: TurnResult, claim: ClaimRequest | null): void {
     // A full claim may have left more behind; so may a turn that could not claim.
     if (claim === null || turn.claim?.runs.length === claim.limit) this.#rung = true
+    else if (turn.claim !== null && turn.claim.lookInMs !== null) this.#lookLater(turn.claim.lookInMs)
     if (turn.claim !== null) this.#partner.claimed(turn.claim)
     for (const [i, { resolve }] of batch.entries()) resolve(turn.results[i] ?? { kind: "fenced" })
     if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
     // The store goes on with what has gathered before this thread turns to the new runs.
     void this.#next()
+  }
+
+  /** The claim left out a part of the line, to save time. */
+  #lookLater(ms: number): void {
+    if (this.#looking) return
+    this.#looking = true
+    this.#clock.after(ms, () => {
+      this.#looking = false
+      this.ring()
+    })
   }
 
   /** A turn failed as a whole: each of its units on its own, so that one bad unit harms no other. */

@@ -2,7 +2,7 @@ import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
-import type { Claim, ClaimRequest } from "../store/sweep.ts"
+import type { Claim, ClaimRequest } from "../store/claim.ts"
 import type { Executor } from "./executor.ts"
 
 interface Queued {

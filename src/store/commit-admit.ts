@@ -3,7 +3,7 @@ import { limits } from "../core/limits.ts"
 import type { NewRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
-import { enqueue, insertHeldRows, insertReadyRows, insertTimers, keysOf, type Moved, newQueueRow, nothingMoved } from "./queue.ts"
+import { addLines, enqueue, insertHeldRows, insertReadyRows, insertTimers, keysOf, type Moved, newQueueRow, nothingMoved } from "./queue.ts"
 
 export type Refusals = (UnitResult | undefined)[]
 
@@ -104,7 +104,7 @@ export async function addPacked(db: Db, changes: readonly ChangeOf<"rows.add">[]
       ...(held === "[]" ? [] : [insertHeldRows(db, held)]),
     ]),
   )
-  return { keys: changes.flatMap(({ limitKeys }) => limitKeys), timers: [], lined: changes.reduce((sum, { lined }) => sum + lined, 0) }
+  return { keys: changes.flatMap(({ limitKeys }) => limitKeys), timers: [], lines: addLines(changes.map(({ lines }) => new Map(lines))) }
 }
 
 export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[], now: number): Promise<void> {
@@ -156,7 +156,7 @@ export async function addRuns(db: Db, changes: readonly ChangeOf<"run.add">[], n
   const runs = changes.map(({ run }) => run)
   const later = runs.filter(({ dueAt }) => dueAt > now)
   const due = runs.filter(({ dueAt }) => dueAt <= now)
-  await together([
+  const [, , lines] = await together([
     insertRuns(db, JSON.stringify(runs.map(runValues))),
     insertTimers(
       db,
@@ -164,5 +164,5 @@ export async function addRuns(db: Db, changes: readonly ChangeOf<"run.add">[], n
     ),
     enqueue(db, due.map(newQueueRow)),
   ])
-  return { keys: keysOf(due), timers: later.map(({ dueAt }) => dueAt), lined: due.length }
+  return { keys: keysOf(due), timers: later.map(({ dueAt }) => dueAt), lines }
 }

@@ -97,7 +97,7 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
   const queued = changes.filter((change): change is Queued => "dueAt" in change.settlement)
   const freed = changes.map(({ run }) => ({ runId: run.id, limits: run.limits }))
   const [, , back] = await together([deleteSlots(db, freed), endRuns(db, ended), putBack(db, queued)])
-  return { keys: [...keysOf(freed), ...back.keys], timers: back.timers, lined: back.lined }
+  return { keys: [...keysOf(freed), ...back.keys], timers: back.timers, lines: back.lines }
 }
 
 const resultColumns: readonly Column[] = [
@@ -147,6 +147,6 @@ async function putBack(db: Db, queued: readonly Queued[]): Promise<Moved> {
     return to === "ready" ? [] : [{ dueAt, state: to, row: asRow(change) }]
   })
   const ready = queued.filter(({ settlement }) => settlement.to === "ready").map(asRow)
-  await together([insertTimers(db, timers), enqueue(db, ready)])
-  return { keys: keysOf(ready), timers: timers.map(({ dueAt }) => dueAt), lined: ready.length }
+  const [, lines] = await together([insertTimers(db, timers), enqueue(db, ready)])
+  return { keys: keysOf(ready), timers: timers.map(({ dueAt }) => dueAt), lines }
 }

@@ -7,14 +7,14 @@ export async function decidedTicks(db: Db, units: readonly Unit[]): Promise<Set<
     changes.flatMap((change) => (change.kind === "tick.add" ? [[i, change.tick.scheduleId, change.tick.at] as const] : [])),
   )
   if (ticks.length === 0) return new Set()
+  const these = db.dialect.rows("$1", [
+    ["i", "bigint"],
+    ["schedule_id", "text"],
+    ["at", "bigint"],
+  ])
   const rows = await db.query<{ i: number }>(
-    `select i from ${db.dialect.rows("$1", [
-      ["i", "bigint"],
-      ["schedule_id", "text"],
-      ["at", "bigint"],
-    ])} as j
-       where exists (select 1 from tick where tick.schedule_id = j.schedule_id and tick.at = j.at)
-          or exists (select 1 from schedule where schedule.id = j.schedule_id and schedule.last_tick_at >= j.at)`,
+    `select j.i from ${these} as j join tick on tick.schedule_id = j.schedule_id and tick.at = j.at
+     union select j.i from ${these} as j join schedule on schedule.id = j.schedule_id and schedule.last_tick_at >= j.at`,
     [JSON.stringify(ticks)],
   )
   return new Set(rows.map(({ i }) => i))

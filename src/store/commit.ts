@@ -5,14 +5,14 @@ import { countFanouts } from "./commit-fanout.ts"
 import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules, registryVersion } from "./commit-registry.ts"
 import { addTicks, decidedTicks } from "./commit-tick.ts"
 import { type Db, together } from "./db.ts"
+import { addLines, type Lines } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 export interface Committed {
   readonly results: readonly UnitResult[]
   /** The earliest timer among those that were set; null when none was. */
   readonly timerAt: number | null
-  /** Runs that were put in line, those that a limit holds included. */
-  readonly lined: number
+  readonly lines: Lines
   /**
    * What is left to do, at the very end of the transaction: the counts of fan-outs. Whoever else counts the same fan-out waits from
    * there on until the transaction ends.
@@ -111,11 +111,11 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     addAttempts(db, by["attempt.add"]),
     addLogs(db, by["log.add"]),
   ])
-  await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys])
+  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys])
   const timers = [...settled.timers, ...added.timers]
   return {
     timerAt: timers.length === 0 ? null : Math.min(...timers),
-    lined: settled.lined + added.lined + packed.lined,
+    lines: addLines([settled.lines, added.lines, packed.lines, released]),
     count: () => countFanouts(db, by["fanout.grow"], by["run.settle"]),
   }
 }

@@ -1,32 +1,31 @@
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
-import type { ThreadClock } from "./beat.ts"
 import type { Db } from "./db.ts"
 import { postgresFindings } from "./doctor-postgres.ts"
 import { sqliteFindings } from "./doctor-sqlite.ts"
 import { type Finding, finding } from "./finding.ts"
 import { migrationStatus } from "./migrate.ts"
 import { countOrphans } from "./orphans.ts"
-import { connect } from "./place.ts"
+import { connect, type MaintenancePorts } from "./place.ts"
 import type { Place } from "./thread-protocol.ts"
 
 /**
  * Looks a store over. Nothing is changed unless `fix` is asked for, and then only what is certainly wrong: rows that nothing leads to.
  */
-export async function examine(place: Place, clock: ThreadClock, fix: boolean): Promise<readonly Finding[]> {
+export async function examine(place: Place, ports: MaintenancePorts, fix: boolean): Promise<readonly Finding[]> {
   const findings: Finding[] = []
-  const began = clock.now()
+  const began = ports.now()
   let store: Awaited<ReturnType<typeof connect>>
   try {
-    store = await connect(place, clock, fix && place.kind === "sqlite")
+    store = await connect(place, ports, fix && place.kind === "sqlite")
     await store.db.now()
   } catch (error) {
     const { message, hint } = error instanceof FanfareError ? error : new FanfareError("store_failed", String(error))
     return [finding("connection", "bad", message, hint)]
   }
-  findings.push(finding("connection", "ok", `answers in ${clock.now() - began} ms`))
+  findings.push(finding("connection", "ok", `answers in ${ports.now() - began} ms`))
   try {
-    findings.push(...(await (place.kind === "postgres" ? postgresFindings(store.db, clock) : sqliteFindings(store.db, place.file))))
+    findings.push(...(await (place.kind === "postgres" ? postgresFindings(store.db, ports) : sqliteFindings(store.db, place.file))))
     const schema = await schemaFinding(store.db)
     findings.push(schema)
     if (schema.state === "ok") findings.push(...(await nodeFindings(store.db)), ...(await orphanFindings(store.db, fix)))

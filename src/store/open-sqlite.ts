@@ -21,5 +21,5 @@ export function sqlite(file: string): StoreChoice {
 /** In this thread, on the given clock: for tests and simulations. */
 async function openMemory(clock: Clock): Promise<OpenStore> {
   const db = openSqlite({ file: ":memory:", clock })
-  return { store: await openStore(db), reader: openReader(db), listen: () => () => undefined }
+  return { store: await openStore(db, clock), reader: openReader(db), listen: () => () => undefined }
 }

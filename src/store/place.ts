@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { FanfareError } from "../core/errors.ts"
@@ -37,6 +36,11 @@ export function nameOfPlace(place: Place): string {
   return place.kind === "postgres" ? place.name : `sqlite ${place.file}`
 }
 
+/** Time and chance, for maintenance outside of any engine. */
+export interface MaintenancePorts extends ThreadClock {
+  newId(): string
+}
+
 /** A connection for maintenance, outside of any engine. */
 export interface Maintenance {
   readonly db: Db
@@ -48,16 +52,16 @@ export interface Maintenance {
  * @param alone also makes sure that no engine has the SQLite file (PostgreSQL: ask for live nodes)
  * @throws FanfareError `not_found` when there is no such file, `store_in_use`, and what opening a store throws
  */
-export async function connect(place: Place, clock: ThreadClock, alone: boolean, make = false): Promise<Maintenance> {
+export async function connect(place: Place, ports: MaintenancePorts, alone: boolean, make = false): Promise<Maintenance> {
   if (place.kind === "postgres") {
-    const wait = (ms: number): Promise<void> => new Promise((ring) => void clock.after(ms, ring))
-    const db = await openPostgres({ ...place, use: "upgrade", connections: 2, wait, newId: randomUUID })
+    const wait = (ms: number): Promise<void> => new Promise((ring) => void ports.after(ms, ring))
+    const db = await openPostgres({ ...place, use: "upgrade", connections: 2, wait, newId: ports.newId })
     return { db, close: () => db.close() }
   }
   if (!existsSync(place.file) && !make) throw new FanfareError("not_found", `there is no file ${place.file}`, { field: "db" })
   const lock = alone ? lockFile(place.file) : null
   try {
-    const db = openSqlite({ file: place.file, clock, readOnly: !alone })
+    const db = openSqlite({ file: place.file, clock: ports, readOnly: !alone })
     return {
       db,
       close: async () => {

@@ -156,7 +156,7 @@ class PostgresDb implements Db {
       const [, set] = await together([client.query(this.#begin), client.query<{ now: number }>(this.#statement(this.#session))])
       const transaction = this.#within(client, set.rows[0]?.now ?? 0)
       const result = await work(transaction.db)
-      await this.#commit(client, transaction.wrote())
+      await this.#commit(client, transaction.wrote() && this.#options.use !== "people")
       return result
     } catch (error) {
       await client.query("rollback").catch((lost: Error) => {

@@ -28,11 +28,35 @@ export interface Moved {
   readonly keys: readonly string[]
   /** The moments of timers that were set. */
   readonly timers: readonly number[]
-  /** Runs put in line, held ones included. */
-  readonly lined: number
+  readonly lines: Lines
 }
 
-export const nothingMoved: Moved = { keys: [], timers: [], lined: 0 }
+/** What was put in line: by function, how many runs, and the lowest rank among them. */
+export type Lines = ReadonlyMap<string, { readonly runs: number; readonly rank: number }>
+
+const noLines: Lines = new Map()
+export const nothingMoved: Moved = { keys: [], timers: [], lines: noLines }
+
+export function linesOf(rows: readonly Pick<QueueRow, "functionId" | "rank">[]): Lines {
+  return addLines(rows.map(({ functionId, rank }) => new Map([[functionId, { runs: 1, rank }]])))
+}
+
+export function addLines(all: readonly Lines[]): Lines {
+  const some = all.filter(({ size }) => size > 0)
+  if (some.length <= 1) return some[0] ?? noLines
+  const sum = new Map<string, { runs: number; rank: number }>()
+  for (const lines of some) {
+    for (const [functionId, { runs, rank }] of lines) {
+      const line = sum.get(functionId)
+      if (line === undefined) sum.set(functionId, { runs, rank })
+      else {
+        line.runs += runs
+        line.rank = Math.min(line.rank, rank)
+      }
+    }
+  }
+  return sum
+}
 
 export const queueColumns: readonly Column[] = [
   ["run_id", "text"],
@@ -82,7 +106,7 @@ export function decodeLimits(limits: string | null): readonly LimitClaim[] {
 }
 
 /** Puts runs in line: those without limits are ready; the others are held, until `release.ts` finds room for them. */
-export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<void> {
+export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<Lines> {
   const free = rows.filter(({ limits }) => limits.length === 0)
   const limited = rows.filter(({ limits }) => limits.length > 0)
   await together([
@@ -92,6 +116,7 @@ export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<void> 
       limited.map((row) => [row.limits[0]?.key ?? "", row]),
     ),
   ])
+  return linesOf(free)
 }
 
 /** Parks runs until their time. */

@@ -256,6 +256,7 @@ export async function functionList(db: Db): Promise<FunctionSummary[]> {
 }
 
 const depthCap = 10_000
+const firstTimers = `(select state from timer order by due_at limit ${depthCap}) as t`
 
 export async function depth(db: Db): Promise<{ ready: number; running: number; scheduled: number; waiting: number }> {
   const count = async (from: string): Promise<number> => {
@@ -265,8 +266,8 @@ export async function depth(db: Db): Promise<{ ready: number; running: number; s
   return {
     ready: await count("ready"),
     running: await count("lease"),
-    scheduled: await count("timer where state = 'scheduled'"),
-    waiting: Math.min(depthCap, (await count("timer where state = 'waiting'")) + (await count("held"))),
+    scheduled: await count(`${firstTimers} where state = 'scheduled'`),
+    waiting: Math.min(depthCap, (await count(`${firstTimers} where state = 'waiting'`)) + (await count("held"))),
   }
 }
 

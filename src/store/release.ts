@@ -1,6 +1,17 @@
 import type { LimitClaim } from "../core/run.ts"
 import { Conflict, type Db, together } from "./db.ts"
-import { deleteHeld, insertHeld, insertReady, insertSlots, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import {
+  deleteHeld,
+  insertHeld,
+  insertReady,
+  insertSlots,
+  type Lines,
+  linesOf,
+  type QueueRow,
+  queueNames,
+  type StoredQueueRow,
+  toQueueRow,
+} from "./queue.ts"
 
 /** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
 const releaseBatch = 1_000
@@ -12,15 +23,22 @@ const passesMost = 10
  * named several times: once for each run that left it or came to it, so that as many are looked at. A run that another of its limits
  * still holds back is held under that one from now on.
  */
-export async function releaseHeld(db: Db, keys: readonly string[]): Promise<void> {
-  let wanted = new Map<string, number>()
+export async function releaseHeld(db: Db, keys: readonly string[]): Promise<Lines> {
+  const wanted = new Map<string, number>()
   for (const key of keys) wanted.set(key, Math.min((wanted.get(key) ?? 0) + 1, releaseBatch))
+  return release(db, wanted)
+}
+
+async function release(db: Db, wanted: ReadonlyMap<string, number>): Promise<Lines> {
+  const released: QueueRow[] = []
   const locked = new Set<string>()
-  for (let pass = 0; wanted.size > 0 && pass < passesMost; pass++) wanted = await releasePass(db, wanted, locked)
+  let rest = wanted
+  for (let pass = 0; rest.size > 0 && pass < passesMost; pass++) rest = await releasePass(db, rest, locked, released)
+  return linesOf(released)
 }
 
 /** Finds limits that have both held runs and room, and releases: a missed release heals. Runs in a transaction. */
-export async function releaseMissed(db: Db): Promise<void> {
+export async function releaseMissed(db: Db): Promise<Lines> {
   const rows = await db.query<{ key: string | null }>(
     `with recursive k(key) as (
        select min(limit_key) from held
@@ -34,9 +52,7 @@ export async function releaseMissed(db: Db): Promise<void> {
     const head = heads.get(key)
     return head !== undefined && head.used < maxOf(head.rows[0]?.limits ?? [], key)
   })
-  let wanted = new Map(open.map((key) => [key, releaseBatch]))
-  const locked = new Set<string>()
-  for (let pass = 0; wanted.size > 0 && pass < passesMost; pass++) wanted = await releasePass(db, wanted, locked)
+  return release(db, new Map(open.map((key) => [key, releaseBatch])))
 }
 
 interface Head {
@@ -44,7 +60,13 @@ interface Head {
   readonly rows: readonly QueueRow[]
 }
 
-async function releasePass(db: Db, wanted: ReadonlyMap<string, number>, locked: Set<string>): Promise<Map<string, number>> {
+/** @param all collects what is released */
+async function releasePass(
+  db: Db,
+  wanted: ReadonlyMap<string, number>,
+  locked: Set<string>,
+  all: QueueRow[],
+): Promise<Map<string, number>> {
   await lockLimits(db, [...wanted.keys()], locked)
   const heads = await headsOf(db, wanted)
   const used = new Map(Array.from(heads, ([key, head]) => [key, head.used]))
@@ -69,6 +91,7 @@ async function releasePass(db: Db, wanted: ReadonlyMap<string, number>, locked: 
       released.map(({ row }) => row),
     ),
   ])
+  all.push(...released.map(({ row }) => row))
   return again
 }
 

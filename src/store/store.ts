@@ -1,15 +1,19 @@
 import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
+import type { Clock } from "../core/ports.ts"
 import type { Schedule } from "../core/schedule.ts"
 import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
 import type { Db } from "./db.ts"
+import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
+import type { Lines } from "./queue.ts"
 import * as read from "./read.ts"
 import { nodes } from "./read-nodes.ts"
 import { releaseMissed } from "./release.ts"
-import { type Claim, type ClaimRequest, claimRuns, type LostRun, lostRuns, pruneRuns, type Woken, wakeRuns } from "./sweep.ts"
+import { type LostRun, lostRuns, pruneRuns, type Woken, wakeRuns } from "./sweep.ts"
 
 /** One transaction: units made durable, then runs claimed. */
 export interface TurnRequest {
@@ -65,19 +69,24 @@ export interface Reader {
 }
 
 /** Brings the database to this program's schema and gives the store on it. */
-export async function openStore(db: Db, pulses: Db = db): Promise<Store> {
+export async function openStore(db: Db, clock: Pick<Clock, "now">): Promise<Store> {
   await migrate(db)
-  return storeOn(db, pulses)
+  return storeOn(db, clock)
 }
 
 /** @param pulses a way of its own for the heartbeat, so that no long transaction delays it */
-export function storeOn(db: Db, pulses: Db): Store {
+export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Store {
+  const marks = new Marks(clock)
   const inTx = <T>(work: (tx: Db, now: number) => Promise<T>): Promise<T> => db.tx(async (tx) => work(tx, await tx.now()))
   return {
-    turn: (request) => inTx((tx, now) => takeTurn(tx, request, now)),
-    wake: (limit) => inTx((tx, now) => wakeRuns(tx, limit, now)),
+    turn: (request) => turnWith(db, request, marks),
+    async wake(limit) {
+      const woken = await inTx((tx, now) => wakeRuns(tx, limit, now))
+      marks.lined(woken.lines)
+      return woken
+    },
     lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
-    releaseMissed: () => db.tx(releaseMissed),
+    releaseMissed: async () => marks.lined(await db.tx(releaseMissed)),
     prune: (before, limit) => inTx((tx, now) => pruneRuns(tx, before, limit, now)),
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
@@ -104,15 +113,35 @@ export function openReader(db: Db): Reader {
   }
 }
 
-async function takeTurn(tx: Db, { units, claim }: TurnRequest, now: number): Promise<TurnResult> {
-  if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt, lined, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
-  const claimed = claim === null ? null : await claimRuns(tx, claim, now)
-  await count()
-  return { results, claim: claimed, timerAt, left: Math.max(0, lined - (claimed?.runs.length ?? 0)) }
+async function turnWith(db: Db, request: TurnRequest, marks: Marks): Promise<TurnResult> {
+  let tries = 0
+  try {
+    return await db.tx(async (tx) => {
+      if (++tries > 1) marks.forget()
+      return takeTurn(tx, request, marks, await tx.now())
+    })
+  } catch (error) {
+    marks.forget()
+    throw error
+  }
 }
 
-const nothing: Committed = { results: [], timerAt: null, lined: 0, count: async () => undefined }
+async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now: number): Promise<TurnResult> {
+  if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
+  const { results, timerAt, lines, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
+  marks.lined(lines)
+  const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
+  await count()
+  return { results, claim: claimed, timerAt, left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)) }
+}
+
+const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => undefined }
+
+function runsIn(lines: Lines): number {
+  let runs = 0
+  for (const line of lines.values()) runs += line.runs
+  return runs
+}
 
 async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<void> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])

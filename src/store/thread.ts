@@ -31,7 +31,7 @@ async function readSqlite(file: string): Promise<Reader> {
 async function writeSqlite(file: string): Promise<Store> {
   const lock = lockFile(file)
   try {
-    const store = keepBeating(await openStore(openSqlite({ file: lock.file, clock })), clock)
+    const store = keepBeating(await openStore(openSqlite({ file: lock.file, clock }), clock), clock)
     return {
       ...store,
       close: async () => {
@@ -67,7 +67,7 @@ async function writePostgres(server: Server): Promise<Store> {
   const pulses = await openPostgres(options(server, "engine", connections.pulse))
   const bell = new Bell({ ...server, id: randomUUID(), clock, rung: () => port?.postMessage({ bell: true } satisfies Rung) })
   await bell.open()
-  return ringing(keepBeating(storeOn(engine, pulses), clock), bell)
+  return ringing(keepBeating(storeOn(engine, clock, pulses), clock), bell)
 }
 
 const opened = open()

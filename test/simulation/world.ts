@@ -3,8 +3,9 @@ import { FanfareError } from "../../src/core/errors.ts"
 import type { Clock, Random } from "../../src/core/ports.ts"
 import { Engine } from "../../src/engine/engine.ts"
 import type { Db } from "../../src/store/db.ts"
+import { migrate } from "../../src/store/migrate.ts"
 import { openSqlite } from "../../src/store/sqlite.ts"
-import { openStore, type Store } from "../../src/store/store.ts"
+import { type Store, storeOn } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import { localTransport } from "../../src/transport/local.ts"
@@ -27,7 +28,6 @@ export interface WorldOptions {
 export class World {
   readonly clock: VirtualClock
   readonly db: Db
-  readonly store: Store
   readonly nodes: SimulatedNode[]
   readonly options: WorldOptions
   /** Every store command and its fault, in order: equal for equal seeds. */
@@ -38,18 +38,18 @@ export class World {
   interruptions = 0
   faulty = true
 
-  private constructor(options: WorldOptions, clock: VirtualClock, db: Db, store: Store) {
+  private constructor(options: WorldOptions, clock: VirtualClock, db: Db) {
     this.options = options
     this.clock = clock
     this.db = db
-    this.store = options.mutate?.(store) ?? store
     this.nodes = Array.from({ length: options.nodes }, (_, i) => new SimulatedNode(this, i))
   }
 
   static async open(options: WorldOptions): Promise<World> {
     const clock = new VirtualClock(Date.UTC(2026, 0, 1))
     const db = openSqlite({ file: ":memory:", clock })
-    return new World(options, clock, db, await openStore(db))
+    await migrate(db)
+    return new World(options, clock, db)
   }
 
   /** Lets `ms` of virtual time pass, with all that happens in it. */
@@ -69,7 +69,7 @@ export class World {
 
   async close(): Promise<void> {
     for (const node of this.nodes) node.kill()
-    await this.store.close()
+    await this.db.close()
   }
 }
 
@@ -135,8 +135,10 @@ export class SimulatedNode {
   }
 
   #faultyStore(life: number): Store {
-    const { store } = this.world
-    return new Proxy(store, {
+    const { db, clock, options } = this.world
+    // What a node remembers of the line is its own: a store for each life of each.
+    const own = storeOn(db, clock)
+    return new Proxy(options.mutate?.(own) ?? own, {
       get: (target, method: string) =>
         method === "then" ? undefined : (...args: unknown[]) => this.#command(life, method, () => call(target, method, args)),
     })

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -16,6 +17,7 @@ import { startPostgres, type TestServer } from "./postgres.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "fanfare-maintenance-"))
 const run = promisify(execFile)
+const ports = { ...systemClock, newId: randomUUID }
 let server: TestServer
 beforeAll(async () => {
   server = await startPostgres()
@@ -101,7 +103,7 @@ describe("fanfare doctor", () => {
 
   it("says how to reach a server that it cannot reach", async () => {
     const place = parsePlace("postgres://u:p@127.0.0.1:1/d")
-    expect(await examine(place, systemClock, false)).toMatchObject([
+    expect(await examine(place, ports, false)).toMatchObject([
       { name: "connection", state: "bad", fix: expect.stringContaining("Check host and port") },
     ])
     expect(await cli("doctor", "--db", "postgres://u:p@127.0.0.1:1/d")).toMatchObject({ code: 1 })
@@ -110,7 +112,7 @@ describe("fanfare doctor", () => {
   it("finds what nothing leads to, long transactions and lax durability, and puts right what it can", async () => {
     const url = await server.database()
     const place = parsePlace(url)
-    const { db, close } = await connect(place, systemClock, true)
+    const { db, close } = await connect(place, ports, true)
     await migrate(db)
     await db.execute("insert into event (id, name, data, ts, received_at) values ('evt_1', 'e', '{}', 1, 1)")
     await db.execute("insert into run (id, function_id, event_id, created_at, rank) values ('run_1', 'f', 'evt_1', 1, 1)")
@@ -118,7 +120,7 @@ describe("fanfare doctor", () => {
     await db.execute("insert into log (run_id, line, fence, at, level, message) values ('run_9', 0, 1, 1, 'info', 'hello')")
     await db.execute("alter database " + new URL(url).pathname.slice(1) + " set synchronous_commit = off")
     await close()
-    const found = await examine(place, systemClock, false)
+    const found = await examine(place, ports, false)
     const bad = found.filter(({ state }) => state === "bad").map(({ detail }) => detail)
     expect(bad).toEqual([
       expect.stringContaining("synchronous_commit is off"),
@@ -126,8 +128,8 @@ describe("fanfare doctor", () => {
       expect.stringContaining("1 places in limits"),
       expect.stringContaining("1 steps, attempts and logs"),
     ])
-    await examine(place, systemClock, true)
-    const again = await examine(place, systemClock, false)
+    await examine(place, ports, true)
+    const again = await examine(place, ports, false)
     expect(again.filter(({ name }) => name === "orphans")).toMatchObject([{ state: "ok" }])
     expect(again.filter(({ name }) => name === "parked functions")).toMatchObject([{ detail: expect.stringContaining("f") }])
   })
@@ -166,7 +168,7 @@ describe("fanfare move", () => {
       ...Array.from({ length: 300 }, (_, i) => i),
       ...Array.from({ length: 6 }, (_, i) => 1_000 + i),
     ])
-    expect(await examine(parsePlace(url), systemClock, false)).toContainEqual(expect.objectContaining({ name: "orphans", state: "ok" }))
+    expect(await examine(parsePlace(url), ports, false)).toContainEqual(expect.objectContaining({ name: "orphans", state: "ok" }))
 
     const back = await createServer({ client: createApp().app, db: file, logs: "none" })
     await expect(back.start()).rejects.toMatchObject({ code: "store_unfit", message: expect.stringContaining("was moved to postgres") })
@@ -182,8 +184,8 @@ describe("fanfare move", () => {
     await until(() => done.length === 5_000)
     await engine.stop()
     const url = await server.database()
-    const source = await connect(parsePlace(from), systemClock, true)
-    const target = await connect(parsePlace(url), systemClock, true)
+    const source = await connect(parsePlace(from), ports, true)
+    const target = await connect(parsePlace(url), ports, true)
     const broken = failing(target.db, 4)
     await expect(move(source.db, broken, "there", () => undefined)).rejects.toThrow("broken off")
     const [half] = await target.db.query<{ n: number }>("select (select count(*) from event) + (select count(*) from run) as n")

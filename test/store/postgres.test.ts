@@ -30,7 +30,7 @@ function optionsOf(place: string, over: Partial<PostgresOptions> = {}): Postgres
 async function migrated(): Promise<{ place: string; db: Db; store: Store }> {
   const place = await server.database()
   const db = await openPostgres(optionsOf(place))
-  return { place, db, store: await openStore(db) }
+  return { place, db, store: await openStore(db, systemClock) }
 }
 
 storeConformance("PostgreSQL 18, in its threads", async () => {
@@ -72,7 +72,7 @@ describe("several connections at once", () => {
     const others = await Promise.all(Array.from({ length: count - 1 }, () => openPostgres(optionsOf(place))))
     return {
       db,
-      stores: [store, ...others.map((other) => storeOn(other, other))],
+      stores: [store, ...others.map((other) => storeOn(other, systemClock))],
       close: async () => void (await Promise.all([db, ...others].map((each) => each.close()))),
     }
   }

@@ -1,0 +1,156 @@
+import type { ClaimedRun } from "../core/run.ts"
+import type { StepRecord } from "../core/step.ts"
+import { type Column, type Db, together } from "./db.ts"
+import type { Mark, Marks } from "./marks.ts"
+import { encodeLimits, type QueueRow, queueColumns, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { type StoredStep, toStep } from "./rows.ts"
+
+export interface ClaimRequest {
+  readonly nodeId: string
+  /** The functions whose code this node has. */
+  readonly functionIds: readonly string[]
+  readonly limit: number
+  /** The function that was served last: the round goes on behind it. */
+  readonly after: string
+}
+
+export interface Claim {
+  readonly runs: readonly ClaimedRun[]
+  /** Steps of the runs that have been claimed before. */
+  readonly steps: readonly (StepRecord & { readonly runId: string })[]
+  /** Give it as `after` to the next claim. */
+  readonly after: string
+  /** There may be runs that this claim did not look for: milliseconds until the next one does. Null when there are none. */
+  readonly lookInMs: number | null
+}
+
+/** Takes ready runs for a node: round robin over its functions, each function's in the order of their rank. Runs in a transaction. */
+export async function claimRuns(db: Db, request: ClaimRequest, marks: Marks, now: number): Promise<Claim> {
+  const { functions: waiting, lookInMs } = await marks.waiting(db, request.functionIds)
+  const turn = waiting.findIndex((id) => id > request.after)
+  const round = turn <= 0 ? waiting : [...waiting.slice(turn), ...waiting.slice(0, turn)]
+  const taken: QueueRow[] = []
+  let after = request.after
+  let open = round
+  while (open.length > 0 && taken.length < request.limit) {
+    const share = Math.max(1, Math.floor((request.limit - taken.length) / open.length))
+    // With fewer places than functions, those that come first in the round get one each.
+    const served = open.slice(0, request.limit - taken.length)
+    const rows = await together(served.map((functionId) => takeReady(db, functionId, marks.from(functionId), share)))
+    for (const [i, functionId] of served.entries()) marks.took(functionId, rows[i] ?? [])
+    taken.push(...rows.flat())
+    after = served.at(-1) ?? after
+    open = served.filter((_, i) => rows[i]?.length === share)
+  }
+  marks.claimed()
+  if (taken.length === 0) return { runs: [], steps: [], after, lookInMs }
+  const resumed = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
+  const [, runs, steps] = await together([
+    insertLeases(db, taken, request.nodeId, now),
+    claimedRuns(db, taken, now),
+    resumed.length === 0 ? Promise.resolve([]) : stepsOf(db, resumed),
+  ])
+  return { runs, steps, after, lookInMs }
+}
+
+async function takeReady(db: Db, functionId: string, from: Mark, limit: number): Promise<QueueRow[]> {
+  const rows = await db.query<StoredQueueRow>(
+    // Materialized: picked once, whatever the plan; another pick could skip what this one locked and take more.
+    `with picked as materialized
+       (select function_id, rank, run_id from ready where function_id = $1 and (rank, run_id) > ($3, $4)
+          order by rank, run_id limit $2 ${db.dialect.skipLocked})
+     delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from picked)
+       returning ${queueNames}`,
+    [functionId, limit, from.rank, from.runId],
+  )
+  // What `returning` gives has no promised order.
+  return rows.map(toQueueRow).toSorted((a, b) => a.rank - b.rank || (a.runId < b.runId ? -1 : 1))
+}
+
+const leaseColumns: readonly Column[] = [["node_id", "text"], ["claimed_at", "bigint"], ...queueColumns]
+
+async function insertLeases(db: Db, rows: readonly QueueRow[], nodeId: string, now: number): Promise<void> {
+  await db.execute(
+    `insert into lease (node_id, claimed_at, ${queueNames}) select node_id, claimed_at, ${queueNames} from ${db.dialect.rows("$1", leaseColumns)} as j where true`,
+    [
+      JSON.stringify(
+        rows.map((row) => [
+          nodeId,
+          now,
+          row.runId,
+          row.functionId,
+          row.rank,
+          row.attempt + 1,
+          row.fence + 1,
+          row.losses,
+          encodeLimits(row.limits),
+        ]),
+      ),
+    ],
+  )
+}
+
+export interface JoinedRun {
+  id: string
+  fanout_id: string | null
+  created_at: number
+  event_id: string
+  event_key: string | null
+  name: string
+  data: string
+  ts: number
+}
+
+export const joined = `select r.id, r.fanout_id, r.created_at, e.id as event_id, e.key as event_key, e.name, e.data, e.ts`
+
+async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Promise<ClaimedRun[]> {
+  const again = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
+  const [rows, lines] = await together([
+    db.query<JoinedRun>(
+      `${joined} from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
+      [JSON.stringify(taken.map(({ runId }) => [runId]))],
+    ),
+    logLines(db, again),
+  ])
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  return taken.flatMap((row) => {
+    const found = byId.get(row.runId)
+    return found === undefined
+      ? []
+      : [toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, now, lines.get(row.runId) ?? 0)]
+  })
+}
+
+export function toClaimed(found: JoinedRun, row: QueueRow, claimedAt: number, logLines: number): ClaimedRun {
+  return {
+    id: found.id,
+    functionId: row.functionId,
+    attempt: row.attempt,
+    fence: row.fence,
+    losses: row.losses,
+    rank: row.rank,
+    fanoutId: found.fanout_id,
+    createdAt: found.created_at,
+    claimedAt,
+    event: { id: found.event_key ?? found.event_id, name: found.name, data: found.data, ts: found.ts },
+    limits: row.limits,
+    logLines,
+  }
+}
+
+async function logLines(db: Db, runIds: readonly string[]): Promise<Map<string, number>> {
+  if (runIds.length === 0) return new Map()
+  const rows = await db.query<{ run_id: string; n: number }>(
+    `select run_id, max(line) + 1 as n from log where run_id in (select run_id from ${db.dialect.rows("$1", [["run_id", "text"]])} as j) group by run_id`,
+    [JSON.stringify(runIds.map((id) => [id]))],
+  )
+  return new Map(rows.map(({ run_id, n }) => [run_id, n]))
+}
+
+async function stepsOf(db: Db, runIds: readonly string[]): Promise<Claim["steps"]> {
+  const rows = await db.query<StoredStep>(
+    `select step.* from ${db.dialect.rows("$1", [["id", "text"]])} as j join step on step.run_id = j.id`,
+    [JSON.stringify(runIds.map((id) => [id]))],
+  )
+  return rows.map((row) => ({ ...toStep(row), runId: row.run_id }))
+}

@@ -1,0 +1,163 @@
+import { randomUUID } from "node:crypto"
+import { setTimeout as delay } from "node:timers/promises"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { systemClock } from "../../src/engine/system.ts"
+import type { Db } from "../../src/store/db.ts"
+import { postgresPlace } from "../../src/store/open-postgres.ts"
+import { openPostgres, type PostgresOptions } from "../../src/store/postgres.ts"
+import { openReader, openStore, storeOn } from "../../src/store/store.ts"
+import { startPostgres, type TestServer } from "./postgres.ts"
+import { exercise, exerciseReader } from "./statements.ts"
+
+const million = 1_000_000
+let server: TestServer
+let engine: Db
+let people: Db
+const open = (url: string, use: PostgresOptions["use"]): Promise<Db> =>
+  openPostgres({ ...postgresPlace(url), connections: 2, use, wait: (ms) => delay(ms), newId: randomUUID })
+
+beforeAll(async () => {
+  server = await startPostgres(["max_wal_size=4GB", "synchronous_commit=off"])
+  const url = await server.database()
+  const upgrade = await open(url, "upgrade")
+  await openStore(upgrade, systemClock)
+  await fill(upgrade)
+  await upgrade.close()
+  engine = await open(url, "engine")
+  people = await open(url, "people")
+}, 180_000)
+afterAll(async () => {
+  await engine.close()
+  await people.close()
+  await server.stop()
+})
+
+/** A million runs: nine in ten have ended, with their records; the others stand in line, are held, or wait for their time. */
+async function fill(db: Db): Promise<void> {
+  const series = `from generate_series(1, ${million}) as i`
+  const id = (kind: string): string => `'${kind}_' || lpad(i::text, 22, '0')`
+  const ended = "i % 10 <> 0"
+  await db.execute(`insert into event (id, key, name, data, ts, received_at, fanout_id)
+    select ${id("evt")}, case when i % 100 = 0 then 'key ' || i end, 'e', '{"i":' || i || '}', i, i, 'fan_' || lpad((i / 1000)::text, 22, '0') ${series}`)
+  await db.execute(`insert into event_key (key, event_id, expires_at) select 'key ' || i, ${id("evt")}, i ${series} where i % 100 = 0`)
+  await db.execute(`insert into run (id, function_id, event_id, fanout_id, created_at, rank)
+    select ${id("run")}, 'app-f' || i % 20, ${id("evt")}, 'fan_' || lpad((i / 1000)::text, 22, '0'), i, i ${series}`)
+  await db.execute(`insert into result (run_id, state, attempt, output, started_at, ended_at)
+    select ${id("run")}, case when i % 1000 = 1 then 'failed' else 'completed' end, 1, 'null', i, i ${series} where ${ended}`)
+  await db.execute(`insert into step (run_id, key, fence, kind, state, attempts, started_at, ended_at)
+    select ${id("run")}, 's', 1, 'run', 'completed', 1, i, i ${series} where i % 5 = 1`)
+  await db.execute(`insert into attempt (run_id, fence, attempt, started_at, ended_at, failure)
+    select ${id("run")}, 1, 1, i, i, '{"name":"E","message":"m"}' ${series} where i % 20 = 1`)
+  await db.execute(
+    `insert into log (run_id, line, fence, at, level, message) select ${id("run")}, 0, 1, i, 'info', 'hello' ${series} where i % 5 = 1`,
+  )
+  await db.execute(`insert into fanout (id, name, events, total, completed, failed, cancelled, created_at)
+    select 'fan_' || lpad(i::text, 22, '0'), 'e', 1000, 1000, 900, 0, 0, i from generate_series(0, 1000) as i`)
+  const queue = `${id("run")}, 'app-f' || i % 20, i, 0, 0, 0, null`
+  await db.execute(
+    `insert into ready (run_id, function_id, rank, attempt, fence, losses, limits) select ${queue} ${series} where i % 20 = 0`,
+  )
+  await db.execute(`insert into timer (due_at, state, run_id, function_id, rank, attempt, fence, losses, limits)
+    select 4000000000000 + i, 'scheduled', ${queue} ${series} where i % 40 = 10`)
+  await db.execute(`insert into held (limit_key, run_id, function_id, rank, attempt, fence, losses, limits)
+    select 'l' || i % 1000, ${queue} ${series} where i % 40 = 30`)
+  await db.execute("analyze")
+}
+
+interface Plan {
+  "Node Type": string
+  "Relation Name"?: string
+  "Index Cond"?: string
+  Plans?: Plan[]
+}
+
+function nodesOf(plan: Plan): Plan[] {
+  return [plan, ...(plan.Plans ?? []).flatMap(nodesOf)]
+}
+
+/** Every table that a plan reads from end to end. */
+async function scansOf(db: Db, text: string): Promise<string[]> {
+  return db.tx(async (tx) => {
+    const types = [...text.matchAll(/\$(\d+)/g)].map(([, n]) => Number(n))
+    // A generic plan: right for whatever the parameters are.
+    await tx.execute("set local plan_cache_mode = force_generic_plan")
+    await tx.execute(`prepare shown as ${text}`)
+    const nulls = Array.from({ length: Math.max(0, ...types) }, () => "null").join(", ")
+    const [row] = await tx.query<Record<string, unknown>>(`explain (format json) execute shown${nulls === "" ? "" : `(${nulls})`}`)
+    await tx.execute("deallocate shown")
+    const plan = row?.["QUERY PLAN"] as [{ Plan: Plan }]
+    return nodesOf(plan[0].Plan)
+      .filter(
+        (node) =>
+          node["Relation Name"] !== undefined &&
+          (node["Node Type"] === "Seq Scan" || (/Index/.test(node["Node Type"]) && node["Index Cond"] === undefined)),
+      )
+      .map((node) => `${node["Node Type"]} of ${node["Relation Name"]} in ${text.replaceAll(/\s+/g, " ").slice(0, 160)}`)
+  })
+}
+
+/** The statements that are asked of a database while `work` uses it. */
+async function statementsOf(db: Db, work: (recorded: Db) => Promise<void>): Promise<string[]> {
+  const texts = new Set<string>()
+  const record = (inner: Db): Db => ({
+    dialect: inner.dialect,
+    query: (sql, params) => (texts.add(sql), inner.query(sql, params)),
+    execute: (sql, params) => (texts.add(sql), inner.execute(sql, params)),
+    tx: (each) => inner.tx((tx) => each(record(tx))),
+    now: () => inner.now(),
+    close: () => inner.close(),
+  })
+  await work(record(db))
+  return [...texts]
+}
+
+describe("with a million runs on PostgreSQL", () => {
+  it("every statement of the engine goes along an index", { timeout: 120_000 }, async () => {
+    const texts = await statementsOf(engine, (recorded) => exercise(storeOn(recorded, systemClock)))
+    expect(texts.length).toBeGreaterThan(35)
+    const scans = (await Promise.all(texts.map((text) => scansOf(engine, text)))).flat()
+    // Tables with a row per node, lease, function or fan-out that is touched are small by nature; the smallest key of an index, and the
+    // oldest results and limits, are walks that end at their limit.
+    expect(
+      scans.filter(
+        (scan) =>
+          !/ of (node|lease|function|schedule|registry|limiter) in /.test(scan) &&
+          !/ of (ready|held|timer) in (with recursive|select min|select count\(\*\) as n from \(select 1 from)/.test(scan),
+      ),
+    ).toEqual([])
+  })
+
+  it("every list that people ask for goes along an index, page by page", { timeout: 120_000 }, async () => {
+    const texts = await statementsOf(people, (recorded) => exerciseReader(openReader(recorded)))
+    const scans = (await Promise.all(texts.map((text) => scansOf(people, text)))).flat()
+    // The newest runs and fan-outs, with how they ended, are an index walked backwards until the page is full. The list of runs in line
+    // looks through the backlog, never the history; what is counted is counted up to 10,000.
+    const walks = [
+      /^Index (Only )?Scan of (r|run|fanout|f|result|event)\b/,
+      /^Seq Scan of ready in select r\.id/,
+      / in select count\(\*\) as n from \(select 1 from/,
+    ]
+    const small = / of (node|lease|function|schedule|registry) in /
+    expect(scans.filter((scan) => ![...walks, small].some((pattern) => pattern.test(scan)))).toEqual([])
+  })
+
+  it("claims, commits and lists touch few pages, however many rows there are", { timeout: 120_000 }, async () => {
+    const store = storeOn(engine, systemClock)
+    const pages = async (): Promise<number> => {
+      const [row] = await engine.query<{ n: number }>(
+        "select pg_stat_force_next_flush() is null as x, (select sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit)::bigint from pg_statio_user_tables) as n",
+      )
+      return row?.n ?? 0
+    }
+    await delay(1_200)
+    const before = await pages()
+    const functionIds = Array.from({ length: 20 }, (_, i) => `app-f${i}`)
+    const claim = await store.turn({ units: [], claim: { nodeId: "node_a", functionIds, limit: 100, after: "" } })
+    expect(claim.claim?.runs).toHaveLength(100)
+    await delay(1_200)
+    const touched = (await pages()) - before
+    // 100 runs: a handful of pages each for the walk, the move and the payload.
+    expect(touched).toBeGreaterThan(100)
+    expect(touched).toBeLessThan(8_000)
+  })
+})
