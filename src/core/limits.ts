@@ -74,8 +74,8 @@ export const limits = {
   claimAheadMs: 25,
   /** Runs in one claim. */
   claimBatch: 1_000,
-  /** A node looks again, after this many milliseconds, at parts of the line in which only other nodes may have put something. */
-  lookMs: 100,
+  /** A busy node looks again, after this many milliseconds, at parts of the line in which only other nodes may have put something. */
+  lookMs: 1 * second,
   /** Units gathered into one transaction. */
   unitsPerTransaction: 2_000,
 

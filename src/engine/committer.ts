@@ -17,6 +17,8 @@ export interface TurnPartner {
   want(): ClaimRequest | null
   claimed(claim: Claim): void
   timerSet(at: number): void
+  /** The store's time. */
+  told(now: number): void
 }
 
 /**
@@ -104,6 +106,7 @@ export class Committer {
   }
 
   #deliver(batch: readonly Waiting[], turn: TurnResult, claim: ClaimRequest | null): void {
+    this.#partner.told(turn.now)
     // A full claim may have left more behind; so may a turn that could not claim.
     if (claim === null || turn.claim?.runs.length === claim.limit) this.#rung = true
     else if (turn.claim !== null && turn.claim.lookInMs !== null) this.#lookLater(turn.claim.lookInMs)

@@ -15,6 +15,7 @@ import { Loop } from "./loop.ts"
 import { createPulse } from "./pulse.ts"
 import { Registry, registration } from "./registry.ts"
 import { createHealer, createRescuer } from "./rescuer.ts"
+import { StoreClock } from "./store-clock.ts"
 import { Telemetry } from "./telemetry.ts"
 import { createTicker } from "./ticker.ts"
 import { createWaker } from "./waker.ts"
@@ -51,6 +52,7 @@ export class Engine {
   readonly registry = new Registry()
   readonly intake: EventIntake
   readonly #options: EngineOptions
+  readonly #clock: StoreClock
   readonly #committer: Committer
   readonly #executor: Executor
   readonly #dispatcher: Dispatcher
@@ -59,7 +61,9 @@ export class Engine {
   #unlisten: (() => void) | undefined
 
   constructor(options: EngineOptions) {
-    const { store, clock, random, transport } = options
+    const { store, random, transport } = options
+    const clock = new StoreClock(options.clock)
+    this.#clock = clock
     this.#options = options
     const newId = createIds(clock, random)
     this.nodeId = newId("node")
@@ -70,6 +74,7 @@ export class Engine {
       want: () => this.#dispatcher.want(),
       claimed: (claim) => this.#dispatcher.claimed(claim),
       timerSet: () => waker?.ring(),
+      told: (now) => clock.told(now),
     })
     const committer = this.#committer
     const reload = async (): Promise<void> => registry.replace(await store.functions())
@@ -125,8 +130,8 @@ export class Engine {
 
   /** Makes these the functions of their apps from now on. */
   async register(apps: readonly App[]): Promise<void> {
-    const { store, clock } = this.#options
-    await this.#committer.submit(registration(apps, await store.schedules(), clock.now()))
+    const { store } = this.#options
+    await this.#committer.submit(registration(apps, await store.schedules(), this.#clock.now()))
     this.registry.host(apps)
     this.registry.replace(await store.functions())
     for (const disconnect of this.#disconnect) disconnect()
@@ -161,7 +166,7 @@ export class Engine {
   }
 
   async #until(condition: () => boolean, ms: number): Promise<void> {
-    const { clock } = this.#options
+    const clock = this.#clock
     const end = clock.now() + ms
     while (!condition() && clock.now() < end) {
       await new Promise<void>((resolve) => void clock.after(Math.min(5, end - clock.now()), resolve))

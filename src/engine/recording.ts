@@ -144,6 +144,7 @@ export class Recording implements Recorder {
     for (;;) {
       const record = this.#steps.get(parts.length === 0 ? key : `${key}/${parts.length}`)
       if (record === undefined) return parts
+      if (record.kind !== "send") throw orderChanged(`kept a ${record.kind} under this id`, "sends events")
       const kept = JSON.parse(record.output ?? "null") as KeptSend
       if (kept.names.join() !== names.join()) throw orderChanged(`sent ${kept.names.join(", ")} here`, `sends ${names.join(", ")}`)
       parts.push(kept)

@@ -87,8 +87,22 @@ export class Replay {
     throw new FanfareError("too_many", `the run has more than ${limits.stepsPerRun} steps`, { field: "step", bound: limits.stepsPerRun })
   }
 
-  async #run(key: string, work: () => unknown): Promise<unknown> {
+  /** What is kept of a step. Its id decides which step it is, so another kind of step under the same id is other code. */
+  #known(key: string, kind: StepRecord["kind"], call: string): StepRecord | undefined {
     const known = this.#steps.get(key)
+    if (known === undefined || known.kind === kind) return known
+    throw new FanfareError(
+      "order_changed",
+      `the step "${key}" was kept as a ${known.kind} by an earlier attempt of this run; this one asks for ${call}`,
+      {
+        field: `${call} id`,
+        hint: "Give a step that does something else another id: runs that began with the old code then do it anew.",
+      },
+    )
+  }
+
+  async #run(key: string, work: () => unknown): Promise<unknown> {
+    const known = this.#known(key, "run", "step.run")
     const again = known?.state === "retrying" && this.#isDue(known)
     if (known !== undefined && !again) return this.#resume(known)
     return this.#resume(await this.#execute(async () => this.#recorder.report(await this.#perform(key, work))))
@@ -108,7 +122,7 @@ export class Replay {
 
   async #sleep(key: string, until: number): Promise<void> {
     if (this.#ended) return new Promise(() => {})
-    await this.#resume(this.#steps.get(key) ?? (await this.#recorder.report({ kind: "sleep", key, until })))
+    await this.#resume(this.#known(key, "sleep", "step.sleep") ?? (await this.#recorder.report({ kind: "sleep", key, until })))
   }
 
   #send(key: string, events: readonly EventInput[]): Promise<SendResult> {

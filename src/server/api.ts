@@ -7,8 +7,10 @@ import { limits } from "../core/limits.ts"
 import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
 import type { Engine } from "../engine/engine.ts"
+import { systemClock } from "../engine/system.ts"
 import { paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
+import { createBacklog } from "./backlog.ts"
 import { createCounters } from "./counters.ts"
 import { version } from "./version.ts"
 
@@ -22,6 +24,7 @@ export interface ApiParts {
 export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   const api = new Hono()
   const counters = createCounters(engine.telemetry)
+  const backlog = createBacklog(reader, systemClock)
 
   api.onError((error, c) => problem(c, error))
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
@@ -35,7 +38,7 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
       nodeId: engine.nodeId,
       store: storeName,
       startedAt: engine.startedAt,
-      ...(await reader.depth()),
+      ...(await backlog()),
       completed,
       failed,
       retried,

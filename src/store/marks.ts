@@ -21,6 +21,7 @@ export class Marks {
   readonly #marks = new Map<string, Mark>()
   #lookedAt = Number.NEGATIVE_INFINITY
   #lookMs = 0
+  #looking = false
   /** What was put in line while a claim was under way that may have come too early to see it. */
   #meanwhile: Lines[] | null = null
 
@@ -34,10 +35,9 @@ export class Marks {
     const began = this.#clock.now()
     const lookInMs = this.#lookedAt + this.#gapMs() - began
     if (lookInMs > 0) return { functions: functionIds.filter((id) => this.#marks.has(id)).toSorted(), lookInMs }
-    const hosted = new Set(functionIds)
-    const functions = (await functionsInLine(db)).filter((id) => hosted.has(id))
-    this.#lookMs = this.#clock.now() - began
+    const functions = functionIds.length <= few ? functionIds.toSorted() : await hostedInLine(db, functionIds)
     this.#lookedAt = began
+    this.#looking = true
     this.#marks.clear()
     for (const id of functions) this.#marks.set(id, beginning)
     return { functions, lookInMs: null }
@@ -55,6 +55,8 @@ export class Marks {
 
   /** The claim is over. */
   claimed(): void {
+    if (this.#looking) this.#lookMs = this.#clock.now() - this.#lookedAt
+    this.#looking = false
     const meanwhile = this.#meanwhile ?? []
     this.#meanwhile = null
     for (const lines of meanwhile) this.lined(lines)
@@ -82,13 +84,17 @@ export class Marks {
 /** A look at all lines may take this share of the time: one in so many. */
 const restPerLook = 20
 
+/** So many functions are asked for their first run each; of more it is found out first which have any. */
+const few = 16
+
 /** A walk over the index from one function to the next: its cost follows the number of functions, not of runs. */
-async function functionsInLine(db: Db): Promise<string[]> {
+async function hostedInLine(db: Db, functionIds: readonly string[]): Promise<string[]> {
   const rows = await db.query<{ id: string | null }>(
     `with recursive f(id) as (
        select min(function_id) from ready
        union all select (select min(function_id) from ready where function_id > f.id) from f where f.id is not null)
      select id from f where id is not null`,
   )
-  return rows.flatMap(({ id }) => (id === null ? [] : [id]))
+  const hosted = new Set(functionIds)
+  return rows.flatMap(({ id }) => (id === null || !hosted.has(id) ? [] : [id]))
 }

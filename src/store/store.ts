@@ -28,6 +28,8 @@ export interface TurnResult {
   readonly timerAt: number | null
   /** Runs put in line that this turn did not claim: other nodes may want to know. */
   readonly left: number
+  /** The time that counts. */
+  readonly now: number
 }
 
 export interface NodeRow {
@@ -132,7 +134,7 @@ async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now
   marks.lined(lines)
   const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
   await count()
-  return { results, claim: claimed, timerAt, left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)) }
+  return { results, claim: claimed, timerAt, left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)), now }
 }
 
 const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => undefined }

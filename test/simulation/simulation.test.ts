@@ -59,7 +59,13 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
     turn: async (request) => {
       const sends = request.units.every(({ guard }) => guard === null)
       if (!sends || request.units.length === 0 || request.claim !== null) return store.turn(request)
-      return { results: request.units.map(() => ({ kind: "applied", duplicates: null })), claim: null, timerAt: null, left: 0 }
+      return {
+        results: request.units.map(() => ({ kind: "applied", duplicates: null })),
+        claim: null,
+        timerAt: null,
+        left: 0,
+        now: Number.NaN,
+      }
     },
   }),
   "runs of dead nodes are not taken over": (store) => ({ ...store, lost: async () => [] }),

@@ -1,0 +1,189 @@
+import { setTimeout as delay } from "node:timers/promises"
+import { fork } from "node:child_process"
+import { once } from "node:events"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { Fanfare } from "../../src/index.ts"
+import { postgres } from "../../src/postgres.ts"
+import { createServer, type FanfareServer } from "../../src/server.ts"
+import { startPostgres, type TestServer } from "../store/postgres.ts"
+
+let database: TestServer
+beforeAll(async () => {
+  database = await startPostgres()
+})
+afterAll(() => database.stop())
+
+const running: FanfareServer[] = []
+async function start(app: Fanfare, url: string): Promise<FanfareServer> {
+  const server = await createServer({ client: app, db: postgres(url), logs: "none", http: { port: 0 }, stopGrace: "1s" })
+  await server.start()
+  running.push(server)
+  return server
+}
+afterAll(async () => void (await Promise.all(running.map((server) => server.stop()))))
+
+async function get<T>(server: FanfareServer, path: string): Promise<T> {
+  return (await (await fetch(`${server.url}/api/v1/${path}`)).json()) as T
+}
+
+async function until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
+  const end = performance.now() + ms
+  while (performance.now() < end) {
+    if (await condition()) return
+    await delay(10)
+  }
+  expect.unreachable("it did not come about")
+}
+
+describe("nodes on one PostgreSQL", () => {
+  it("host different functions: each runs where its code is, also one that a sender had never heard of", async () => {
+    const url = await database.database()
+    const web = new Fanfare({ id: "web" })
+    const webServer = await start(web, url)
+    const ran: string[] = []
+    const jobs = new Fanfare({ id: "jobs" })
+    jobs.createFunction({ id: "late", triggers: [{ event: "shop/sold" }] }, () => void ran.push("late"))
+    const jobsServer = await start(jobs, url)
+    const began = performance.now()
+    await web.send({ name: "shop/sold" })
+    await until(() => ran.length === 1)
+    // A bell, not the next look of a second later.
+    expect(performance.now() - began).toBeLessThan(900)
+    const { items } = await get<{ items: { functionIds: string[]; alive: boolean }[] }>(webServer, "nodes")
+    expect(items.map(({ functionIds, alive }) => [functionIds, alive])).toEqual(
+      expect.arrayContaining([
+        [[], true],
+        [["jobs-late"], true],
+      ]),
+    )
+    await jobsServer.stop()
+  })
+
+  it("park runs whose function nobody hosts, show it, and go on when somebody does", async () => {
+    const url = await database.database()
+    const sender = new Fanfare({ id: "sender" })
+    const ran: number[] = []
+    const worker = (): Fanfare => {
+      const app = new Fanfare({ id: "worker" })
+      app.createFunction({ id: "work", triggers: [{ event: "x/work" }] }, ({ event }) => void ran.push(Number(event.data["i"])))
+      return app
+    }
+    const first = await start(worker(), url)
+    const senderServer = await start(sender, url)
+    await first.stop()
+    await sender.send({ name: "x/work", data: { i: 1 } })
+    await delay(300)
+    const [run] = (await get<{ items: { state: string; reason: string; attempt: number }[] }>(senderServer, "runs")).items
+    expect(run).toMatchObject({ state: "ready", attempt: 0, reason: "parked: no live node hosts its function" })
+    await start(worker(), url)
+    await until(() => ran.length === 1)
+  })
+
+  it("may run an old and a new version side by side: steps are matched by their ids, and what does not fit is reported", async () => {
+    const url = await database.database()
+    const ran: string[] = []
+    const version = (name: string, second: string): Fanfare => {
+      const app = new Fanfare({ id: "shop" })
+      app.createFunction({ id: "order", triggers: [{ event: "shop/order" }] }, async ({ step }) => {
+        await step.run("charge", () => void ran.push(`${name} charge`))
+        await step.sleep("a moment", 400)
+        await step.run(second, () => void ran.push(`${name} ${second}`))
+        return name
+      })
+      app.createFunction({ id: "changed", triggers: [{ event: "shop/changed" }], retries: 0 }, async ({ step }) => {
+        if (name === "old") {
+          await step.run("same id", () => 1)
+          await step.sleep("nap", 400)
+        } else await step.sleep("same id", 10)
+      })
+      return app
+    }
+    const old = version("old", "ship")
+    const oldServer = await start(old, url)
+    await old.send([{ name: "shop/order" }, { name: "shop/changed" }])
+    await until(() => ran.length === 1)
+    await oldServer.stop()
+    const newServer = await start(version("new", "deliver"), url)
+    await until(() => ran.length === 2)
+    expect(ran).toEqual(["old charge", "new deliver"])
+    let failed: { error: { name: string; message: string } } | undefined
+    await until(async () => {
+      failed = (await get<{ items: { error: { name: string; message: string } }[] }>(newServer, "runs?state=failed")).items[0]
+      return failed !== undefined
+    })
+    expect(failed?.error.message).toMatch(/"same id" was kept as a run by an earlier attempt .* step\.sleep/)
+  })
+
+  it("keep a node alive whose user code blocks its event loop, and take over from one that is frozen", { timeout: 40_000 }, async () => {
+    const url = await database.database()
+    const child = fork(new URL("./blocking-node.ts", import.meta.url), [url], { execArgv: ["--disable-warning=ExperimentalWarning"] })
+    await once(child, "message")
+    const ran: string[] = []
+    const app = new Fanfare({ id: "blocked" })
+    app.createFunction(
+      { id: "block", triggers: [{ event: "b/block" }], retries: 5 },
+      ({ event }) => void ran.push(String(event.data["what"])),
+    )
+    child.send({ what: "block" })
+    await once(child, "message")
+    const server = await start(app, url)
+    // The child's event loop stands still for 7 s; its runs stay its own.
+    await delay(6_500)
+    expect(ran).toEqual([])
+    await once(child, "message")
+    child.kill("SIGSTOP")
+    await delay(100)
+    await app.send({ name: "b/block", data: { what: "mine" } })
+    await until(() => ran.includes("mine"))
+    child.kill("SIGCONT")
+    child.kill("SIGKILL")
+    await server.stop()
+  })
+
+  it("decide by the database's time, however wrong their own clocks are", { timeout: 30_000 }, async () => {
+    const url = await database.database()
+    const { Engine } = await import("../../src/engine/engine.ts")
+    const { systemClock, systemRandom } = await import("../../src/engine/system.ts")
+    const { localTransport } = await import("../../src/transport/local.ts")
+    const ends: { skew: number; at: number }[] = []
+    const engines = await Promise.all(
+      [-300_000, 300_000].map(async (skew) => {
+        const app = new Fanfare({ id: "skewed" })
+        app.createFunction({ id: "sleepy", triggers: [{ event: "s/sleepy" }], retries: 3 }, async ({ step, attempt }) => {
+          await step.sleep("a second", 1_000)
+          if (attempt === 0) throw new Error("again")
+          ends.push({ skew, at: Date.now() })
+        })
+        const opened = await postgres(url).open(systemClock)
+        const engine = new Engine({
+          store: opened.store,
+          listen: opened.listen,
+          exclusive: false,
+          apps: [app],
+          transport: localTransport([app]),
+          clock: { now: () => Date.now() + skew, after: systemClock.after },
+          random: systemRandom,
+          host: `skew ${skew}`,
+          pid: 1,
+        })
+        await engine.start()
+        return { app, engine, opened, skew }
+      }),
+    )
+    await delay(1_500)
+    // Neither takes the other for dead, and what one sends is due for both.
+    const sent = Date.now()
+    await Promise.all(engines.flatMap(({ app }) => Array.from({ length: 5 }, () => app.send({ name: "s/sleepy" }))))
+    const reader = engines[0]?.opened.reader
+    const completed = async (): Promise<number> => (await reader?.runs({ state: "completed" }))?.items.length ?? 0
+    // A second's sleep and a retry after a second and a half at most: nobody waits five minutes, and nobody wakes at once.
+    await until(async () => (await completed()) === 10, 8_000)
+    expect(Math.min(...ends.map(({ at }) => at)) - sent).toBeGreaterThan(1_900)
+    expect((await reader?.nodes())?.map(({ alive }) => alive)).toEqual([true, true])
+    for (const { engine, opened } of engines) {
+      await engine.stop()
+      await opened.reader.close()
+      await opened.store.close()
+    }
+  })
+})
