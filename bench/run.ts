@@ -8,7 +8,7 @@ import { openPlaces } from "./place.ts"
 // npm run bench -- --db postgres       the same on a PostgreSQL that is started for it
 // npm run bench -- --json              one JSON object
 // npm run bench -- --quick             small numbers, to see that it works
-// npm run bench -- --only fanout       one of fanout, steps, latency, growth, history, recovery, nodes
+// npm run bench -- --only fanout       one of fanout, steps, latency, growth, history, recovery, pinned, nodes
 const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
@@ -52,6 +52,23 @@ async function compared(withStep: boolean): Promise<FanoutFigures & { ratioToBar
   }
 }
 
+/** The second of two large fan-outs, whose dead rows may not be cleared, against one in a store without such a transaction. */
+async function pinned(size: number): Promise<{ jobs: number; runsPerSecond: number; ratioToUnpinned: number }> {
+  const rates: number[][] = [[], []]
+  for (let i = 0; i < (values.quick ? 1 : 3); i++) {
+    for (const [k, rate] of rates.entries()) {
+      const place = await places.next()
+      await fanout(place, 100, false)
+      const release = k === 0 ? await places.pin(place) : async () => undefined
+      await fanout(place, size, false)
+      rate.push((await fanout(place, size, false)).runsPerSecond)
+      await release()
+    }
+  }
+  const [held = [], free = []] = rates
+  return { jobs: size, runsPerSecond: middle(held), ratioToUnpinned: Math.round((middle(held) / middle(free)) * 100) / 100 }
+}
+
 function middle(numbers: readonly number[]): number {
   return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
 }
@@ -69,6 +86,8 @@ try {
     history(await places.next(), await places.next(), values.quick ? 20_000 : 1_000_000),
   )
   await measure("recovery", "recovery after SIGKILL …", async () => recovery(await places.next()))
+  if (store === "postgres")
+    await measure("pinned", "under a long transaction that pins the horizon …", () => pinned(values.quick ? 5_000 : 100_000))
   if (store === "postgres") await measure("nodes", "two nodes, one dies, one leaves …", () => nodes(places, jobs, values.quick ? 2 : 10))
   if (values.json) console.log(JSON.stringify(all))
 } finally {

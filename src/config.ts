@@ -2,7 +2,7 @@
 export interface FanfareConfig {
   /** The files that export your apps, relative to the config file. */
   readonly functions: string | readonly string[]
-  /** Path of the store file: default `.fanfare/dev.db` for `fanfare dev`. */
+  /** The store, a path or a `postgres://` URL: default `.fanfare/dev.db` for `fanfare dev`. */
   readonly db?: string
   /** Port of the HTTP API: default 8288. */
   readonly port?: number

@@ -24,7 +24,7 @@ program
   .description("run the functions of a file here: reloads on change, HTTP API on 127.0.0.1")
   .argument("[file]", "file that exports your app; default: what fanfare.config.ts says")
   .option("--port <port>", "port of the HTTP API (default 8288)", toPort)
-  .option("--db <file>", "store file (default .fanfare/dev.db)")
+  .option("--db <file>", "store: a file or postgres://… (default .fanfare/dev.db)")
   .option("--fresh", "begin with an empty store")
   .addHelpText("after", "\nExample: fanfare dev src/jobs.ts")
   .action(async (file: string | undefined, options: { port?: number; db?: string; fresh?: boolean }) => {

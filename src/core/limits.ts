@@ -71,7 +71,7 @@ export const limits = {
   nodeConcurrency: 200,
   /** Runs claimed ahead of a free place at most, and the milliseconds of work they should last. */
   claimAhead: 1_000,
-  claimAheadMs: 25,
+  claimAheadMs: 50,
   /** Runs in one claim. */
   claimBatch: 1_000,
   /** A busy node looks again, after this many milliseconds, at parts of the line in which only other nodes may have put something. */

@@ -152,12 +152,14 @@ class PostgresDb implements Db {
   async #once<T>(work: (db: Db) => Promise<T>): Promise<T> {
     const client = await this.#pool.connect()
     let broken: Error | boolean = false
+    let result: T
+    let unknown: UnknownCommit | null
     try {
       const [, set] = await together([client.query(this.#begin), client.query<{ now: number }>(this.#statement(this.#session))])
       const transaction = this.#within(client, set.rows[0]?.now ?? 0)
-      const result = await work(transaction.db)
-      await this.#commit(client, transaction.wrote() && this.#options.use !== "people")
-      return result
+      result = await work(transaction.db)
+      unknown = await this.#commit(client, transaction.wrote() && this.#options.use !== "people")
+      if (unknown !== null) broken = true
     } catch (error) {
       await client.query("rollback").catch((lost: Error) => {
         broken = lost
@@ -166,6 +168,9 @@ class PostgresDb implements Db {
     } finally {
       client.release(broken)
     }
+    // Only now, since to find out takes a connection, and this one may have been the last.
+    if (unknown !== null && !(await this.#arrived(unknown.receipt))) throw unknown.error
+    return result
   }
 
   #within(client: Pg.PoolClient, now: number): { db: Db; wrote: () => boolean } {
@@ -186,11 +191,11 @@ class PostgresDb implements Db {
     return { db, wrote: () => wrote }
   }
 
-  /** Resolves when the transaction is durable; rejects when it is certain that it is not. */
-  async #commit(client: Pg.PoolClient, wrote: boolean): Promise<void> {
+  /** Resolves with null when the transaction is durable, with its receipt when the answer was lost; rejects when it is certain that it is not. */
+  async #commit(client: Pg.PoolClient, wrote: boolean): Promise<UnknownCommit | null> {
     if (!wrote) {
       await client.query("commit")
-      return
+      return null
     }
     const receipt = this.#options.newId()
     const spent = this.#spent.splice(0)
@@ -204,9 +209,10 @@ class PostgresDb implements Db {
     } catch (error) {
       this.#spent.push(...spent)
       if (meaningOf(error) !== "away") throw error
-      if (!(await this.#arrived(receipt))) throw error
+      return { receipt, error }
     }
     this.#spent.push(receipt)
+    return null
   }
 
   /**
@@ -222,6 +228,7 @@ class PostgresDb implements Db {
           await client.query("begin")
           await client.query(this.#session)
           const { rowCount } = await client.query(probe, [receipt])
+          if (rowCount === 0) this.#spent.push(receipt)
           return rowCount === 0
         } finally {
           // The probe itself must leave nothing behind.
@@ -243,6 +250,12 @@ class PostgresDb implements Db {
     }
     return { text: sql, name }
   }
+}
+
+/** A transaction of which nobody said what became of it. */
+interface UnknownCommit {
+  readonly receipt: string
+  readonly error: unknown
 }
 
 const leave = "insert into receipt (id) values ($1)"

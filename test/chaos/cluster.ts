@@ -84,6 +84,7 @@ class Cluster {
   readonly #url: string
   readonly #children: number
   readonly #nodes: (ChildProcess | null)[] = []
+  readonly #processes = new Set<ChildProcess>()
   readonly #frozen = new Set<NodeJS.Timeout>()
   readonly #sent: string[][] = []
   #extras = 0
@@ -98,11 +99,13 @@ class Cluster {
   /** Starts a node, again and again until it starts: a server may be away. */
   async start(place: number): Promise<void> {
     this.#nodes[place] = null
-    for (;;) {
+    while (!this.#ended) {
       const node = fork(new URL("./cluster-node.ts", import.meta.url), [this.#url, String(this.#children)], {
         execArgv: ["--disable-warning=ExperimentalWarning"],
         stdio: ["ignore", "ignore", process.env["CHAOS_DEBUG"] === undefined ? "ignore" : "inherit", "ipc"],
       })
+      this.#processes.add(node)
+      node.on("exit", () => this.#processes.delete(node))
       const started = await new Promise<boolean>((resolve) => {
         node.on("exit", () => resolve(false))
         node.on("message", (message: { kind: "started" } | { kind: "acked"; ids: string[] }) => {
@@ -110,9 +113,8 @@ class Cluster {
           else for (const id of message.ids) this.acked.add(id)
         })
       })
-      if (started || this.#ended) {
+      if (started) {
         this.#nodes[place] = node
-        if (this.#ended) node.kill("SIGKILL")
         return
       }
       await delay(200)
@@ -171,7 +173,7 @@ class Cluster {
   end(): void {
     this.#ended = true
     for (const timer of this.#frozen) clearTimeout(timer)
-    for (const node of this.#nodes) node?.kill("SIGKILL")
+    for (const node of this.#processes) node.kill("SIGKILL")
   }
 
   #deliver(ids: string[]): void {

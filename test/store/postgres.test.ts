@@ -221,7 +221,8 @@ describe("a transaction", () => {
   ])("whose connection is cut %s its COMMIT reaches the server %s", { timeout: 60_000 }, async (kind) => {
     const { place, db } = await migrated()
     const proxy = await startProxy(server.port, kind === "before" ? 3 : 4)
-    const cut = await openPostgres(optionsOf(place.replace(`:${server.port}/`, `:${proxy.port}/`)))
+    // One connection: to find out what became of a commit must not need a second one.
+    const cut = await openPostgres(optionsOf(place.replace(`:${server.port}/`, `:${proxy.port}/`), { connections: 1 }))
     await cut.query("select 1")
     proxy.rate = 0.4
     let tries = 0

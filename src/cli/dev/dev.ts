@@ -7,6 +7,8 @@ import { FanfareError } from "../../core/errors.ts"
 import { assemble } from "../../server/create.ts"
 import { version } from "../../server/version.ts"
 import { lockFile } from "../../store/lock.ts"
+import { nameOfPlace, parsePlace } from "../../store/place.ts"
+import type { Place } from "../../store/thread-protocol.ts"
 import type { Globals } from "../globals.ts"
 import { printError, printJson, say } from "../output.ts"
 import { CodeHost } from "./code-host.ts"
@@ -24,12 +26,13 @@ export interface DevOptions extends Globals {
 export async function dev(options: DevOptions): Promise<void> {
   const began = performance.now()
   const { files, config } = await findFiles(options.file)
-  const db = resolve(options.db ?? config?.db ?? ".fanfare/dev.db")
+  const place = parsePlace(options.db ?? config?.db ?? ".fanfare/dev.db")
   const port = options.port ?? config?.port ?? 8288
-  if (options.fresh === true) empty(db)
+  if (options.fresh === true) empty(place)
 
   const host = new CodeHost(files, say)
   await host.start()
+  const db = place.kind === "postgres" ? place.url : place.file
   const server = await assemble({ db, http: { port }, logs: options.json ? "json" : "pretty" }, host.apps, host)
   try {
     await server.start()
@@ -40,8 +43,8 @@ export async function dev(options: DevOptions): Promise<void> {
   const { engine } = server
   if (engine === null) throw new FanfareError("internal", "the engine did not start")
   const url = server.url ?? ""
-  if (options.json) printJson({ event: "ready", url, db, functions: host.hosts() })
-  else banner(url, db, files, performance.now() - began)
+  if (options.json) printJson({ event: "ready", url, db: nameOfPlace(place), functions: host.hosts() })
+  else banner(url, place, files, performance.now() - began)
   const screen = new Screen(engine, { url, json: options.json })
   screen.functions()
 
@@ -94,16 +97,22 @@ async function findFiles(file: string | undefined): Promise<{ files: string[]; c
 }
 
 /** Removes a store file, unless an engine has it. */
-function empty(db: string): void {
-  const lock = lockFile(db)
+function empty(place: Place): void {
+  if (place.kind === "postgres") {
+    throw new FanfareError("invalid_option", "--fresh empties a file, not a PostgreSQL", {
+      field: "--fresh",
+      hint: `drop schema ${place.schema} cascade does, for all its nodes.`,
+    })
+  }
+  const lock = lockFile(place.file)
   for (const suffix of ["", "-wal", "-shm"]) rmSync(lock.file + suffix, { force: true })
   lock.release()
 }
 
-function banner(url: string, db: string, files: readonly string[], ms: number): void {
+function banner(url: string, place: Place, files: readonly string[], ms: number): void {
   say(`\n  ${styleText("bold", "fanfare")} ${version}  ready in ${Math.round(ms)} ms\n`)
   say(`  ➜  API    ${url}/api/v1/status`)
-  say(`  ➜  Store  sqlite ${db}  (kept between restarts; --fresh to empty it)`)
+  say(`  ➜  Store  ${nameOfPlace(place)}${place.kind === "sqlite" ? "  (kept between restarts; --fresh to empty it)" : ""}`)
   say(`  ➜  Code   ${files.join(", ")}\n`)
 }
 
