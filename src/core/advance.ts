@@ -37,10 +37,11 @@ export function advance(
     case "completed":
       return [settle(run, run.attempt, facts, { to: "completed", output: outcome.output, failure: null })]
     case "parked": {
-      // Neither a sleep nor a step's own retry is a failure of the run; after progress it counts from the start again.
-      const attempt = progressed || outcome.for === "sleep" ? 0 : run.attempt - 1
-      const later = outcome.for === "sleep" ? "waiting" : "scheduled"
-      return [settle(run, attempt, facts, queued(run, outcome.dueAt, later, endedAt, 0))]
+      // Neither a wait nor a step's own retry is a failure of the run; after progress it counts from the start again.
+      const attempt = progressed || outcome.for === "wait" ? 0 : run.attempt - 1
+      const later = outcome.for === "wait" ? "waiting" : "scheduled"
+      const joins = outcome.joins.map((join): Change => ({ kind: "join.add", runId: run.id, join }))
+      return [settle(run, attempt, facts, queued(run, outcome.dueAt, later, endedAt, 0)), ...joins]
     }
     case "failed": {
       const { failure, retry } = outcome

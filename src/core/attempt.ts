@@ -1,6 +1,7 @@
 import type { LogLine } from "./change.ts"
 import type { EventInput } from "./event.ts"
 import type { Failure } from "./failure.ts"
+import type { JoinUntil } from "./join.ts"
 import type { RetryWish } from "./retry.ts"
 import type { ClaimedRun } from "./run.ts"
 import type { StepRecord } from "./step.ts"
@@ -21,6 +22,15 @@ export type StepReport =
   | { readonly kind: "run"; readonly key: string; readonly startedAt: number; readonly output: string }
   | { readonly kind: "run"; readonly key: string; readonly startedAt: number; readonly failure: Failure; readonly retry: RetryWish }
   | { readonly kind: "sleep"; readonly key: string; readonly until: number }
+  /** `timeoutAt`: null for none. */
+  | {
+      readonly kind: "join"
+      readonly key: string
+      readonly fanoutId: string
+      readonly until: JoinUntil
+      readonly timeoutAt: number | null
+      readonly outputs: boolean
+    }
 
 /** What a send gave. `fanoutId` is null for a single event. */
 export interface SendResult {
@@ -48,7 +58,7 @@ export interface Recorder {
   turn(): Promise<void>
   /** Keeps a step; resolves when it is durable (a sleep: when the attempt ends) with what the engine made of it. */
   report(report: StepReport): Promise<StepRecord>
-  /** Sends events and keeps the fact as a step, in the same transaction. */
-  send(key: string, events: readonly EventInput[]): Promise<SendResult>
+  /** Sends events and keeps the fact as a step, in the same transaction. `joined`: as a fan-out even if it is a single event. */
+  send(key: string, events: readonly EventInput[], joined?: boolean): Promise<SendResult>
   log(level: LogLine["level"], message: string, fields?: Readonly<Record<string, unknown>>): void
 }

@@ -1,5 +1,6 @@
 import type { Failure } from "./failure.ts"
 import type { FunctionDefinition } from "./definition.ts"
+import type { Join } from "./join.ts"
 import type { ClaimedRun, FinalState, LimitClaim, NewRun } from "./run.ts"
 import type { Schedule, Tick } from "./schedule.ts"
 import type { StepRecord } from "./step.ts"
@@ -79,6 +80,10 @@ export type Change =
       readonly sealed: boolean
       readonly at: number
     }
+  /** A run that parks waits for a fan-out. */
+  | { readonly kind: "join.add"; readonly runId: string; readonly join: Join }
+  /** That a fan-out has ended is made known: by whoever comes first. */
+  | { readonly kind: "fanout.announce"; readonly id: string }
   | { readonly kind: "tick.add"; readonly tick: Tick }
   | { readonly kind: "schedule.move"; readonly id: string; readonly lastTickAt: number | null; readonly nextAt: number | null }
   | { readonly kind: "step.save"; readonly runId: string; readonly fence: number; readonly step: StepRecord }
@@ -118,7 +123,7 @@ export type Duplicates = Readonly<Record<string, { readonly id: string; readonly
  * What became of a unit.
  * - `applied`: durable. `duplicates` has the events that were there before (the id made now → the first one), which were left out
  *   together with their runs; null when there were none.
- * - `duplicate`: its tick was decided before; nothing was written.
+ * - `duplicate`: its tick was decided, or its fan-out announced, before; nothing was written.
  * - `conflict`: an event id is in use with another body; nothing was written.
  * - `fenced`: its guard does not hold any more; nothing was written.
  * - `stale`: functions have changed since it was decided; nothing was written. Decide again.

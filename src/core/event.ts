@@ -25,6 +25,7 @@ export interface CheckedEvent {
 /** Names that only Fanfare itself sends. */
 export const systemEventPrefix = "fanfare/"
 export const scheduledTimerEvent = "fanfare/scheduled.timer"
+export const fanoutCompletedEvent = "fanfare/fanout.completed"
 
 const fields = new Set(["name", "data", "id", "ts"])
 

@@ -50,6 +50,10 @@ export const limits = {
 
   /** Longest sleep. */
   sleepMaxMs: 366 * day,
+  /** What a join gives at most: failed runs, the longest ones, outputs. */
+  joinFailures: 100,
+  joinSlowest: 5,
+  joinOutputs: 1_000,
   stepsPerRun: 1_000,
   stepIdChars: 256,
 

@@ -41,7 +41,7 @@ export function createMatcher(definitions: Iterable<FunctionDefinition>): Matche
 }
 
 /** `a/b.c` is heard by `a/b.c`, `a/*` and `a/b.*`. */
-function patternsOf(name: string): string[] {
+export function patternsOf(name: string): string[] {
   const patterns = [name]
   for (let i = 0; i < name.length; i++) {
     if (name[i] === "/" || name[i] === ".") patterns.push(`${name.slice(0, i + 1)}*`)

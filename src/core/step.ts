@@ -1,9 +1,9 @@
 import type { Failure } from "./failure.ts"
 
-export type StepKind = "run" | "sleep" | "send"
+export type StepKind = "run" | "sleep" | "send" | "join"
 
 /**
- * What is known of a step. `completed` and `failed` are final and never written again; `waiting` (a sleep) and `retrying`
+ * What is known of a step. `completed` and `failed` are final and never written again; `waiting` (a sleep, a join) and `retrying`
  * (a step that failed and will be tried again) carry the moment at which the run goes on.
  */
 export interface StepRecord {

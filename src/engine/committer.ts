@@ -17,6 +17,8 @@ export interface TurnPartner {
   want(): ClaimRequest | null
   claimed(claim: Claim): void
   timerSet(at: number): void
+  /** Fan-outs have ended. */
+  ended(): void
   /** The store's time. */
   told(now: number): void
 }
@@ -113,6 +115,7 @@ export class Committer {
     if (turn.claim !== null) this.#partner.claimed(turn.claim)
     for (const [i, { resolve }] of batch.entries()) resolve(turn.results[i] ?? { kind: "fenced" })
     if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
+    if (turn.ended > 0) this.#partner.ended()
     // The store goes on with what has gathered before this thread turns to the new runs.
     void this.#next()
   }

@@ -5,6 +5,7 @@ import type { Clock, Random } from "../core/ports.ts"
 import type { NodeRow, Store } from "../store/store.ts"
 import type { Outbox } from "../store/within.ts"
 import type { Transport } from "../transport/transport.ts"
+import { createAnnouncer } from "./announcer.ts"
 import { Committer } from "./committer.ts"
 import { Dispatcher } from "./dispatcher.ts"
 import { Executor } from "./executor.ts"
@@ -70,17 +71,29 @@ export class Engine {
     this.startedAt = clock.now()
     const { telemetry, registry } = this
     let waker: Loop | null = null
+    let announcer: Loop | null = null
     this.#committer = new Committer(store, clock, {
       want: () => this.#dispatcher.want(),
       claimed: (claim) => this.#dispatcher.claimed(claim),
       timerSet: () => waker?.ring(),
+      ended: () => announcer?.ring(),
       told: (now) => clock.told(now),
     })
     const committer = this.#committer
     const reload = async (): Promise<void> => registry.replace(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
     this.intake = new EventIntake({ committer, joined, registry, reload, clock, newId, telemetry })
-    this.#executor = new Executor({ committer, intake: this.intake, clock, random, telemetry, newId, registry, transport })
+    this.#executor = new Executor({
+      joined: (id, outputs) => store.joined(id, outputs),
+      committer,
+      intake: this.intake,
+      clock,
+      random,
+      telemetry,
+      newId,
+      registry,
+      transport,
+    })
     const executor = this.#executor
     const concurrency = options.concurrency ?? limits.nodeConcurrency
     this.#dispatcher = new Dispatcher({ executor, clock, nodeId: this.nodeId, functionIds: () => transport.hosts(), concurrency })
@@ -93,6 +106,7 @@ export class Engine {
       clock,
       failed,
     )
+    announcer = new Loop(createAnnouncer(store, this.intake, pollMs), clock, failed)
     const agents = [
       createPulse({ store, node: () => this.#node(), clock, executor, telemetry, pulseMs }),
       createRescuer({
@@ -108,7 +122,7 @@ export class Engine {
       createJanitor(store, clock, options.retentionDays ?? limits.retentionDays),
       { name: "bell", tick: async () => (committer.ring(), pollMs) },
     ]
-    this.#loops = [waker, ...agents.map((agent) => new Loop(agent, clock, failed))]
+    this.#loops = [waker, announcer, ...agents.map((agent) => new Loop(agent, clock, failed))]
   }
 
   /** Attempts under way. */

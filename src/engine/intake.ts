@@ -71,6 +71,17 @@ export class EventIntake implements Intake {
     return this.#parts.joined.fromSql(fanout, joined)
   }
 
+  /** Sends an event of Fanfare's own about a fan-out, together with the fact that this has been done. */
+  async announce(fanoutId: string, event: { readonly name: string; readonly data: object }): Promise<void> {
+    const data = encodeJson(event.data, { field: "data", bytes: limits.eventBytes })
+    const known = this.#parts.registry.match(event.name, () => ({ ...event, id: fanoutId, ts: this.#parts.clock.now() })).length > 0
+    const events = known ? [{ name: event.name, data, key: null, ts: null }] : []
+    // Of an event that nobody hears only the fact is written. Whoever came first has done it: "duplicate" is fine.
+    await this.write(events, { runId: null, fanoutId: null, sealed: true }, (unit) =>
+      this.#parts.committer.submit({ ...unit, changes: [...unit.changes, { kind: "fanout.announce", id: fanoutId }] }),
+    )
+  }
+
   /** Checks all events before anything is written. */
   async check(events: readonly EventInput[]): Promise<CheckedSend> {
     if (!Array.isArray(events)) throw new FanfareError("invalid_event", "events must be an array", { field: "events" })

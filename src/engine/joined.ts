@@ -4,6 +4,7 @@ import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import { checkEventName, systemEventPrefix } from "../core/event.ts"
 import type { IdKind } from "../core/id.ts"
+import { patternsOf } from "../core/match.ts"
 import type { Clock } from "../core/ports.ts"
 import type { SqlFanout, SqlFanoutResult } from "../core/transaction.ts"
 import type { Outbox } from "../store/within.ts"
@@ -67,8 +68,9 @@ export class JoinedSends {
   #targets(name: string): { id: string; runPrefix: string; limits: ReturnType<typeof limitsOf> }[] {
     const { registry, newId } = this.#parts
     const functions = registry.startedBy(name)
+    const patterns = patternsOf(name)
     const choosy = functions.find(({ triggers }) =>
-      triggers.some((trigger) => "event" in trigger && trigger.event === name && trigger.if !== null),
+      triggers.some((trigger) => "event" in trigger && patterns.includes(trigger.event) && trigger.if !== null),
     )
     if (choosy !== undefined) {
       throw new FanfareError("invalid_event", `the function "${choosy.localId}" has an "if" on its trigger "${name}"`, {

@@ -3,11 +3,14 @@ import type { Change, LogLine, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
+import { isJoined, type JoinResult, needOf } from "../core/join.ts"
+import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
 import { retryDelay } from "../core/retry.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
+import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
 import { type EventIntake, type Part, refusal } from "./intake.ts"
 import type { Telemetry } from "./telemetry.ts"
@@ -19,6 +22,7 @@ export interface RecordingParts {
   readonly random: Random
   readonly telemetry: Telemetry
   readonly newId: (kind: "fan") => string
+  readonly joined: Store["joined"]
 }
 
 /** What a kept send remembers. */
@@ -78,10 +82,10 @@ export class Recording implements Recorder {
 
   async report(report: StepReport): Promise<StepRecord> {
     if (this.#closed) return new Promise(() => {})
-    const step = this.#toRecord(report)
+    const step = report.kind === "join" ? await this.#joinRecord(report) : this.#toRecord(report)
     const change: Change = { kind: "step.save", runId: this.#run.id, fence: this.#run.fence, step }
-    if (step.kind === "sleep") {
-      // A sleep is kept when the attempt parks: no commit of its own.
+    if (step.state === "waiting") {
+      // A wait is kept when the attempt parks: no commit of its own.
       this.#pending.push(change)
       this.#steps.set(step.key, step)
       return step
@@ -92,7 +96,7 @@ export class Recording implements Recorder {
     return step
   }
 
-  async send(key: string, events: readonly EventInput[]): Promise<SendResult> {
+  async send(key: string, events: readonly EventInput[], joined = false): Promise<SendResult> {
     const { intake, newId } = this.#parts
     const checked = await intake.check(events)
     if (checked.total === 0) return { ids: [], fanoutId: null }
@@ -100,7 +104,7 @@ export class Recording implements Recorder {
     const kept = this.#keptParts(key, names)
     const ids = kept.flatMap((part) => part.ids)
     const total = kept[0]?.total ?? checked.total
-    const fanoutId = kept[0] === undefined ? (total > 1 ? newId("fan") : null) : kept[0].fanoutId
+    const fanoutId = kept[0] === undefined ? (total > 1 || joined ? newId("fan") : null) : kept[0].fanoutId
     if (ids.length < total && total !== checked.total) throw orderChanged(`began to send ${total} events here`, `sends ${checked.total}`)
     for (let n = kept.length; ids.length < total; n++) {
       const part = await checked.part(ids.length)
@@ -184,7 +188,41 @@ export class Recording implements Recorder {
     return this.#closed ? new Promise(() => {}) : result
   }
 
-  #toRecord(report: StepReport): StepRecord {
+  /** A join that is over is kept with what it gives; another one waits. */
+  async #joinRecord({ key, fanoutId, until, timeoutAt, outputs }: Extract<StepReport, { kind: "join" }>): Promise<StepRecord> {
+    const kept = this.#steps.get(key)
+    const now = this.now()
+    const base = { key, kind: "join", attempts: 1, failure: null, startedAt: kept?.startedAt ?? now, endedAt: now } as const
+    const fanout = await this.#parts.joined(fanoutId, outputs)
+    if (fanout === null) throw new FanfareError("not_found", `there is no fan-out ${fanoutId}`)
+    // What was decided when the wait began holds, also when the code has changed since.
+    const before = kept?.output == null ? null : (JSON.parse(kept.output) as { need: number | null })
+    const need = before === null ? needOf(until, fanout.total) : before.need
+    const dueAt = kept?.dueAt ?? timeoutAt ?? limits.eventTsMax
+    const timedOut = !isJoined(fanout, need)
+    if (timedOut && dueAt > Math.max(now, this.#run.claimedAt))
+      return { ...base, state: "waiting", dueAt, output: JSON.stringify({ fanoutId, need }) }
+    const { total, completed, failed, cancelled, failures, slowest } = fanout
+    const result: JoinResult = {
+      fanoutId,
+      total,
+      completed,
+      failed,
+      cancelled,
+      timedOut,
+      failures,
+      slowest,
+      ...(outputs ? { outputs: fanout.outputs } : {}),
+    }
+    return {
+      ...base,
+      state: "completed",
+      dueAt: null,
+      output: encodeJson(result, { field: `the result of step "${key}"`, bytes: limits.outputBytes }),
+    }
+  }
+
+  #toRecord(report: Exclude<StepReport, { kind: "join" }>): StepRecord {
     const now = this.now()
     const attempts = (this.#steps.get(report.key)?.attempts ?? 0) + 1
     const base = { key: report.key, kind: report.kind, attempts, output: null, failure: null, dueAt: null, startedAt: now, endedAt: now }

@@ -2,7 +2,7 @@ import type { App } from "../core/app.ts"
 import type { Unit } from "../core/change.ts"
 import { parseCron } from "../core/cron.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
-import { createMatcher, type Matcher } from "../core/match.ts"
+import { createMatcher, type Matcher, patternsOf } from "../core/match.ts"
 import type { Schedule } from "../core/schedule.ts"
 import type { KnownFunctions } from "../core/views.ts"
 
@@ -29,7 +29,8 @@ export class Registry {
 
   /** The functions that an event of this name may start. */
   startedBy(name: string): FunctionDefinition[] {
-    return this.#active.filter(({ triggers }) => triggers.some((trigger) => "event" in trigger && trigger.event === name))
+    const patterns = patternsOf(name)
+    return this.#active.filter(({ triggers }) => triggers.some((trigger) => "event" in trigger && patterns.includes(trigger.event)))
   }
 
   /** The rules of code that runs here are those it was written with, whatever version of it another node registered since. */

@@ -4,12 +4,13 @@ import { FanfareError, StepError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import { toFailure } from "../core/failure.ts"
 import { encodeJson } from "../core/json.ts"
+import { type Join, type JoinResult, needOf } from "../core/join.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import { createStepKeys, type StepRecord } from "../core/step.ts"
 import { currentScope, type RunScope, withScope } from "./context.ts"
 import { retryWish } from "./retry-wish.ts"
-import type { StepId, StepTools } from "./step.ts"
+import type { FanOutOptions, StepId, StepTools } from "./step.ts"
 
 type Parked = Extract<Outcome, { kind: "parked" }>
 
@@ -55,6 +56,7 @@ export class Replay {
       sleepUntil: async (id, moment) => this.#sleep(this.#begin(id, "step.sleepUntil"), sleepMoment(moment, recorder.now())),
       sendEvent: async (id, events) =>
         this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[]),
+      fanOut: async (id, events, options) => this.#fanOut(this.#begin(id, "step.fanOut"), events as readonly EventInput[], options ?? {}),
     }
   }
 
@@ -125,8 +127,36 @@ export class Replay {
     await this.#resume(this.#known(key, "sleep", "step.sleep") ?? (await this.#recorder.report({ kind: "sleep", key, until })))
   }
 
-  #send(key: string, events: readonly EventInput[]): Promise<SendResult> {
-    return this.#execute(() => this.#recorder.send(key, events))
+  #send(key: string, events: readonly EventInput[], joined = false): Promise<SendResult> {
+    return this.#execute(() => this.#recorder.send(key, events, joined))
+  }
+
+  async #fanOut(
+    key: string,
+    events: readonly EventInput[],
+    { until = "all", timeout, outputs = false }: FanOutOptions,
+  ): Promise<JoinResult> {
+    const known = this.#known(key, "join", "step.fanOut")
+    if (known?.state === "completed") return this.#resume(known) as JoinResult
+    needOf(until, 0)
+    const timeoutMs = timeout === undefined ? null : sleepMs(timeout)
+    const { fanoutId } = await this.#send(`${key}/${reserved}send`, events, true)
+    if (fanoutId === null)
+      return {
+        fanoutId,
+        total: 0,
+        completed: 0,
+        failed: 0,
+        cancelled: 0,
+        timedOut: false,
+        failures: [],
+        slowest: [],
+        ...(outputs ? { outputs: [] } : {}),
+      }
+    const timeoutAt = timeoutMs === null ? null : this.#recorder.now() + timeoutMs
+    return this.#resume(
+      await this.#execute(() => this.#recorder.report({ kind: "join", key, fanoutId, until, timeoutAt, outputs })),
+    ) as JoinResult
   }
 
   /** What a kept record means to the handler that asks for it. */
@@ -139,8 +169,8 @@ export class Replay {
       case "waiting":
       case "retrying": {
         const dueAt = record.dueAt ?? 0
-        if (record.state === "waiting" && this.#isDue(record)) return null
-        this.#waits.push({ kind: "parked", dueAt, for: record.state === "waiting" ? "sleep" : "retry" })
+        if (record.kind === "sleep" && this.#isDue(record)) return null
+        this.#waits.push({ kind: "parked", dueAt, for: record.state === "waiting" ? "wait" : "retry", joins: joinsOf(record) })
         void this.#parkWhenIdle()
         return new Promise(() => {})
       }
@@ -168,8 +198,16 @@ export class Replay {
   async #parkWhenIdle(): Promise<void> {
     // A turn, so that steps which begin side by side with the parked one are under way before anyone counts.
     await this.#recorder.turn()
-    if (this.#executing === 0 && !this.#ended) this.#park(this.#waits.reduce((a, b) => (b.dueAt < a.dueAt ? b : a)))
+    if (this.#executing > 0 || this.#ended) return
+    const first = this.#waits.reduce((a, b) => (b.dueAt < a.dueAt ? b : a))
+    this.#park({ ...first, joins: this.#waits.flatMap(({ joins }) => joins) })
   }
+}
+
+/** What a run waits for when it parks at this step. */
+function joinsOf({ kind, key, output }: StepRecord): Join[] {
+  if (kind !== "join" || output === null) return []
+  return [{ ...(JSON.parse(output) as Pick<Join, "fanoutId" | "need">), stepKey: key }]
 }
 
 function sleepMs(duration: number | string): number {

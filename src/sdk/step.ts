@@ -1,5 +1,6 @@
 import type { SendResult } from "../core/attempt.ts"
 import type { Duration } from "../core/duration.ts"
+import type { JoinResult, JoinUntil } from "../core/join.ts"
 import type { SendableEvent } from "./sendable.ts"
 import type { EventSchemas } from "./schema.ts"
 
@@ -36,4 +37,21 @@ export interface StepTools<S extends EventSchemas = EventSchemas> {
   sleepUntil(id: StepId, moment: Date | string | number): Promise<void>
   /** Sends events exactly once per run; more than one are a fan-out. */
   sendEvent(id: StepId, events: SendableEvent<S> | readonly SendableEvent<S>[]): Promise<SendResult>
+  /**
+   * Sends events as a fan-out and goes on when its runs have ended (or as `until` says), without holding any resource meanwhile. Failed
+   * runs do not throw here: the result tells of them. Without events it gives a result of zeros at once.
+   */
+  fanOut(id: StepId, events: readonly SendableEvent<S>[], options?: FanOutOptions): Promise<JoinResult>
+}
+
+export interface FanOutOptions {
+  /**
+   * `"all"`: when all runs have ended; `{ succeeded: "99%" }`, `{ succeeded: 50 }`, `{ first: 1 }`: when so many have completed, and at
+   * the latest when all have ended. Default `"all"`.
+   */
+  readonly until?: JoinUntil
+  /** Goes on after this time in any case, with `timedOut: true`: at most 366 days. Default: none. */
+  readonly timeout?: Duration
+  /** Gives the outputs of the first 1,000 completed runs too: all of them together at most 4 MiB. Default: no. */
+  readonly outputs?: boolean
 }

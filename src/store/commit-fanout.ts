@@ -1,5 +1,6 @@
-import type { ChangeOf } from "../core/change.ts"
-import type { Column, Db } from "./db.ts"
+import type { ChangeOf, Unit } from "../core/change.ts"
+import { type Ended, hasEnded, isJoined } from "../core/join.ts"
+import { type Column, Conflict, type Db, together } from "./db.ts"
 
 interface Counts {
   completed: number
@@ -9,38 +10,166 @@ interface Counts {
   last: number
 }
 
+/** What follows from the new counts. */
+export interface FanoutEnds {
+  /** Fan-outs whose last run has ended. */
+  readonly ended: number
+  /** Runs that waited for a fan-out and may go on. */
+  readonly woken: number
+}
+
+const nothingEnded: FanoutEnds = { ended: 0, woken: 0 }
+
+interface Counted {
+  id: string
+  total: number
+  completed: number
+  failed: number
+  cancelled: number
+  sealed_at: number | null
+  joins: number
+}
+
+const counted = "fanout.id, fanout.total, fanout.completed, fanout.failed, fanout.cancelled, fanout.sealed_at, fanout.joins"
+
 /**
  * One row per fan-out and transaction, whatever happened to it, in the order of their ids, so that two nodes never wait for each other.
+ * Whoever counts the last run wakes the runs that wait for the fan-out: under its row's lock, so exactly once.
  */
 export async function countFanouts(
   db: Db,
   grown: readonly ChangeOf<"fanout.grow">[],
   settled: readonly ChangeOf<"run.settle">[],
-): Promise<void> {
-  // Those that grow first: an insert may meet another node's, an update cannot.
-  for (const change of grown.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
+  joins: readonly ChangeOf<"join.add">[],
+  now: number,
+): Promise<FanoutEnds> {
+  const rows = [...(await growFanouts(db, grown)), ...(await countEnds(db, settled)), ...(await lockJoined(db, joins))]
+  // The last word on a fan-out that is there twice is the truth.
+  const latest = new Map(rows.map((row) => [row.id, row]))
+  if (latest.size === 0) return nothingEnded
+  const fresh = new Set(joins.map(({ join }) => join.fanoutId))
+  const counts = [...latest.values()].map((row) => ({ ...row, sealed: row.sealed_at !== null }))
+  const changed = new Set([...grown.map(({ id }) => id), ...settled.map(({ run }) => run.fanoutId ?? "")])
+  const ended = counts.filter((row) => changed.has(row.id) && hasEnded(row)).map(({ id }) => id)
+  if (ended.length > 0) {
     await db.execute(
-      `insert into fanout (id, run_id, name, events, total, completed, failed, cancelled, created_at, sealed_at)
-         values ($1, $2, $3, $4, $5, 0, 0, 0, $6, $7)
-         on conflict (id) do update set
-           events = fanout.events + excluded.events, total = fanout.total + excluded.total, sealed_at = excluded.sealed_at`,
-      [change.id, change.runId, change.name, change.events, change.runs, change.at, change.sealed ? change.at : null],
+      `insert into finished (fanout_id) select id from ${db.dialect.rows("$1", [["id", "text"]])} as j where true on conflict (fanout_id) do nothing`,
+      [JSON.stringify(ended.map((id) => [id]))],
     )
   }
+  const woken = await wakeJoined(
+    db,
+    counts.filter((row) => row.joins > 0 || fresh.has(row.id)),
+    now,
+  )
+  return { ended: ended.length, woken }
+}
+
+async function growFanouts(db: Db, grown: readonly ChangeOf<"fanout.grow">[]): Promise<Counted[]> {
+  const rows: Counted[] = []
+  for (const change of grown.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
+    const [row] = await db.query<Counted>(
+      `insert into fanout (id, run_id, name, events, total, completed, failed, cancelled, created_at, sealed_at, joins)
+         values ($1, $2, $3, $4, $5, 0, 0, 0, $6, $7, 0)
+         on conflict (id) do update set
+           events = fanout.events + excluded.events, total = fanout.total + excluded.total, sealed_at = excluded.sealed_at
+         returning id, total, completed, failed, cancelled, sealed_at, joins`,
+      [change.id, change.runId, change.name, change.events, change.runs, change.at, change.sealed ? change.at : null],
+    )
+    if (row !== undefined) rows.push(row)
+  }
+  return rows
+}
+
+async function countEnds(db: Db, settled: readonly ChangeOf<"run.settle">[]): Promise<Counted[]> {
   const counts = countsOf(settled)
-  if (counts.size === 0) return
-  await db.execute(
+  if (counts.size === 0) return []
+  return db.query<Counted>(
     `update fanout set completed = fanout.completed + j.completed, failed = fanout.failed + j.failed,
        cancelled = fanout.cancelled + j.cancelled,
        first_start_at = case when first_start_at is null or first_start_at > j.first then j.first else first_start_at end,
        last_end_at = case when last_end_at is null or last_end_at < j.last then j.last else last_end_at end
-     from ${db.dialect.rows("$1", columns)} as j where fanout.id = j.fanout_id`,
+     from ${db.dialect.rows("$1", columns)} as j where fanout.id = j.fanout_id returning ${counted}`,
     [
       JSON.stringify(
         [...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([id, c]) => [id, c.completed, c.failed, c.cancelled, c.first, c.last]),
       ),
     ],
   )
+}
+
+/** Fan-outs that runs begin to wait for: locked, so that their last run is counted before or after, not meanwhile. */
+async function lockJoined(db: Db, joins: readonly ChangeOf<"join.add">[]): Promise<Counted[]> {
+  if (joins.length === 0) return []
+  return db.query<Counted>(
+    `update fanout set joins = fanout.joins + 1 from ${db.dialect.rows("$1", [["id", "text"]])} as j where fanout.id = j.id returning ${counted}`,
+    [JSON.stringify([...new Set(joins.map(({ join }) => join.fanoutId))].toSorted().map((id) => [id]))],
+  )
+}
+
+/** Waits that are over: their runs' timers are due now. */
+async function wakeJoined(db: Db, fanouts: readonly (Counted & Ended)[], now: number): Promise<number> {
+  if (fanouts.length === 0) return 0
+  const waiting = await db.query<{ run_id: string; step_key: string; fanout_id: string; need: number | null }>(
+    `select run_id, step_key, fanout_id, need from joining where fanout_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`,
+    [JSON.stringify(fanouts.map(({ id }) => [id]))],
+  )
+  const byId = new Map(fanouts.map((fanout) => [fanout.id, fanout]))
+  const over = waiting.filter(({ fanout_id, need }) => {
+    const fanout = byId.get(fanout_id)
+    return fanout !== undefined && isJoined(fanout, need)
+  })
+  if (over.length === 0) return 0
+  await together([
+    db.execute(
+      `delete from joining where (run_id, step_key) in (select run_id, step_key from ${db.dialect.rows("$1", [
+        ["run_id", "text"],
+        ["step_key", "text"],
+      ])} as j)`,
+      [JSON.stringify(over.map(({ run_id, step_key }) => [run_id, step_key]))],
+    ),
+    db.execute(`update timer set due_at = $2 where run_id in (select run_id from ${db.dialect.rows("$1", [["run_id", "text"]])} as j)`, [
+      JSON.stringify(over.map(({ run_id }) => [run_id])),
+      now,
+    ]),
+  ])
+  return over.length
+}
+
+export async function addJoins(db: Db, changes: readonly ChangeOf<"join.add">[]): Promise<void> {
+  if (changes.length === 0) return
+  await db.execute(
+    `insert into joining (run_id, step_key, fanout_id, need) select run_id, step_key, fanout_id, need from ${db.dialect.rows("$1", [
+      ["run_id", "text"],
+      ["step_key", "text"],
+      ["fanout_id", "text"],
+      ["need", "bigint"],
+    ])} as j where true on conflict (run_id, step_key) do nothing`,
+    [JSON.stringify(changes.map(({ runId, join }) => [runId, join.stepKey, join.fanoutId, join.need]))],
+  )
+}
+
+/** The units, by number, that announce what another has announced before. */
+export async function announcedBefore(db: Db, units: readonly Unit[]): Promise<Set<number>> {
+  const wanted = units.flatMap(({ changes }, i) =>
+    changes.flatMap((change) => (change.kind === "fanout.announce" ? [{ i, id: change.id }] : [])),
+  )
+  if (wanted.length === 0) return new Set()
+  const rows = await db.query<{ fanout_id: string }>(
+    `select fanout_id from finished where fanout_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`,
+    [JSON.stringify(wanted.map(({ id }) => [id]))],
+  )
+  const open = new Set(rows.map(({ fanout_id }) => fanout_id))
+  return new Set(wanted.filter(({ id }) => !open.has(id)).map(({ i }) => i))
+}
+
+export async function announce(db: Db, changes: readonly ChangeOf<"fanout.announce">[]): Promise<void> {
+  if (changes.length === 0) return
+  const gone = await db.execute(
+    `delete from finished where fanout_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`,
+    [JSON.stringify(changes.map(({ id }) => [id]).toSorted())],
+  )
+  if (gone !== changes.length) throw new Conflict("another node announced the same fan-out")
 }
 
 const columns: readonly Column[] = [

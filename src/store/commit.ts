@@ -1,7 +1,7 @@
 import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
 import { addEvents, addPacked, addRuns, eventsByKey, type KnownEvents, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
 import { addAttempts, addLogs, saveSteps, settleRuns } from "./commit-attempt.ts"
-import { countFanouts } from "./commit-fanout.ts"
+import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
 import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules, registryVersion } from "./commit-registry.ts"
 import { addTicks, decidedTicks } from "./commit-tick.ts"
 import { type Db, together } from "./db.ts"
@@ -15,9 +15,9 @@ export interface Committed {
   readonly lines: Lines
   /**
    * What is left to do, at the very end of the transaction: the counts of fan-outs. Whoever else counts the same fan-out waits from
-   * there on until the transaction ends.
+   * there on until the transaction ends. Gives what follows from them.
    */
-  count(): Promise<void>
+  count(): Promise<FanoutEnds>
 }
 
 /**
@@ -25,13 +25,14 @@ export interface Committed {
  * found out first, then there is one statement for each kind of change of all units together.
  */
 export async function commitUnits(db: Db, units: readonly Unit[], now: number): Promise<Committed> {
-  const [held, decided, known, version] = await together([
+  const [held, announced, decided, known, version] = await together([
     takeGuards(db, units),
+    announcedBefore(db, units),
     decidedTicks(db, units),
     eventsByKey(db, units, now),
     registryVersion(db, units),
   ])
-  const results = units.map((unit, i) => refusal(unit, held.has(i), decided.has(i), version))
+  const results = units.map((unit, i) => refusal(unit, held.has(i), decided.has(i) || announced.has(i), version))
   const duplicates = refuseByKeys(units, results, known satisfies KnownEvents)
   const accepted: Change[] = []
   for (const [i, unit] of units.entries()) {
@@ -110,13 +111,15 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     saveSteps(db, by["step.save"]),
     addAttempts(db, by["attempt.add"]),
     addLogs(db, by["log.add"]),
+    addJoins(db, by["join.add"]),
+    announce(db, by["fanout.announce"]),
   ])
   const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys])
   const timers = [...settled.timers, ...added.timers]
   return {
     timerAt: timers.length === 0 ? null : Math.min(...timers),
     lines: addLines([settled.lines, added.lines, packed.lines, released]),
-    count: () => countFanouts(db, by["fanout.grow"], by["run.settle"]),
+    count: () => countFanouts(db, by["fanout.grow"], by["run.settle"], by["join.add"], now),
   }
 }
 
@@ -128,6 +131,8 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "run.add": [],
     "rows.add": [],
     "fanout.grow": [],
+    "fanout.announce": [],
+    "join.add": [],
     "tick.add": [],
     "schedule.move": [],
     "step.save": [],

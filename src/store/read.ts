@@ -183,6 +183,11 @@ export async function fanouts(db: Db, after: string | null, limit: number): Prom
   return page(rows.map(toFanout), pageLimit(limit))
 }
 
+export async function finishedFanouts(db: Db, limit: number): Promise<FanoutSummary[]> {
+  const rows = await db.query<FanoutRow>(`${fanoutSelect} join finished as e on e.fanout_id = f.id order by e.fanout_id limit $1`, [limit])
+  return rows.map(toFanout)
+}
+
 function toFanout(row: FanoutRow): FanoutSummary {
   return {
     id: row.id,

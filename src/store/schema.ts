@@ -45,7 +45,21 @@ const causes = [
       created_at bigint not null,
       sealed_at bigint,                    -- when nothing will be added any more
       first_start_at bigint,
-      last_end_at bigint
+      last_end_at bigint,
+      joins bigint not null                -- runs that have waited for it
+    )`,
+
+  `create table joining (                -- a run waits for a fan-out
+      run_id text not null,
+      step_key text not null,
+      fanout_id text not null,
+      need bigint,                         -- over when so many have completed; null: when all have ended
+      primary key (run_id, step_key)
+    )`,
+  `create index joining_fanout on joining (fanout_id)`,
+
+  `create table finished (               -- fan-outs that have ended and were not announced yet
+      fanout_id text primary key not null
     )`,
 
   `create table run (

@@ -11,6 +11,7 @@ import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
 import type { Lines } from "./queue.ts"
 import * as read from "./read.ts"
+import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import { releaseMissed } from "./release.ts"
 import { type LostRun, lostRuns, pruneRuns, type Woken, wakeRuns } from "./sweep.ts"
@@ -28,6 +29,8 @@ export interface TurnResult {
   readonly timerAt: number | null
   /** Runs put in line that this turn did not claim: other nodes may want to know. */
   readonly left: number
+  /** Fan-outs whose last run has ended. */
+  readonly ended: number
   /** The time that counts. */
   readonly now: number
 }
@@ -52,6 +55,10 @@ export interface Store {
   pulse(node: NodeRow, alone: boolean): Promise<void>
   leave(nodeId: string): Promise<void>
   functions(): Promise<KnownFunctions>
+  /** Of one fan-out all that a join gives; null when there is none. */
+  joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
+  /** Fan-outs that have ended and were not announced yet. */
+  finished(limit: number): Promise<readonly FanoutSummary[]>
   schedules(): Promise<readonly Schedule[]>
   dueSchedules(limit: number): Promise<{ readonly due: readonly Schedule[]; readonly nextAt: number | null; readonly now: number }>
   close(): Promise<void>
@@ -93,6 +100,8 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
     functions: () => db.tx(read.knownFunctions),
+    joined: (fanoutId, outputs) => db.tx((tx) => joinedFanout(tx, fanoutId, outputs)),
+    finished: (limit) => read.finishedFanouts(db, limit),
     schedules: () => read.schedules(db),
     dueSchedules: async (limit) => read.dueSchedules(db, limit, await db.now()),
     close: async () => {
@@ -133,11 +142,18 @@ async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now
   const { results, timerAt, lines, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
   marks.lined(lines)
   const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
-  await count()
-  return { results, claim: claimed, timerAt, left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)), now }
+  const { ended, woken } = await count()
+  return {
+    results,
+    claim: claimed,
+    timerAt: woken > 0 ? now : timerAt,
+    left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)),
+    ended,
+    now,
+  }
 }
 
-const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => undefined }
+const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => ({ ended: 0, woken: 0 }) }
 
 function runsIn(lines: Lines): number {
   let runs = 0

@@ -69,7 +69,8 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
   if (rows.length === 0) return 0
   const ids = JSON.stringify(rows.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
-  for (const table of ["step", "attempt", "log", "result"]) await db.execute(`delete from ${table} where run_id in ${these}`, [ids])
+  for (const table of ["step", "attempt", "log", "joining", "result"])
+    await db.execute(`delete from ${table} where run_id in ${these}`, [ids])
   await db.execute(`delete from run where id in ${these}`, [ids])
   await db.execute(`delete from event where id in ${these} and not exists (select 1 from run where run.event_id = event.id)`, [
     JSON.stringify(rows.map(({ event_id }) => [event_id])),

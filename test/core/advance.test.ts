@@ -24,7 +24,12 @@ const failure = { name: "Error", message: "no" }
 
 const arbitraryOutcome: fc.Arbitrary<Outcome> = fc.oneof(
   fc.record({ kind: fc.constant("completed" as const), output: fc.json() }),
-  fc.record({ kind: fc.constant("parked" as const), dueAt: fc.nat(10_000), for: fc.constantFrom("sleep" as const, "retry" as const) }),
+  fc.record({
+    kind: fc.constant("parked" as const),
+    dueAt: fc.nat(10_000),
+    for: fc.constantFrom("wait" as const, "retry" as const),
+    joins: fc.constant([]),
+  }),
   fc.record({
     kind: fc.constant("failed" as const),
     failure: fc.constant(failure),
@@ -58,15 +63,15 @@ describe("advance", () => {
     ["failed for good", { kind: "failed", failure, retry: "never" }, {}, {}, { to: "failed", attempt: 1 }],
     ["failed with a wish", { kind: "failed", failure, retry: { at: 9_000 } }, {}, {}, { to: "scheduled", dueAt: 9_000 }],
     ["failed with a wish in the past", { kind: "failed", failure, retry: { at: 1 } }, {}, {}, { to: "ready", dueAt: 2_000 }],
-    ["sleeps", { kind: "parked", dueAt: 9_000, for: "sleep" }, { attempt: 3 }, {}, { to: "waiting", dueAt: 9_000, attempt: 0 }],
+    ["sleeps", { kind: "parked", dueAt: 9_000, for: "wait", joins: [] }, { attempt: 3 }, {}, { to: "waiting", dueAt: 9_000, attempt: 0 }],
     [
       "waits for a step's retry",
-      { kind: "parked", dueAt: 9_000, for: "retry" },
+      { kind: "parked", dueAt: 9_000, for: "retry", joins: [] },
       { attempt: 3 },
       {},
       { to: "scheduled", dueAt: 9_000, attempt: 2 },
     ],
-    ["parked, and due by now", { kind: "parked", dueAt: 5, for: "sleep" }, {}, {}, { to: "ready", dueAt: 2_000 }],
+    ["parked, and due by now", { kind: "parked", dueAt: 5, for: "wait", joins: [] }, {}, {}, { to: "ready", dueAt: 2_000 }],
     ["lost once", { kind: "lost", reason: "x" }, {}, {}, { to: "ready", attempt: 0, losses: 1, limits: [] }],
     [
       "lost twice",

@@ -64,6 +64,7 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
         claim: null,
         timerAt: null,
         left: 0,
+        ended: 0,
         now: Number.NaN,
       }
     },

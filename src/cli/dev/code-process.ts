@@ -130,7 +130,8 @@ export class CodeProcess implements Transport {
       if (recorder === undefined) return
       if (message.kind === "report") {
         if (recorder !== null) this.#tell({ kind: "answer", ask, value: await recorder.report(message.report) })
-      } else if (recorder !== null) this.#tell({ kind: "answer", ask, value: await recorder.send(message.key, message.events) })
+      } else if (recorder !== null)
+        this.#tell({ kind: "answer", ask, value: await recorder.send(message.key, message.events, message.joined) })
       else if (this.#intake !== null) this.#tell({ kind: "answer", ask, value: await this.#intake.send(message.events) })
       else throw new FanfareError("not_connected", "the engine has not started yet")
     } catch (error) {

@@ -76,7 +76,7 @@ async function execute({ call, run, steps }: Extract<ToCode, { kind: "execute" }
     now: () => systemClock.now(),
     turn: () => turn(),
     report: (report) => ask((id) => ({ kind: "report", ask: id, call, report })),
-    send: (key, events) => ask((id) => ({ kind: "send", ask: id, call, key, events })),
+    send: (key, events, joined) => ask((id) => ({ kind: "send", ask: id, call, key, events, ...(joined === undefined ? {} : { joined }) })),
     log: (level, message, fields) =>
       tell({ kind: "log", call, level, message: String(message), ...(fields === undefined ? {} : { fields: encode(fields) }) }),
   }

@@ -27,4 +27,5 @@ export type FromCode =
       readonly call: number | null
       readonly key: string
       readonly events: readonly EventInput[]
+      readonly joined?: boolean
     }

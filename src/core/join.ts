@@ -1,0 +1,60 @@
+import { FanfareError } from "./errors.ts"
+import type { FanoutSummary } from "./views.ts"
+
+/** When a join is over: all runs have ended; or so many have completed, as a number or a share of all. */
+export type JoinUntil = "all" | { readonly succeeded: number | `${number}%` } | { readonly first: number }
+
+/** A run's wait for a fan-out. */
+export interface Join {
+  readonly fanoutId: string
+  readonly stepKey: string
+  /** It is over when so many runs have completed, and in any case when all have ended. Null: only then. */
+  readonly need: number | null
+}
+
+export interface JoinedFailure {
+  readonly runId: string
+  /** The sender's id of the event, or ours. */
+  readonly eventId: string
+  readonly error: { readonly name: string; readonly message: string }
+}
+
+/** What a join gives: the fan-out as it stood when the join was over. */
+export interface JoinResult {
+  /** Null when nothing was sent. */
+  readonly fanoutId: string | null
+  readonly total: number
+  readonly completed: number
+  readonly failed: number
+  readonly cancelled: number
+  /** Whether the timeout came first. */
+  readonly timedOut: boolean
+  /** The first 100. */
+  readonly failures: readonly JoinedFailure[]
+  /** The five longest, in milliseconds from first start to end. */
+  readonly slowest: readonly { readonly runId: string; readonly ms: number }[]
+  /** When asked for: of completed runs, in the order of their events, the first 1,000. */
+  readonly outputs?: readonly { readonly runId: string; readonly eventId: string; readonly output: unknown }[]
+}
+
+export type Ended = Pick<FanoutSummary, "total" | "completed" | "failed" | "cancelled" | "sealed">
+
+export function hasEnded({ total, completed, failed, cancelled, sealed }: Ended): boolean {
+  return sealed && completed + failed + cancelled === total
+}
+
+export function isJoined(fanout: Ended, need: number | null): boolean {
+  return hasEnded(fanout) || (need !== null && fanout.sealed && fanout.completed >= need)
+}
+
+/** @throws FanfareError `invalid_step` naming the bound */
+export function needOf(until: JoinUntil, total: number): number | null {
+  if (until === "all") return null
+  const wish: unknown = typeof until === "object" && until !== null ? ("first" in until ? until.first : until.succeeded) : until
+  const need = typeof wish === "string" && wish.endsWith("%") ? Math.ceil((Number(wish.slice(0, -1)) / 100) * total) : wish
+  if (typeof need === "number" && Number.isInteger(need) && need >= 0) return need
+  throw new FanfareError("invalid_step", `step.fanOut: until is ${JSON.stringify(until)}`, {
+    field: "until",
+    hint: 'Use "all", { succeeded: "99%" }, { succeeded: 50 } or { first: 1 }.',
+  })
+}
