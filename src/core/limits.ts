@@ -80,6 +80,8 @@ export const limits = {
   claimBatch: 1_000,
   /** A busy node looks again, after this many milliseconds, at parts of the line in which only other nodes may have put something. */
   lookMs: 1 * second,
+  /** It looks after this time at the latest, also when the last look took long: a machine may have slept in the middle of it. */
+  lookMostMs: 1 * minute,
   /** Units gathered into one transaction. */
   unitsPerTransaction: 2_000,
 

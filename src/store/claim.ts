@@ -40,7 +40,8 @@ export async function claimRuns(db: Db, request: ClaimRequest, marks: Marks, now
     for (const [i, functionId] of served.entries()) marks.took(functionId, rows[i] ?? [])
     taken.push(...rows.flat())
     after = served.at(-1) ?? after
-    open = served.filter((_, i) => rows[i]?.length === share)
+    // Whose line gave all it was asked for may have more; whoever had no turn yet comes first.
+    open = [...open.slice(served.length), ...served.filter((_, i) => rows[i]?.length === share)]
   }
   marks.claimed()
   if (taken.length === 0) return { runs: [], steps: [], after, lookInMs }

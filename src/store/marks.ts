@@ -35,7 +35,7 @@ export class Marks {
     const began = this.#clock.now()
     const lookInMs = this.#lookedAt + this.#gapMs() - began
     if (lookInMs > 0) return { functions: functionIds.filter((id) => this.#marks.has(id)).toSorted(), lookInMs }
-    const functions = functionIds.length <= few ? functionIds.toSorted() : await hostedInLine(db, functionIds)
+    const functions = await hostedInLine(db, functionIds)
     this.#lookedAt = began
     this.#looking = true
     this.#marks.clear()
@@ -77,15 +77,12 @@ export class Marks {
   }
 
   #gapMs(): number {
-    return Math.max(this.#marks.size === 0 ? 0 : limits.lookMs, this.#lookMs * restPerLook)
+    return Math.max(this.#marks.size === 0 ? 0 : limits.lookMs, Math.min(this.#lookMs * restPerLook, limits.lookMostMs))
   }
 }
 
 /** A look at all lines may take this share of the time: one in so many. */
 const restPerLook = 20
-
-/** So many functions are asked for their first run each; of more it is found out first which have any. */
-const few = 16
 
 /** A walk over the index from one function to the next: its cost follows the number of functions, not of runs. */
 async function hostedInLine(db: Db, functionIds: readonly string[]): Promise<string[]> {
