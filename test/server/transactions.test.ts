@@ -105,6 +105,8 @@ describe("a send in a transaction on PostgreSQL", () => {
     server = await startPostgres()
     url = await server.database()
     pool = new pg.Pool({ connectionString: url })
+    // A connection that is on its way out when the server stops still hears of it.
+    pool.on("connect", (client) => void client.on("error", () => undefined))
     await pool.query("create table orders (note text)")
     // A table of the user's with a name that we use too.
     await pool.query("create table event (id int)")
