@@ -85,6 +85,40 @@ runs
   .addHelpText("after", "\nExample: fanfare runs watch fan_06fk3…")
   .action(async (id: string) => (await import("./runs.ts")).watch(id, globals()))
 
+const fanouts = program.command("fanouts").description("look at fan-outs and repair them")
+fanouts
+  .command("list", { isDefault: true })
+  .description("the newest fan-outs")
+  .option("--after <cursor>", "the page after this one")
+  .option("--limit <n>", `rows: 1 to ${limits.pageRowsMax}`, String(20))
+  .addHelpText("after", "\nExample: fanfare fanouts list")
+  .action(async (options: { after?: string; limit?: string }) => (await import("./fanouts.ts")).listFanouts({ ...globals(), ...options }))
+fanouts
+  .command("show")
+  .description("one fan-out: its counts, and its failures by their cause")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare fanouts show fan_06fk3…")
+  .action(async (id: string) => (await import("./fanouts.ts")).showFanout(id, globals()))
+fanouts
+  .command("watch")
+  .description("follow a fan-out until it has ended; exit code 1 if a run failed")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare fanouts watch fan_06fk3…")
+  .action(async (id: string) => (await import("./runs.ts")).watch(id, globals()))
+fanouts
+  .command("retry")
+  .description("run what has failed again: all of it, or the failures of one cause; finished steps are kept")
+  .argument("<id>")
+  .option("--group <fingerprint>", "only failures of this cause, as `fanouts show` names it")
+  .addHelpText("after", "\nExample: fanfare fanouts retry fan_06fk3…")
+  .action(async (id: string, options: { group?: string }) => (await import("./fanouts.ts")).retryFanout(id, { ...globals(), ...options }))
+fanouts
+  .command("cancel")
+  .description("cancel what has not begun or waits; what is running may end")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare fanouts cancel fan_06fk3…")
+  .action(async (id: string) => (await import("./fanouts.ts")).cancelFanout(id, globals()))
+
 program
   .command("functions")
   .description("the functions, their triggers and next moments")
@@ -135,14 +169,14 @@ program
     await move({ ...globals(), ...options })
   })
 
-for (const command of [...program.commands.filter((each) => each !== runs), ...runs.commands]) {
+for (const command of [...program.commands.filter((each) => each !== runs && each !== fanouts), ...runs.commands, ...fanouts.commands]) {
   command.exitOverride().option("--json", "print JSON").option("--url <url>", "server to talk to")
 }
 
 function globals(): Globals {
   const given: { url?: string; json?: boolean } = Object.assign(
     {},
-    ...[program, ...program.commands, ...runs.commands].map((each) => each.opts()),
+    ...[program, ...program.commands, ...runs.commands, ...fanouts.commands].map((each) => each.opts()),
   )
   return { url: given.url ?? process.env["FANFARE_URL"] ?? "http://127.0.0.1:8288", json: given.json === true }
 }

@@ -1,6 +1,7 @@
 import type { LogLine } from "./change.ts"
 import type { EventInput } from "./event.ts"
 import type { Failure } from "./failure.ts"
+import type { Fanouts } from "./fanouts.ts"
 import type { JoinUntil } from "./join.ts"
 import type { RetryWish } from "./retry.ts"
 import type { ClaimedRun } from "./run.ts"
@@ -49,6 +50,7 @@ export interface Joined {
 export interface Intake {
   send(events: readonly EventInput[], joined?: Joined): Promise<SendResult>
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult>
+  readonly fanouts: Fanouts
 }
 
 /** What an attempt may ask of the engine while it runs. */

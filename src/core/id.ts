@@ -4,7 +4,7 @@ const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 const half = 2 ** 30
 
 /** Prefixes tell a reader what an id names. */
-export type IdKind = "evt" | "run" | "fan" | "node"
+export type IdKind = "evt" | "run" | "fan" | "node" | "op"
 
 /**
  * Ids that sort by the time they were made: prefix, 10 characters of milliseconds, 12 of chance (60 bits), in Crockford's

@@ -1,5 +1,4 @@
 import { FanfareError } from "./errors.ts"
-import type { FanoutSummary } from "./views.ts"
 
 /** When a join is over: all runs have ended; or so many have completed, as a number or a share of all. */
 export type JoinUntil = "all" | { readonly succeeded: number | `${number}%` } | { readonly first: number }
@@ -37,7 +36,14 @@ export interface JoinResult {
   readonly outputs?: readonly { readonly runId: string; readonly eventId: string; readonly output: unknown }[]
 }
 
-export type Ended = Pick<FanoutSummary, "total" | "completed" | "failed" | "cancelled" | "sealed">
+/** The counts that say whether a fan-out has ended. */
+export interface Ended {
+  readonly total: number
+  readonly completed: number
+  readonly failed: number
+  readonly cancelled: number
+  readonly sealed: boolean
+}
 
 export function hasEnded({ total, completed, failed, cancelled, sealed }: Ended): boolean {
   return sealed && completed + failed + cancelled === total

@@ -2,27 +2,23 @@ import type { App } from "../core/app.ts"
 import { createIds } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
-import type { NodeRow, Store } from "../store/store.ts"
+import type { NodeRow, Reader, Store } from "../store/store.ts"
 import type { Outbox } from "../store/within.ts"
 import type { Transport } from "../transport/transport.ts"
-import { createAnnouncer } from "./announcer.ts"
+import { type Agents, createAgents } from "./agents.ts"
 import { Committer } from "./committer.ts"
 import { Dispatcher } from "./dispatcher.ts"
 import { Executor } from "./executor.ts"
+import { StoredFanouts } from "./fanouts.ts"
 import { EventIntake } from "./intake.ts"
-import { createJanitor } from "./janitor.ts"
 import { JoinedSends } from "./joined.ts"
-import { Loop } from "./loop.ts"
-import { createPulse } from "./pulse.ts"
 import { Registry, registration } from "./registry.ts"
-import { createHealer, createRescuer } from "./rescuer.ts"
 import { StoreClock } from "./store-clock.ts"
 import { Telemetry } from "./telemetry.ts"
-import { createTicker } from "./ticker.ts"
-import { createWaker } from "./waker.ts"
 
 export interface EngineOptions {
   readonly store: Store
+  readonly reader: Reader
   /** Calls back when another node put runs in line; gives the way to stop. */
   readonly listen?: (rung: () => void) => () => void
   /** Writes in transactions of user code, where the store can share one. */
@@ -57,7 +53,7 @@ export class Engine {
   readonly #committer: Committer
   readonly #executor: Executor
   readonly #dispatcher: Dispatcher
-  readonly #loops: Loop[]
+  readonly #agents: Agents
   #disconnect: (() => void)[] = []
   #unlisten: (() => void) | undefined
 
@@ -70,19 +66,18 @@ export class Engine {
     this.nodeId = newId("node")
     this.startedAt = clock.now()
     const { telemetry, registry } = this
-    let waker: Loop | null = null
-    let announcer: Loop | null = null
     this.#committer = new Committer(store, clock, {
       want: () => this.#dispatcher.want(),
       claimed: (claim) => this.#dispatcher.claimed(claim),
-      timerSet: () => waker?.ring(),
-      ended: () => announcer?.ring(),
+      timerSet: () => this.#agents.waker.ring(),
+      ended: () => this.#agents.announcer.ring(),
       told: (now) => clock.told(now),
     })
     const committer = this.#committer
     const reload = async (): Promise<void> => registry.replace(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
-    this.intake = new EventIntake({ committer, joined, registry, reload, clock, newId, telemetry })
+    const fanouts = new StoredFanouts({ store, reader: options.reader, clock, newId, begun: () => this.#agents.operator.ring() })
+    this.intake = new EventIntake({ committer, joined, fanouts, registry, reload, clock, newId, telemetry })
     this.#executor = new Executor({
       joined: (id, outputs) => store.joined(id, outputs),
       committer,
@@ -97,32 +92,21 @@ export class Engine {
     const executor = this.#executor
     const concurrency = options.concurrency ?? limits.nodeConcurrency
     this.#dispatcher = new Dispatcher({ executor, clock, nodeId: this.nodeId, functionIds: () => transport.hosts(), concurrency })
-    const pollMs = options.pollMs ?? limits.restMs
-    // Only other nodes listen to a pulse.
-    const pulseMs = options.exclusive ? Math.max(limits.pulseMs, pollMs) : limits.pulseMs
-    const failed = (agent: string, error: unknown): void => telemetry.emit({ name: "agent.failed", agent, error })
-    waker = new Loop(
-      createWaker(store, pollMs, () => committer.ring()),
+    this.#agents = createAgents({
+      store,
+      committer,
+      executor,
+      intake: this.intake,
+      registry,
+      telemetry,
       clock,
-      failed,
-    )
-    announcer = new Loop(createAnnouncer(store, this.intake, pollMs), clock, failed)
-    const agents = [
-      createPulse({ store, node: () => this.#node(), clock, executor, telemetry, pulseMs }),
-      createRescuer({
-        store,
-        committer,
-        registry,
-        clock,
-        nodeId: this.nodeId,
-        restMs: Math.max(pollMs, options.exclusive ? limits.leaseMs : limits.pulseMs),
-      }),
-      createHealer(store, Math.max(limits.leaseMs, pollMs)),
-      createTicker({ store, committer, registry, newId, telemetry, pollMs }),
-      createJanitor(store, clock, options.retentionDays ?? limits.retentionDays),
-      { name: "bell", tick: async () => (committer.ring(), pollMs) },
-    ]
-    this.#loops = [waker, announcer, ...agents.map((agent) => new Loop(agent, clock, failed))]
+      newId,
+      nodeId: this.nodeId,
+      node: () => this.#node(),
+      exclusive: options.exclusive,
+      pollMs: options.pollMs ?? limits.restMs,
+      retentionDays: options.retentionDays ?? limits.retentionDays,
+    })
   }
 
   /** Attempts under way. */
@@ -137,7 +121,7 @@ export class Engine {
     await this.register(apps)
     this.intake.open()
     this.#dispatcher.start()
-    for (const loop of this.#loops) loop.start()
+    for (const loop of this.#agents.all) loop.start()
     this.#unlisten = listen?.(() => this.#committer.ring())
     this.telemetry.emit({ name: "engine.started", nodeId: this.nodeId, functions: this.registry.definitions.size })
   }
@@ -150,7 +134,7 @@ export class Engine {
     this.registry.replace(await store.functions())
     for (const disconnect of this.#disconnect) disconnect()
     this.#disconnect = apps.map((app) => app.connect(this.intake))
-    for (const loop of this.#loops) loop.ring()
+    for (const loop of this.#agents.all) loop.ring()
     this.#committer.ring()
   }
 
@@ -162,7 +146,7 @@ export class Engine {
     this.intake.close()
     this.#unlisten?.()
     for (const disconnect of this.#disconnect) disconnect()
-    await Promise.all(this.#loops.map((loop) => loop.stop()))
+    await Promise.all(this.#agents.all.map((loop) => loop.stop()))
     const returned = this.#dispatcher.stop()
     await this.#until(() => this.#executor.running === 0, this.#options.stopGraceMs ?? limits.stopGraceMs)
     const abandoned = this.#executor.abandon("its node stopped before it ended")

@@ -4,6 +4,7 @@ import type { Change, NewEvent, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import { type CheckedEvent, checkEvent, type EventInput, scheduledTimerEvent } from "../core/event.ts"
+import type { Fanouts } from "../core/fanouts.ts"
 import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
@@ -18,6 +19,7 @@ import type { Telemetry } from "./telemetry.ts"
 export interface IntakeParts {
   readonly committer: Committer
   readonly joined: JoinedSends
+  readonly fanouts: Fanouts
   readonly registry: Registry
   /** Learns what functions there are now. */
   readonly reload: () => Promise<void>
@@ -33,6 +35,10 @@ const slice = 250
 export class EventIntake implements Intake {
   readonly #parts: IntakeParts
   #state: "opening" | "open" | "closed" = "opening"
+
+  get fanouts(): Fanouts {
+    return this.#parts.fanouts
+  }
 
   constructor(parts: IntakeParts) {
     this.#parts = parts

@@ -10,6 +10,12 @@ export const paths = {
   run: "/api/v1/runs/:id",
   fanouts: "/api/v1/fanouts",
   fanout: "/api/v1/fanouts/:id",
+  /** Answers when the fan-out has ended, or after `?wait=` milliseconds (at most 20,000). */
+  fanoutWait: "/api/v1/fanouts/:id/wait",
+  fanoutFailures: "/api/v1/fanouts/:id/failures",
+  fanoutRetry: "/api/v1/fanouts/:id/retry",
+  fanoutCancel: "/api/v1/fanouts/:id/cancel",
+  operation: "/api/v1/operations/:id",
   nodes: "/api/v1/nodes",
   status: "/api/v1/status",
 } as const

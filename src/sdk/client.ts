@@ -2,6 +2,7 @@ import type { App, HostedFunction, ReceivedEvent } from "../core/app.ts"
 import type { Intake, SendResult } from "../core/attempt.ts"
 import { checkId, defineFunction, type FunctionOptions, type Trigger } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
+import type { Fanouts } from "../core/fanouts.ts"
 import type { EventInput } from "../core/event.ts"
 import { limits } from "../core/limits.ts"
 import { currentScope } from "./context.ts"
@@ -97,6 +98,14 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
    */
   async fanOutFromSql({ tx, ...fanout }: SqlFanout & Required<SendOptions>): Promise<SqlFanoutResult> {
     return (this.#local ?? this.#remote).sendFromSql(fanout, { transaction: tx, runId: currentScope()?.runId ?? null })
+  }
+
+  /**
+   * Fan-outs as one thing: `get`, `list`, `wait` for the end, `failures` by their cause, `retry` what failed, `cancel` the rest.
+   * @example const { fanoutId } = await fanfare.send(events); const end = await fanfare.fanouts.wait(fanoutId)
+   */
+  get fanouts(): Fanouts {
+    return (this.#local ?? this.#remote).fanouts
   }
 
   /** For the engine: the functions of this app by their full id. */

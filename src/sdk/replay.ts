@@ -56,7 +56,7 @@ export class Replay {
       sleepUntil: async (id, moment) => this.#sleep(this.#begin(id, "step.sleepUntil"), sleepMoment(moment, recorder.now())),
       sendEvent: async (id, events) =>
         this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[]),
-      fanOut: async (id, events, options) => this.#fanOut(this.#begin(id, "step.fanOut"), events as readonly EventInput[], options ?? {}),
+      fanOut: async (id, events, options) => this.#fanOut(this.#begin(id, "step.fanOut"), events, options ?? {}),
     }
   }
 

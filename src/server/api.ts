@@ -3,6 +3,7 @@ import { bodyLimit } from "hono/body-limit"
 import { codes, FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
+import type { Fanouts } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
@@ -62,12 +63,35 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
     return c.json(found(await reader.run(id), `there is no run ${id}`))
   })
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
-  api.get(paths.fanouts, async (c) => c.json(await reader.fanouts(c.req.query("after") ?? null, pageSize(c) ?? limits.pageRows)))
-  api.get(paths.fanout, async (c) => {
-    const id = c.req.param("id")
-    return c.json(found(await reader.fanout(id), `there is no fan-out ${id}`))
-  })
+  fanoutRoutes(api, engine.intake.fanouts)
   return api
+}
+
+const waitMaxMs = 20_000
+
+function fanoutRoutes(api: Hono, fanouts: Fanouts): void {
+  api.get(paths.fanouts, async (c) => {
+    const after = c.req.query("after")
+    const limit = pageSize(c)
+    return c.json(await fanouts.list({ ...(after === undefined ? {} : { after }), ...(limit === undefined ? {} : { limit }) }))
+  })
+  api.get(paths.fanout, async (c) => c.json(await fanouts.get(c.req.param("id"))))
+  api.get(paths.fanoutWait, async (c) =>
+    c.json(await fanouts.wait(c.req.param("id"), Math.min(Number(c.req.query("wait") ?? waitMaxMs) || 0, waitMaxMs))),
+  )
+  api.get(paths.fanoutFailures, async (c) => c.json({ items: await fanouts.failures(c.req.param("id")), next: null }))
+  api.post(paths.fanoutRetry, async (c) => {
+    const body = (await jsonBody(c)) as { fingerprint?: unknown } | null
+    const fingerprint = body?.fingerprint
+    if (fingerprint !== undefined && typeof fingerprint !== "string") {
+      throw new FanfareError("invalid_option", "fingerprint must be a text, as the failures of the fan-out give it", {
+        field: "fingerprint",
+      })
+    }
+    return c.json(await fanouts.retry(c.req.param("id"), fingerprint === undefined ? {} : { fingerprint }))
+  })
+  api.post(paths.fanoutCancel, async (c) => c.json(await fanouts.cancel(c.req.param("id"))))
+  api.get(paths.operation, async (c) => c.json(await fanouts.operation(c.req.param("id"))))
 }
 
 /** What is refused before any route is looked at. */

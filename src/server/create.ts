@@ -109,6 +109,7 @@ async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[
   try {
     const engine = new Engine({
       store: opened.store,
+      reader: opened.reader,
       listen: opened.listen,
       ...(opened.outbox === undefined ? {} : { outbox: opened.outbox }),
       exclusive: choice.exclusive,

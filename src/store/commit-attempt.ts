@@ -1,4 +1,5 @@
 import type { ChangeOf, Settlement } from "../core/change.ts"
+import { fingerprintOf } from "../core/fingerprint.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { deleteSlots, enqueue, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
@@ -106,6 +107,7 @@ const resultColumns: readonly Column[] = [
   ["attempt", "bigint"],
   ["output", "text"],
   ["failure", "text"],
+  ["fingerprint", "text"],
   ["started_at", "bigint"],
   ["ended_at", "bigint"],
 ]
@@ -123,6 +125,7 @@ async function endRuns(db: Db, ended: readonly Ended[]): Promise<void> {
           attempt,
           output,
           failure === null ? null : JSON.stringify(failure),
+          failure === null ? null : fingerprintOf(failure),
           startedAt,
           endedAt,
         ]),

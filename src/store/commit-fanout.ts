@@ -167,7 +167,14 @@ export async function announce(db: Db, changes: readonly ChangeOf<"fanout.announ
   if (changes.length === 0) return
   const gone = await db.execute(
     `delete from finished where fanout_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`,
-    [JSON.stringify(changes.map(({ id }) => [id]).toSorted())],
+    [
+      JSON.stringify(
+        changes
+          .map(({ id }) => id)
+          .toSorted()
+          .map((id) => [id]),
+      ),
+    ],
   )
   if (gone !== changes.length) throw new Conflict("another node announced the same fan-out")
 }

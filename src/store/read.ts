@@ -1,4 +1,6 @@
 import type { FunctionDefinition } from "../core/definition.ts"
+import type { FailureGroup } from "../core/fanouts.ts"
+import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
 import type { Schedule } from "../core/schedule.ts"
@@ -28,13 +30,15 @@ interface RunRow {
   due_at: number | null
   ready_attempt: number | null
   last_failure: string | null
+  joins: string | null
 }
 
 /** A run's state is where it stands: ended, leased, on a timer or in line; what is in none of these is held by a limit. */
 const runSelect = `select r.id, r.function_id, r.created_at, r.event_id, e.name as event_name, r.fanout_id, r.parent_id,
     x.state as result_state, x.output, x.failure, x.started_at, x.ended_at, x.attempt as result_attempt,
     l.attempt as lease_attempt, l.claimed_at, t.state as timer_state, t.attempt as timer_attempt, t.due_at, q.attempt as ready_attempt,
-    (select a.failure from attempt as a where a.run_id = r.id order by a.fence desc limit 1) as last_failure`
+    (select a.failure from attempt as a where a.run_id = r.id order by a.fence desc limit 1) as last_failure,
+    (select w.fanout_id from joining as w where w.run_id = r.id limit 1) as joins`
 const runJoins = `join event as e on e.id = r.event_id
     left join result as x on x.run_id = r.id
     left join lease as l on l.run_id = r.id
@@ -141,7 +145,8 @@ function standing(row: RunRow, hosted: ReadonlySet<string>): Pick<RunSummary, "s
   if (row.lease_attempt !== null) return { state: "running", attempt: row.lease_attempt, dueAt: null, reason: null }
   if (row.timer_state !== null) {
     const attempt = row.timer_attempt ?? 0
-    const reason = row.timer_state === "waiting" ? "sleeping" : attempt > 0 ? "waiting for its next attempt" : "its event is due later"
+    const wait = row.joins === null ? "sleeping" : `waiting for the fan-out ${row.joins}`
+    const reason = row.timer_state === "waiting" ? wait : attempt > 0 ? "waiting for its next attempt" : "its event is due later"
     return { state: row.timer_state, attempt, dueAt: row.due_at, reason }
   }
   if (row.ready_attempt !== null) {
@@ -181,6 +186,20 @@ export async function fanouts(db: Db, after: string | null, limit: number): Prom
     pageLimit(limit) + 1,
   ])
   return page(rows.map(toFanout), pageLimit(limit))
+}
+
+export async function failureGroups(db: Db, fanoutId: string): Promise<FailureGroup[]> {
+  const [fanoutRow] = await db.query<{ created_at: number }>("select created_at from fanout where id = $1", [fanoutId])
+  if (fanoutRow === undefined) return []
+  return db.query<FailureGroup>(
+    // Along the index of what did not complete, from the first run that the fan-out can have.
+    `select coalesce(x.fingerprint, '') as fingerprint, count(*) as count, min(x.ended_at) as "firstAt", max(x.ended_at) as "lastAt",
+         min(x.run_id) as "runId"
+       from result as x join run as r on r.id = x.run_id
+       where x.state = 'failed' and x.state <> 'completed' and x.run_id >= $2 and r.fanout_id = $1
+       group by x.fingerprint order by count(*) desc limit 100`,
+    [fanoutId, idBefore("run", fanoutRow.created_at)],
+  )
 }
 
 export async function finishedFanouts(db: Db, limit: number): Promise<FanoutSummary[]> {

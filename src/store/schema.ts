@@ -58,6 +58,19 @@ const causes = [
     )`,
   `create index joining_fanout on joining (fanout_id)`,
 
+  `create table operation (              -- something done to many runs, in parts
+      id text primary key not null,
+      kind text not null,
+      fanout_id text not null,
+      fingerprint text,
+      snapshot_at bigint not null,         -- what came about later is not touched
+      cursor text not null,                -- the run up to which it is done
+      affected bigint not null,
+      created_at bigint not null,
+      ended_at bigint
+    )`,
+  `create index operation_open on operation (id) where ended_at is null`,
+
   `create table finished (               -- fan-outs that have ended and were not announced yet
       fanout_id text primary key not null
     )`,
@@ -178,6 +191,7 @@ const records = [
       attempt bigint not null,
       output text,
       failure text,
+      fingerprint text,                    -- what failures of the same cause have in common
       started_at bigint not null,
       ended_at bigint not null
     )`,

@@ -1,6 +1,8 @@
 import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
+import type { FailureGroup, Operation, OperationKind } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
+import type { LimitClaim } from "../core/run.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Schedule } from "../core/schedule.ts"
 import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
@@ -11,6 +13,7 @@ import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
 import type { Lines } from "./queue.ts"
 import * as read from "./read.ts"
+import { addOperation, type Operated, operate, operation } from "./operate.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import { releaseMissed } from "./release.ts"
@@ -55,6 +58,15 @@ export interface Store {
   pulse(node: NodeRow, alone: boolean): Promise<void>
   leave(nodeId: string): Promise<void>
   functions(): Promise<KnownFunctions>
+  /** Begins an operation on a fan-out's runs; `operate` does it. */
+  addOperation(operation: {
+    readonly id: string
+    readonly kind: OperationKind
+    readonly fanoutId: string
+    readonly fingerprint: string | null
+  }): Promise<void>
+  /** Does the next part of the oldest open operation. `limits`: those of each function's runs. */
+  operate(limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[]): Promise<Omit<Operated, "lines">>
   /** Of one fan-out all that a join gives; null when there is none. */
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
   /** Fan-outs that have ended and were not announced yet. */
@@ -70,6 +82,8 @@ export interface Reader {
   runs(filter: RunFilter): Promise<Page<RunSummary>>
   fanout(id: string): Promise<FanoutSummary | null>
   fanouts(after: string | null, limit: number): Promise<Page<FanoutSummary>>
+  failureGroups(fanoutId: string): Promise<readonly FailureGroup[]>
+  operation(id: string): Promise<Operation | null>
   functionList(): Promise<readonly FunctionSummary[]>
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
@@ -100,6 +114,13 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
     functions: () => db.tx(read.knownFunctions),
+    addOperation: (operation) => inTx((tx, now) => addOperation(tx, operation, now)),
+    async operate(limitsByFunction) {
+      const byFunction = new Map(limitsByFunction)
+      const { lines, ...operated } = await inTx((tx, now) => operate(tx, (id) => byFunction.get(id) ?? [], now))
+      marks.lined(lines)
+      return operated
+    },
     joined: (fanoutId, outputs) => db.tx((tx) => joinedFanout(tx, fanoutId, outputs)),
     finished: (limit) => read.finishedFanouts(db, limit),
     schedules: () => read.schedules(db),
@@ -117,6 +138,8 @@ export function openReader(db: Db): Reader {
     runs: (filter) => read.runs(db, filter),
     fanout: (id) => read.fanout(db, id),
     fanouts: (after, limit) => read.fanouts(db, after, limit),
+    failureGroups: (fanoutId) => read.failureGroups(db, fanoutId),
+    operation: (id) => operation(db, id),
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
     nodes: () => nodes(db),

@@ -127,12 +127,13 @@ class TestNode {
   /** Calls that wait for the next turn of the event loop. */
   #soon = 0
 
-  constructor({ client, seed = 1, concurrency }: HarnessOptions, clock: VirtualClock, { store }: OpenStore, boot: number) {
+  constructor({ client, seed = 1, concurrency }: HarnessOptions, clock: VirtualClock, { store, reader }: OpenStore, boot: number) {
     this.boot = boot
     this.#clock = clock
     const apps = [client].flat()
     this.engine = new Engine({
       store: new Proxy(store, { get: (target, method: keyof typeof store) => this.#guard(target[method] as () => Promise<unknown>) }),
+      reader,
       exclusive: true,
       apps,
       transport: localTransport(apps),

@@ -156,3 +156,81 @@ describe("the end of a fan-out", () => {
     expect(heard).toMatchObject([{ fanoutId, total: 3, completed: 2, failed: 1, cancelled: 0, name: "e/item" }])
   })
 })
+
+describe("a fan-out that went wrong", () => {
+  function breakable(): { app: Fanfare; broken: { now: boolean }; sent: number[] } {
+    const broken = { now: true }
+    const sent: number[] = []
+    const app = new Fanfare({ id: "b" })
+    app.createFunction(
+      { id: "notify", triggers: [{ event: "b/notify" }], retries: 0, concurrency: { limit: 4 } },
+      async ({ event, step }) => {
+        const i = Number(event.data["i"])
+        await step.run("send", () => void sent.push(i))
+        await step.run("record", () => {
+          if (broken.now && i % 3 === 0) throw new Error(`cannot record ${i}`)
+          if (broken.now && i === 4) throw new TypeError("another cause")
+        })
+        return i
+      },
+    )
+    return { app, broken, sent }
+  }
+
+  it("shows its failures by their cause, and runs only what failed again, steps kept", async () => {
+    const { app, broken, sent } = breakable()
+    harness = await createHarness({ client: app })
+    const { fanoutId } = await app.send(Array.from({ length: 30 }, (_, i) => ({ name: "b/notify", data: { i } })))
+    await harness.advance("1m")
+    const id = fanoutId ?? ""
+    expect(await app.fanouts.get(id)).toMatchObject({ total: 30, completed: 19, failed: 11 })
+    const groups = await app.fanouts.failures(id)
+    expect(groups.map(({ count }) => count)).toEqual([10, 1])
+    expect(groups[0]?.fingerprint).toMatch(/^Error: cannot record #/)
+    expect(groups[1]?.fingerprint).toMatch(/^TypeError: another cause/)
+
+    broken.now = false
+    const one = await app.fanouts.retry(id, { fingerprint: groups[1]?.fingerprint ?? "" })
+    await harness.advance("10s")
+    expect(await app.fanouts.operation(one.id)).toMatchObject({ state: "done", affected: 1 })
+    expect(await app.fanouts.get(id)).toMatchObject({ completed: 20, failed: 10 })
+    const rest = await app.fanouts.retry(id)
+    await harness.crash()
+    await harness.advance("20s")
+    expect(await app.fanouts.operation(rest.id)).toMatchObject({ state: "done", affected: 10 })
+    expect(await app.fanouts.get(id)).toMatchObject({ total: 30, completed: 30, failed: 0, queued: 0, running: 0 })
+    // What was sent before the failure was not sent again.
+    expect(sent.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 30 }, (_, i) => i))
+  })
+
+  it("can be cancelled: what waits is, what runs may end, and the counts are the truth", async () => {
+    const app = new Fanfare({ id: "c" })
+    const ended: number[] = []
+    app.createFunction({ id: "slow", triggers: [{ event: "c/slow" }], concurrency: { limit: 3 } }, async ({ event, step }) => {
+      await step.sleep("long", Number(event.data["i"]) === 0 ? 1 : 600_000)
+      ended.push(Number(event.data["i"]))
+    })
+    app.createFunction({ id: "other", triggers: [{ event: "c/other" }] }, ({ event }) => void ended.push(Number(event.data["i"])))
+    harness = await createHarness({ client: app })
+    const { fanoutId } = await app.send(Array.from({ length: 20 }, (_, i) => ({ name: "c/slow", data: { i } })))
+    await harness.advance("1s")
+    const operation = await app.fanouts.cancel(fanoutId ?? "")
+    await harness.advance("10s")
+    expect(await app.fanouts.operation(operation.id)).toMatchObject({ state: "done", affected: 19 })
+    expect(await app.fanouts.get(fanoutId ?? "")).toMatchObject({ completed: 1, cancelled: 19, queued: 0, running: 0 })
+    expect(ended).toEqual([0])
+    await app.send({ name: "c/other", data: { i: 99 } })
+    await harness.advance("1s")
+    expect(ended).toEqual([0, 99])
+  })
+
+  it("is waited for by whoever sent it", async () => {
+    const { app } = breakable()
+    harness = await createHarness({ client: app })
+    const { fanoutId } = await app.send([1, 2].map((i) => ({ name: "b/notify", data: { i } })))
+    const end = app.fanouts.wait(fanoutId ?? "")
+    await harness.advance("5s")
+    expect(await end).toMatchObject({ completed: 2 })
+    await expect(app.fanouts.get("fan_unknown")).rejects.toMatchObject({ code: "not_found" })
+  })
+})

@@ -157,6 +157,7 @@ describe("nodes on one PostgreSQL", () => {
         const opened = await postgres(url).open(systemClock)
         const engine = new Engine({
           store: opened.store,
+          reader: opened.reader,
           listen: opened.listen,
           exclusive: false,
           apps: [app],

@@ -6,7 +6,7 @@ import { FanfareError } from "../../core/errors.ts"
 import { packError, unpackError } from "../../core/packed-error.ts"
 import type { StepRecord } from "../../core/step.ts"
 import { systemClock } from "../../engine/system.ts"
-import { needsEngine } from "../../sdk/remote.ts"
+import { needsEngine, remoteIntake } from "../../sdk/remote.ts"
 import { runAttempt } from "../../sdk/runner.ts"
 import type { FromCode, ToCode } from "./messages.ts"
 
@@ -43,6 +43,8 @@ async function load(): Promise<void> {
     })
   }
   const intake: Intake = {
+    // The engine's process serves HTTP: asked there, like anybody else would.
+    fanouts: remoteIntake(process.env["FANFARE_URL"]).fanouts,
     async send(events, joined) {
       if (joined !== undefined) throw needsEngine()
       return ask((id) => ({ kind: "send", ask: id, call: null, key: "", events }))

@@ -30,6 +30,8 @@ export async function dev(options: DevOptions): Promise<void> {
   const port = options.port ?? config?.port ?? 8288
   if (options.fresh === true) empty(place)
 
+  // What user code asks about fan-outs, it asks this server.
+  process.env["FANFARE_URL"] ??= `http://127.0.0.1:${port}`
   const host = new CodeHost(files, say)
   await host.start()
   const db = place.kind === "postgres" ? place.url : place.file
