@@ -18,6 +18,7 @@ export async function checkAll(world: World, ledger: Ledger): Promise<string[]> 
     ...(await attempts(world)),
     ...(await orphans(db)),
     ...(await counts(db)),
+    ...(await announced(db)),
     ...executions(world, ledger),
   ]
 }
@@ -113,7 +114,7 @@ async function attempts({ db, options }: World): Promise<string[]> {
 async function orphans(db: Db): Promise<string[]> {
   const open = await rows<{ id: string }>(db, "select id from run where id not in (select run_id from result)")
   const left = await Promise.all(
-    ["ready", "lease", "timer", "held", "slot"].map(async (table) => {
+    ["ready", "lease", "timer", "held", "slot", "joining", "finished"].map(async (table) => {
       const [row] = await rows<{ n: number }>(db, `select count(*) as n from ${table}`)
       return row?.n === 0 ? [] : [`I16: ${row?.n} rows are left in ${table}`]
     }),
@@ -130,6 +131,15 @@ async function counts(db: Db): Promise<string[]> {
        or f.failed <> (select count(*) from run as r join result as x on x.run_id = r.id where r.fanout_id = f.id and x.state = 'failed')`,
   )
   return wrong.map(({ id }) => `counts of fan-out ${id} are not the truth`)
+}
+
+/** The end of each fan-out was announced once. */
+async function announced(db: Db): Promise<string[]> {
+  const found = await rows<{ id: string; n: number }>(
+    db,
+    `select f.id, (select count(*) from event as e where e.name = 'fanfare/fanout.completed' and e.data ->> 'fanoutId' = f.id) as n from fanout as f`,
+  )
+  return found.flatMap(({ id, n }) => (n === 1 ? [] : [`the end of fan-out ${id} was announced ${n} times`]))
 }
 
 /** I5: code runs once per try, and once more at most for each node that died meanwhile or lost its lease. */

@@ -24,7 +24,7 @@ export async function simulate(seed: number, mutate?: (store: Store) => Store): 
   const began = world.clock.now()
   const violations: string[] = []
   for (const node of world.nodes) node.boot()
-  const rounds = 4 + Math.floor(random.next() * 6)
+  const rounds = 3 + Math.floor(random.next() * 4)
   for (let round = 0; round < rounds; round++) {
     sendSome(world, ledger, random, round)
     await world.pass(500 + random.next() * 4_000)
@@ -58,10 +58,10 @@ function plan(random: Random): Pick<World["options"], "nodes" | "faults" | "skew
 }
 
 function sendSome(world: World, ledger: Ledger, random: Random, round: number): void {
-  const sends = 1 + Math.floor(random.next() * 4)
+  const sends = 1 + Math.floor(random.next() * 3)
   for (let i = 0; i < sends; i++) {
     const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
-    const name = ["sim/plain", "sim/steps", "sim/parent", "sim/child"][Math.floor(random.next() * 4)] ?? "sim/plain"
+    const name = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join"][Math.floor(random.next() * 5)] ?? "sim/plain"
     const n = 1 + Math.floor(random.next() * 3)
     const events = Array.from({ length: n }, (_, k) => ({ name, data: { k }, id: `${round}.${i}.${k}` }))
     if (node?.engine === null || node === undefined) continue
@@ -84,6 +84,8 @@ function deliver(ledger: Ledger, events: readonly (EventInput & { id: string })[
 }
 
 async function unfinished(world: World): Promise<boolean> {
-  const [row] = await world.db.query<{ n: number }>("select count(*) as n from run where id not in (select run_id from result)")
+  const [row] = await world.db.query<{ n: number }>(
+    "select (select count(*) from run where id not in (select run_id from result)) + (select count(*) from finished) as n",
+  )
   return (row?.n ?? 0) > 0
 }

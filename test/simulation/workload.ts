@@ -94,6 +94,27 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
       },
     )
 
+    app.createFunction({ id: "join", triggers: [{ event: "sim/join" }], retries }, async ({ runId, attempt, step }) => {
+      const items = Math.floor(chance(`${runId} items`) * 5)
+      const events = Array.from({ length: items }, (_, i) => ({ name: "sim/leaf", data: { i } }))
+      const result = await step.fanOut("leaves", events, { outputs: true })
+      ledger.saw(runId, "joined", result)
+      if (result.total !== items || result.completed + result.failed !== items) {
+        ledger.violations.push(`a join of ${items} gave ${JSON.stringify(result)}`)
+      }
+      if (attempt === 0 && chance(`${runId} throws`) < 0.3) throw new Error("after the join")
+    })
+
+    app.createFunction({ id: "leaf", triggers: [{ event: "sim/leaf" }], retries }, async ({ runId, attempt, step }) => {
+      if (chance(`${runId} sleeps`) < 0.3) await step.sleep("nap", 1_000)
+      if (chance(`${runId} ${attempt} outcome`) < 0.3) throw new Error("leaf fails")
+      return runId
+    })
+
+    app.createFunction({ id: "done", triggers: [{ event: "fanfare/fanout.completed" }], retries }, ({ runId, attempt }) =>
+      began(runId, attempt),
+    )
+
     app.createFunction({ id: "tick", triggers: [{ cron: "*/10 * * * * *" }], retries }, async ({ runId, attempt, event }) => {
       began(runId, attempt)
       return event.data.scheduledAt

@@ -5,7 +5,7 @@ import { Engine } from "../../src/engine/engine.ts"
 import type { Db } from "../../src/store/db.ts"
 import { migrate } from "../../src/store/migrate.ts"
 import { openSqlite } from "../../src/store/sqlite.ts"
-import { type Store, storeOn } from "../../src/store/store.ts"
+import { openReader, type Store, storeOn } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import { localTransport } from "../../src/transport/local.ts"
@@ -108,6 +108,7 @@ export class SimulatedNode {
     const apps = options.apps(this)
     this.engine = new Engine({
       store: this.#faultyStore(life),
+      reader: openReader(this.world.db),
       exclusive: options.nodes === 1,
       apps,
       transport: localTransport(apps),

@@ -5,7 +5,7 @@ import type { Reader, Store } from "../../src/store/store.ts"
 import { localTransport } from "../../src/transport/local.ts"
 
 /** Has a real engine do one of everything on a store, so that every statement of it is asked. */
-export async function exercise(store: Store): Promise<void> {
+export async function exercise(store: Store, reader: Reader): Promise<void> {
   const app = new Fanfare({ id: "app" })
   let ended = 0
   app.createFunction(
@@ -19,6 +19,7 @@ export async function exercise(store: Store): Promise<void> {
   )
   const node = new Engine({
     store,
+    reader,
     exclusive: true,
     apps: [app],
     transport: localTransport([app]),
