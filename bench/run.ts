@@ -8,7 +8,7 @@ import { openPlaces } from "./place.ts"
 // npm run bench -- --db postgres       the same on a PostgreSQL that is started for it
 // npm run bench -- --json              one JSON object
 // npm run bench -- --quick             small numbers, to see that it works
-// npm run bench -- --only fanout       one of fanout, steps, latency, growth, history, recovery, pinned, nodes
+// npm run bench -- --only fanout       one of fanout, steps, latency, growth, history, recoveryMs, pinned, nodes
 const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
@@ -85,7 +85,7 @@ try {
   await measure("history", "a history of finished runs …", async () =>
     history(await places.next(), await places.next(), values.quick ? 20_000 : 1_000_000),
   )
-  await measure("recovery", "recovery after SIGKILL …", async () => recovery(await places.next()))
+  await measure("recoveryMs", "recovery after SIGKILL …", async () => recovery(await places.next()))
   if (store === "postgres")
     await measure("pinned", "under a long transaction that pins the horizon …", () => pinned(values.quick ? 5_000 : 100_000))
   if (store === "postgres") await measure("nodes", "two nodes, one dies, one leaves …", () => nodes(places, jobs, values.quick ? 2 : 10))

@@ -169,7 +169,7 @@ describe("several connections at once", () => {
   it("wait for nobody who counts another fan-out, and count every end", async () => {
     const { stores, db, close } = await nodes(4)
     await db.execute(
-      "insert into fanout (id, name, events, total, completed, failed, cancelled, created_at) values ('fan_a', 'e', 0, 400, 0, 0, 0, 1), ('fan_b', 'e', 0, 400, 0, 0, 0, 1)",
+      "insert into fanout (id, name, events, total, completed, failed, cancelled, created_at, joins) values ('fan_a', 'e', 0, 400, 0, 0, 0, 1, 0), ('fan_b', 'e', 0, 400, 0, 0, 0, 1, 0)",
     )
     const units = Array.from({ length: 800 }, (_, i) => {
       const unit = start()
