@@ -17,11 +17,18 @@ export interface AttemptFacts {
 }
 
 /**
- * With this many losses a run is suspected of killing its node. It then counts against a limit of one, so that of all suspects
- * one at a time runs: the others are not lost together with the guilty one.
+ * With this many losses in a row a run is suspected of killing its node. Of all suspects only so many run at a time, and the fewer the
+ * fewer attempts they have left: the guilty one spends its last attempt alone, and takes nobody's last one with it.
  */
 const suspectLosses = 2
-const suspectLimit: LimitClaim = { key: "suspects", max: 1 }
+const suspectLimits = [1, 4, 16] as const
+
+function suspectLimit(attemptsLeft: number): LimitClaim {
+  const max = suspectLimits[Math.min(attemptsLeft, suspectLimits.length - 1)] ?? 1
+  return { key: `${suspectPrefix}${max}`, max }
+}
+
+const suspectPrefix = "suspects:"
 
 /** A claimed run and how its attempt ended → where the run goes. The heart of the engine; pure. */
 export function advance(
@@ -57,10 +64,13 @@ export function advance(
       // Nobody knows whether an attempt began before its node died: the first loss in a row is free, the next ones count.
       const attempt = losses === 1 ? failures - 1 : failures
       if (attempt > definition.retries) return [ended, fail(run, failure, facts)]
-      return [ended, settle(run, attempt, facts, queued(run, endedAt, "scheduled", endedAt, losses))]
+      const suspect = losses >= suspectLosses ? suspectLimit(definition.retries - attempt) : null
+      return [ended, settle(run, attempt, facts, queued(run, endedAt, "scheduled", endedAt, losses, suspect))]
     }
-    case "returned":
-      return [settle(run, run.attempt - 1, facts, queued(run, endedAt, "scheduled", endedAt, run.losses))]
+    case "returned": {
+      const suspect = run.limits.find(({ key }) => key.startsWith(suspectPrefix)) ?? null
+      return [settle(run, run.attempt - 1, facts, queued(run, endedAt, "scheduled", endedAt, run.losses, suspect))]
+    }
     case "superseded":
       return []
     default:
@@ -77,10 +87,16 @@ function fail(run: ClaimedRun, failure: Failure, facts: AttemptFacts): Change {
   return settle(run, run.attempt, facts, { to: "failed", output: null, failure })
 }
 
-function queued(run: ClaimedRun, dueAt: number, later: "scheduled" | "waiting", now: number, losses: number): Settlement {
-  const own = run.limits.filter(({ key }) => key !== suspectLimit.key)
-  const limits = losses >= suspectLosses ? [...own, suspectLimit] : own
-  return { to: dueAt > now ? later : "ready", dueAt: Math.max(dueAt, now), limits, losses }
+function queued(
+  run: Pick<ClaimedRun, "limits">,
+  dueAt: number,
+  later: "scheduled" | "waiting",
+  now: number,
+  losses: number,
+  suspect: LimitClaim | null = null,
+): Settlement {
+  const own = run.limits.filter(({ key }) => !key.startsWith(suspectPrefix))
+  return { to: dueAt > now ? later : "ready", dueAt: Math.max(dueAt, now), limits: suspect === null ? own : [...own, suspect], losses }
 }
 
 function endedAttempt(run: ClaimedRun, failure: Failure, { startedAt, endedAt }: AttemptFacts): Change {

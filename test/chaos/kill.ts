@@ -61,10 +61,17 @@ async function start(file: string, acked: Set<string>): Promise<ChildProcess> {
   return node
 }
 
+/** Waits until every run has ended, as long as runs go on ending. */
 async function finished(file: string): Promise<void> {
   const database = new DatabaseSync(file, { readOnly: true })
   const open = database.prepare("select count(*) as n from run where id not in (select run_id from result)")
-  for (let i = 0; i < 600 && open.get()?.["n"] !== 0; i++) await delay(200)
+  let left = Number.POSITIVE_INFINITY
+  for (let still = 0; left > 0 && still < 300; still++) {
+    const now = Number(open.get()?.["n"])
+    if (now < left) still = 0
+    left = now
+    await delay(200)
+  }
   database.close()
 }
 

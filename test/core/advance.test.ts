@@ -78,7 +78,36 @@ describe("advance", () => {
       { kind: "lost", reason: "x" },
       { losses: 1 },
       {},
-      { to: "ready", attempt: 1, losses: 2, limits: [{ key: "suspects", max: 1 }] },
+      { to: "ready", attempt: 1, losses: 2, limits: [{ key: "suspects:16", max: 16 }] },
+    ],
+    [
+      "lost with one attempt left after this one",
+      { kind: "lost", reason: "x" },
+      {
+        losses: 2,
+        attempt: 3,
+        limits: [
+          { key: "mine", max: 9 },
+          { key: "suspects:16", max: 16 },
+        ],
+      },
+      {},
+      {
+        to: "ready",
+        attempt: 3,
+        losses: 3,
+        limits: [
+          { key: "mine", max: 9 },
+          { key: "suspects:4", max: 4 },
+        ],
+      },
+    ],
+    [
+      "lost with its last attempt left: that one runs alone",
+      { kind: "lost", reason: "x" },
+      { losses: 3, attempt: 4 },
+      {},
+      { to: "ready", attempt: 4, losses: 4, limits: [{ key: "suspects:1", max: 1 }] },
     ],
     [
       "lost after progress",
@@ -89,6 +118,20 @@ describe("advance", () => {
     ],
     ["lost too often", { kind: "lost", reason: "x" }, { losses: 3, attempt: 5 }, {}, { to: "failed" }],
     ["returned", { kind: "returned" }, { attempt: 2, losses: 1 }, {}, { to: "ready", attempt: 1, losses: 1 }],
+    [
+      "returned as a suspect",
+      { kind: "returned" },
+      { attempt: 2, losses: 2, limits: [{ key: "suspects:4", max: 4 }] },
+      {},
+      { to: "ready", attempt: 1, losses: 2, limits: [{ key: "suspects:4", max: 4 }] },
+    ],
+    [
+      "failed as a suspect: it is none any more",
+      { kind: "failed", failure, retry: { at: 9_000 } },
+      { limits: [{ key: "suspects:4", max: 4 }] },
+      {},
+      { to: "scheduled", limits: [] },
+    ],
   ]
   it.each(table)("%s", (_, outcome, over, more, expected) => {
     expect(settlementOf(outcome, over, 4, more)).toMatchObject(expected)
