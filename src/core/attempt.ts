@@ -5,6 +5,7 @@ import type { Fanouts } from "./fanouts.ts"
 import type { JoinUntil } from "./join.ts"
 import type { RetryWish } from "./retry.ts"
 import type { ClaimedRun } from "./run.ts"
+import type { Schedules } from "./schedules.ts"
 import type { StepRecord } from "./step.ts"
 import type { SqlFanout, SqlFanoutResult, Transaction } from "./transaction.ts"
 
@@ -51,6 +52,7 @@ export interface Intake {
   send(events: readonly EventInput[], joined?: Joined): Promise<SendResult>
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult>
   readonly fanouts: Fanouts
+  readonly schedules: Schedules
 }
 
 /** What an attempt may ask of the engine while it runs. */

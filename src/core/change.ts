@@ -2,7 +2,7 @@ import type { Failure } from "./failure.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { Join } from "./join.ts"
 import type { ClaimedRun, FinalState, LimitClaim, NewRun } from "./run.ts"
-import type { Schedule, Tick } from "./schedule.ts"
+import type { Schedule } from "./schedule.ts"
 import type { StepRecord } from "./step.ts"
 
 /** An event as stored. */
@@ -84,8 +84,6 @@ export type Change =
   | { readonly kind: "join.add"; readonly runId: string; readonly join: Join }
   /** That a fan-out has ended is made known: by whoever comes first. */
   | { readonly kind: "fanout.announce"; readonly id: string }
-  | { readonly kind: "tick.add"; readonly tick: Tick }
-  | { readonly kind: "schedule.move"; readonly id: string; readonly lastTickAt: number | null; readonly nextAt: number | null }
   | { readonly kind: "step.save"; readonly runId: string; readonly fence: number; readonly step: StepRecord }
   | { readonly kind: "log.add"; readonly runId: string; readonly fence: number; readonly from: number; readonly lines: readonly LogLine[] }
   | { readonly kind: "attempt.add"; readonly attempt: EndedAttempt }
@@ -123,7 +121,7 @@ export type Duplicates = Readonly<Record<string, { readonly id: string; readonly
  * What became of a unit.
  * - `applied`: durable. `duplicates` has the events that were there before (the id made now → the first one), which were left out
  *   together with their runs; null when there were none.
- * - `duplicate`: its tick was decided, or its fan-out announced, before; nothing was written.
+ * - `duplicate`: its fan-out was announced before; nothing was written.
  * - `conflict`: an event id is in use with another body; nothing was written.
  * - `fenced`: its guard does not hold any more; nothing was written.
  * - `stale`: functions have changed since it was decided; nothing was written. Decide again.

@@ -1,16 +1,24 @@
-import { parseCron } from "./cron.ts"
+import { type CronRule, type DstPolicy, readCron } from "./cron.ts"
 import { type Duration, durationMs } from "./duration.ts"
 import { FanfareError } from "./errors.ts"
 import { checkEventName } from "./event.ts"
 import { compileCondition } from "./expression.ts"
 import { limits } from "./limits.ts"
+import { type PolicyInput, policyFields, readPolicies, type SchedulePolicies } from "./schedule.ts"
 
 /** Starts a run at each moment of a cron line. */
-export interface CronTrigger {
-  /** Five or six fields, or a name such as `@daily`. */
+export interface CronTrigger extends PolicyInput {
+  /** Five or six fields, or a name such as `@daily`; `TZ=Area/City` may stand before it. */
   readonly cron: string
   /** IANA name; default `"UTC"`. */
   readonly timezone?: string
+  /** What becomes of moments that a change of the clocks skips or repeats. */
+  readonly dst?: Partial<DstPolicy>
+}
+
+/** A cron trigger, checked and completed. */
+export interface CronDefinition extends CronRule {
+  readonly policies: SchedulePolicies
 }
 
 /** Starts a run for each event of a name; the name may end in `/*` or `.*`. */
@@ -48,14 +56,15 @@ export interface FunctionDefinition {
   /** The id the user gave. */
   readonly localId: string
   readonly name: string
-  readonly triggers: readonly (Required<CronTrigger> | { readonly event: string; readonly if: string | null })[]
+  readonly triggers: readonly (CronDefinition | { readonly event: string; readonly if: string | null })[]
   readonly retries: number
   readonly concurrency: number | null
   readonly attemptTimeoutMs: number
 }
 
 const optionFields = new Set(["id", "name", "triggers", "retries", "concurrency", "timeouts"])
-const triggerFields = new Set(["cron", "timezone", "event", "if"])
+const cronFields = ["timezone", "dst", ...policyFields] as const
+const triggerFields = new Set<string>(["cron", ...cronFields, "event", "if"])
 const idShape = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
 /**
@@ -115,11 +124,10 @@ function defineTrigger(trigger: Trigger, at: string): FunctionDefinition["trigge
   if ("cron" in trigger === "event" in trigger) throw invalidTrigger(at, `${at} must have either cron or event`)
   if ("cron" in trigger) {
     if ("if" in trigger) throw invalidTrigger(`${at}.if`, `${at}: "if" belongs to event triggers`)
-    const timezone = trigger.timezone ?? "UTC"
-    parseCron(trigger.cron, timezone, at)
-    return { cron: trigger.cron.trim(), timezone }
+    return { ...readCron(trigger, at), policies: readPolicies(trigger, at) }
   }
-  if ("timezone" in trigger) throw invalidTrigger(`${at}.timezone`, `${at}: "timezone" belongs to cron triggers`)
+  const stray = cronFields.find((field) => field in trigger)
+  if (stray !== undefined) throw invalidTrigger(`${at}.${stray}`, `${at}: "${stray}" belongs to cron triggers`)
   checkEventName(trigger.event, `${at}.event`)
   const star = trigger.event.indexOf("*")
   if (star !== -1 && !(star === trigger.event.length - 1 && /[/.]\*$/.test(trigger.event))) {

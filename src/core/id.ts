@@ -10,7 +10,7 @@ export type IdKind = "evt" | "run" | "fan" | "node" | "op"
  * Ids that sort by the time they were made: prefix, 10 characters of milliseconds, 12 of chance (60 bits), in Crockford's
  * base 32. Within a millisecond, and when the clock steps back, they still grow.
  */
-export function createIds(clock: Clock, random: Random): (kind: IdKind) => string {
+export function createIds(clock: Pick<Clock, "now">, random: Random): (kind: IdKind) => string {
   let ms = -1
   let time = ""
   let high = 0

@@ -99,10 +99,36 @@ export const limits = {
   /** Longest rest of an agent when nothing rings: polling alone must be enough. */
   restMs: 1 * second,
 
-  /** Ticks that one look at a schedule may compute. */
-  ticksPerLook: 100,
-  /** A tick that fires later than this is recorded as caught up. */
+  /** Ticks that one look at a schedule records: of a longer absence the newest. */
+  ticksPerLook: 1_000,
+  /** Schedules that one transaction decides, and the ticks from which on it leaves the others to the next one. */
+  schedulesPerLook: 1_000,
+  ticksPerTransaction: 5_000,
+  /** A moment that comes later than this was missed. */
   tickLateMs: 10 * second,
+  /** The ticker rests at most this long when something is due: a moment fires that much later at worst. */
+  tickRestMs: 250,
+  /** What is caught up with `missed: "all"`: default window and number, and the most. */
+  missedWithinMs: 24 * hour,
+  missedCap: 100,
+  missedCapMax: 1_000,
+  jitterMaxMs: hour,
+  everyMinMs: 1 * second,
+  everyMaxMs: 366 * day,
+  /** A moment that waits for the one before to end is looked at again after this time at the latest. */
+  waitLookMostMs: 30 * second,
+  /** Schedules in one bulk upsert, and of it in one transaction. */
+  schedulesPerUpsert: 10_000,
+  schedulesPerTransaction: 1_000,
+  /** Moments of one backfill, and of it in one transaction. */
+  backfillTicks: 10_000,
+  backfillPart: 1_000,
+  /** Characters of a schedule's id, its tag, the note of a pause. */
+  scheduleIdChars: 256,
+  tagChars: 128,
+  noteChars: 1_024,
+  /** Moments of one preview. */
+  previewMoments: 1_000,
 
   /** Time for running attempts to end when a node stops. */
   stopGraceMs: 30 * second,
@@ -123,6 +149,7 @@ const relations: readonly [string, boolean][] = [
   ["a part fits in a transaction", limits.eventsPerPart <= limits.eventsPerTransaction],
   ["a send of many parts is longer than one transaction", limits.eventsPerSend > limits.eventsPerTransaction],
   ["claims ahead fit in one claim", limits.claimAhead <= limits.claimBatch],
+  ["what may be caught up is recorded", limits.missedCapMax <= limits.ticksPerLook],
   ["an attempt's default time is allowed", limits.attemptTimeoutMs <= limits.attemptTimeoutMaxMs],
 ]
 for (const [relation, holds] of relations) if (!holds) throw new Error(`core/limits.ts: ${relation} does not hold`)

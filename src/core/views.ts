@@ -74,10 +74,12 @@ export interface FunctionSummary extends FunctionDefinition {
   /** Whether its app offers it now. */
   readonly active: boolean
   readonly schedules: readonly {
+    readonly id: string
     readonly cron: string
     readonly timezone: string
     readonly nextAt: number | null
     readonly lastTickAt: number | null
+    readonly pausedAt: number | null
   }[]
 }
 

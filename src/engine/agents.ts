@@ -1,6 +1,5 @@
-import type { IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
-import type { Clock } from "../core/ports.ts"
+import type { Clock, Random } from "../core/ports.ts"
 import type { NodeRow, Store } from "../store/store.ts"
 import { createAnnouncer } from "./announcer.ts"
 import type { Committer } from "./committer.ts"
@@ -24,7 +23,7 @@ export interface AgentsParts {
   readonly registry: Registry
   readonly telemetry: Telemetry
   readonly clock: Clock
-  readonly newId: (kind: IdKind) => string
+  readonly random: Random
   readonly nodeId: string
   readonly node: () => NodeRow
   readonly exclusive: boolean
@@ -37,11 +36,12 @@ export interface Agents {
   readonly waker: Loop
   readonly announcer: Loop
   readonly operator: Loop
+  readonly ticker: Loop
   readonly all: readonly Loop[]
 }
 
 export function createAgents(parts: AgentsParts): Agents {
-  const { store, committer, executor, intake, registry, telemetry, clock, newId, nodeId, node, exclusive, pollMs, retentionDays } = parts
+  const { store, committer, executor, intake, registry, telemetry, clock, random, nodeId, node, exclusive, pollMs, retentionDays } = parts
   const failed = (agent: string, error: unknown): void => telemetry.emit({ name: "agent.failed", agent, error })
   // Only other nodes listen to a pulse, and only theirs can be missed.
   const pulseMs = exclusive ? Math.max(limits.pulseMs, pollMs) : limits.pulseMs
@@ -53,13 +53,13 @@ export function createAgents(parts: AgentsParts): Agents {
   )
   const announcer = new Loop(createAnnouncer(store, intake, pollMs), clock, failed)
   const operator = new Loop(createOperator({ store, registry, committer, pollMs, ended: () => announcer.ring() }), clock, failed)
+  const ticker = new Loop(createTicker({ store, committer, executor, clock, random, telemetry, pollMs }), clock, failed)
   const others = [
     createPulse({ store, node, clock, executor, telemetry, pulseMs }),
     createRescuer({ store, committer, registry, clock, nodeId, restMs: rescueMs }),
     createHealer(store, Math.max(limits.leaseMs, pollMs)),
-    createTicker({ store, committer, registry, newId, telemetry, pollMs }),
     createJanitor(store, clock, retentionDays),
     { name: "bell", tick: async () => (committer.ring(), pollMs) },
   ]
-  return { waker, announcer, operator, all: [waker, announcer, operator, ...others.map((agent) => new Loop(agent, clock, failed))] }
+  return { waker, announcer, operator, ticker, all: [waker, announcer, operator, ticker, ...others.map((agent) => new Loop(agent, clock, failed))] }
 }

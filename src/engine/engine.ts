@@ -12,7 +12,8 @@ import { Executor } from "./executor.ts"
 import { StoredFanouts } from "./fanouts.ts"
 import { EventIntake } from "./intake.ts"
 import { JoinedSends } from "./joined.ts"
-import { Registry, registration } from "./registry.ts"
+import { StoredSchedules } from "./schedules.ts"
+import { Registry, registration, scheduleIds } from "./registry.ts"
 import { StoreClock } from "./store-clock.ts"
 import { Telemetry } from "./telemetry.ts"
 
@@ -77,7 +78,16 @@ export class Engine {
     const reload = async (): Promise<void> => registry.replace(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
     const fanouts = new StoredFanouts({ store, reader: options.reader, clock, newId, begun: () => this.#agents.operator.ring() })
-    this.intake = new EventIntake({ committer, joined, fanouts, registry, reload, clock, newId, telemetry })
+    const schedules = new StoredSchedules({
+      store,
+      reader: options.reader,
+      registry,
+      clock,
+      random,
+      changed: () => this.#agents.ticker.ring(),
+      lined: () => committer.ring(),
+    })
+    this.intake = new EventIntake({ committer, joined, fanouts, schedules, registry, reload, clock, newId, telemetry })
     this.#executor = new Executor({
       joined: (id, outputs) => store.joined(id, outputs),
       committer,
@@ -100,7 +110,7 @@ export class Engine {
       registry,
       telemetry,
       clock,
-      newId,
+      random,
       nodeId: this.nodeId,
       node: () => this.#node(),
       exclusive: options.exclusive,
@@ -129,7 +139,11 @@ export class Engine {
   /** Makes these the functions of their apps from now on. */
   async register(apps: readonly App[]): Promise<void> {
     const { store } = this.#options
-    await this.#committer.submit(registration(apps, await store.schedules(), this.#clock.now()))
+    const stored = await store.schedules(
+      apps.map(({ id }) => id),
+      scheduleIds(apps),
+    )
+    await this.#committer.submit(registration(apps, stored, this.#clock.now()))
     this.registry.host(apps)
     this.registry.replace(await store.functions())
     for (const disconnect of this.#disconnect) disconnect()

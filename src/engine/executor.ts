@@ -18,6 +18,7 @@ export interface ExecutorParts extends RecordingParts {
 interface Running {
   readonly run: ClaimedRun
   readonly recording: Recording
+  readonly startedAt: number
   readonly finish: (outcome: Outcome) => void
   readonly abort: () => void
 }
@@ -61,10 +62,13 @@ export class Executor {
     const finished = new Promise<Outcome>((resolve) => {
       finish = resolve
     })
-    const recording = new Recording(this.#parts, run, definition ?? unknownFunction, steps, () => finish({ kind: "superseded" }))
+    const recording = new Recording(this.#parts, run, definition ?? unknownFunction, steps, () => {
+      attempt.abort()
+      finish({ kind: "superseded" })
+    })
     const attempt = new LiveAttempt(run, recording)
     const place = this.#freePlaces.pop() ?? this.#places.length
-    this.#places[place] = { run, recording, finish, abort: () => attempt.abort() }
+    this.#places[place] = { run, recording, startedAt, finish, abort: () => attempt.abort() }
     const timeoutMs = definition?.attemptTimeoutMs ?? limits.attemptTimeoutMs
     const cancelTimeout = this.#parts.clock.after(timeoutMs, () => {
       attempt.abort()
@@ -102,6 +106,23 @@ export class Executor {
       finish({ kind: "lost", reason })
     }
     return left.length
+  }
+
+  /** The claims of attempts that have been under way for at least `ms`. */
+  claims(ms: number): [runId: string, fence: number][] {
+    const before = this.#parts.clock.now() - ms
+    return this.#underWay().flatMap(({ run, startedAt }) => (startedAt <= before ? [[run.id, run.fence]] : []))
+  }
+
+  /** Ends attempts whose claims were taken away: nothing of them is kept any more. */
+  supersede(claims: readonly (readonly [runId: string, fence: number])[]): void {
+    if (claims.length === 0) return
+    const gone = new Map(claims)
+    for (const { run, abort, finish } of this.#underWay()) {
+      if (gone.get(run.id) !== run.fence) continue
+      abort()
+      finish({ kind: "superseded" })
+    }
   }
 
   /** Has the log lines of attempts under way made durable; nobody waits for it, since an attempt may end meanwhile. */

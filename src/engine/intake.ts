@@ -9,7 +9,9 @@ import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
+import type { Schedules } from "../core/schedules.ts"
 import type { SqlFanout, SqlFanoutResult } from "../core/transaction.ts"
+import { timerData } from "../core/tick.ts"
 import { pack } from "../store/pack.ts"
 import type { Committer } from "./committer.ts"
 import type { JoinedSends } from "./joined.ts"
@@ -20,6 +22,7 @@ export interface IntakeParts {
   readonly committer: Committer
   readonly joined: JoinedSends
   readonly fanouts: Fanouts
+  readonly schedules: Schedules
   readonly registry: Registry
   /** Learns what functions there are now. */
   readonly reload: () => Promise<void>
@@ -38,6 +41,10 @@ export class EventIntake implements Intake {
 
   get fanouts(): Fanouts {
     return this.#parts.fanouts
+  }
+
+  get schedules(): Schedules {
+    return this.#parts.schedules
   }
 
   constructor(parts: IntakeParts) {
@@ -172,7 +179,7 @@ export class EventIntake implements Intake {
     const now = clock.now()
     const text = encodeJson(data ?? {}, { field: "data", bytes: limits.eventBytes })
     const cron = definition.triggers.find((trigger) => "cron" in trigger)
-    const timer = cron === undefined || data !== undefined ? null : timerData(cron.cron, cron.timezone, now)
+    const timer = cron === undefined || data !== undefined ? null : timerData({ id: definition.id, rule: { kind: "cron", ...cron }, data: null }, now)
     const { changes, runId } = causedRun(
       definition,
       { name: timer === null ? "fanfare/function.invoked" : scheduledTimerEvent, data: timer ?? text, ts: now },
@@ -210,11 +217,6 @@ export interface Written {
   readonly ids: readonly string[]
   /** When every event was a duplicate: the fan-out of the first ones. */
   readonly firstFanoutId?: string | null
-}
-
-/** The event of a cron moment. */
-export function timerData(cron: string, timezone: string, at: number): string {
-  return JSON.stringify({ cron, timezone, scheduledAt: new Date(at).toISOString() })
 }
 
 /** An event of Fanfare's own and the one run it starts. */

@@ -1,3 +1,4 @@
+import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
 import type { NodeRow, Store } from "../store/store.ts"
 import type { Executor } from "./executor.ts"
@@ -5,7 +6,7 @@ import type { Agent } from "./loop.ts"
 import type { Telemetry } from "./telemetry.ts"
 
 export interface PulseParts {
-  readonly store: Pick<Store, "pulse">
+  readonly store: Pick<Store, "pulse" | "gone">
   readonly node: () => NodeRow
   readonly clock: Clock
   readonly executor: Executor
@@ -14,7 +15,7 @@ export interface PulseParts {
   readonly pulseMs: number
 }
 
-/** Says that this node lives, keeps the log lines of long attempts, and tells when user code blocked the event loop. */
+/** Says that this node lives, keeps the log lines of long attempts, ends those whose claim is gone, and tells when user code blocked the event loop. */
 export function createPulse({ store, node, clock, executor, telemetry, pulseMs }: PulseParts): Agent {
   let expected = clock.now()
   return {
@@ -24,6 +25,9 @@ export function createPulse({ store, node, clock, executor, telemetry, pulseMs }
       if (late > blockedMs) telemetry.emit({ name: "loop.blocked", ms: late, functionIds: executor.functionIds() })
       await store.pulse(node(), false)
       executor.flushLogs()
+      // Short attempts find out by themselves, when they are settled.
+      const claims = executor.claims(limits.pulseMs)
+      if (claims.length > 0) executor.supersede(await store.gone(claims))
       expected = clock.now() + pulseMs
       return pulseMs
     },

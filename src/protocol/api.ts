@@ -16,6 +16,17 @@ export const paths = {
   fanoutRetry: "/api/v1/fanouts/:id/retry",
   fanoutCancel: "/api/v1/fanouts/:id/cancel",
   operation: "/api/v1/operations/:id",
+  /** Those made at run time and those of cron triggers; `?tag=`, `?app=`. POST makes or changes many: `{ app, schedules }`. */
+  schedules: "/api/v1/schedules",
+  /** `:id` is a full id, or an app's own one with `?app=`. PATCH changes it, DELETE removes it. */
+  schedule: "/api/v1/schedules/:id",
+  scheduleTicks: "/api/v1/schedules/:id/ticks",
+  scheduleNext: "/api/v1/schedules/:id/next",
+  schedulePause: "/api/v1/schedules/:id/pause",
+  scheduleResume: "/api/v1/schedules/:id/resume",
+  scheduleRun: "/api/v1/schedules/:id/run",
+  /** `{ from, to, overlap }`: a `Date` as ISO 8601 or milliseconds. */
+  scheduleBackfill: "/api/v1/schedules/:id/backfill",
   nodes: "/api/v1/nodes",
   status: "/api/v1/status",
 } as const

@@ -9,6 +9,7 @@ import { currentScope } from "./context.ts"
 import type { FanfareFunction, Handler } from "./function.ts"
 import { remoteIntake } from "./remote.ts"
 import type { SqlFanout, SqlFanoutResult, Transaction } from "../core/transaction.ts"
+import { type AppSchedules, appSchedules } from "./schedules.ts"
 import { checkSchema, type EventSchemas } from "./schema.ts"
 import type { SendableEvent } from "./sendable.ts"
 
@@ -106,6 +107,15 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
    */
   get fanouts(): Fanouts {
     return (this.#local ?? this.#remote).fanouts
+  }
+
+  /**
+   * Schedules made at run time, one per end user if need be: `upsert`, `update`, `pause`, `resume`, `delete`, `list`, and a look at their
+   * `ticks` and `next` moments. Those of cron triggers are there too, by the id of their function.
+   * @example await fanfare.schedules.upsert({ id: "digest-42", cron: "0 9 * * MON", timezone: "Europe/Paris", event: "app/digest.due", data: { user: 42 } })
+   */
+  get schedules(): AppSchedules<S> {
+    return appSchedules(this.id, this.#schemas, () => (this.#local ?? this.#remote).schedules)
   }
 
   /** For the engine: the functions of this app by their full id. */

@@ -30,6 +30,7 @@ export type ScheduledTimer = HandlerEvent<
     readonly timezone: string
     /** The nominal moment, ISO 8601. */
     readonly scheduledAt: string
+    readonly scheduleId: string
   }
 >
 

@@ -4,6 +4,7 @@ import type { FailureGroup, Fanouts } from "../core/fanouts.ts"
 import { hasEnded } from "../core/join.ts"
 import type { FanoutSummary, Page } from "../core/views.ts"
 import { paths, type Problem } from "../protocol/api.ts"
+import { remoteSchedules } from "./remote-schedules.ts"
 
 /** Sends and asks over HTTP, for processes in which no engine runs. */
 export function remoteIntake(configured: string | undefined): Intake {
@@ -26,6 +27,7 @@ export function remoteIntake(configured: string | undefined): Intake {
   }
   return {
     fanouts,
+    schedules: remoteSchedules(ask),
     async send(events, joined) {
       if (joined !== undefined) throw needsEngine()
       return ask<SendResult>(paths.events, { body: events })
@@ -38,13 +40,15 @@ export function remoteIntake(configured: string | undefined): Intake {
 
 const waitMs = 20_000
 
-interface Asked {
+/** One request: GET without a body, else POST unless `method` says otherwise. */
+export interface Asked {
+  readonly method?: "PATCH" | "DELETE"
   readonly params?: Readonly<Record<string, string>>
   readonly query?: Readonly<Record<string, string | number | undefined>>
   readonly body?: unknown
 }
 
-async function call<T>(configured: string | undefined, path: string, { params = {}, query = {}, body }: Asked): Promise<T> {
+async function call<T>(configured: string | undefined, path: string, { method, params = {}, query = {}, body }: Asked): Promise<T> {
   const url = configured ?? environment("FANFARE_URL")
   if (url === undefined) {
     throw new FanfareError("not_connected", "there is no engine to send to: none runs in this process and no URL is set", {
@@ -60,7 +64,9 @@ async function call<T>(configured: string | undefined, path: string, { params = 
   try {
     response = await fetch(
       target,
-      body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
+      body === undefined
+        ? {}
+        : { method: method ?? "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
     )
   } catch (cause) {
     throw new FanfareError("not_connected", `nothing answers at ${url}`, { cause, hint: "Start a server there, or correct FANFARE_URL." })

@@ -13,6 +13,8 @@ import { paths, type Problem, type Status, type TriggerResult } from "../protoco
 import type { Reader } from "../store/store.ts"
 import { createBacklog } from "./backlog.ts"
 import { createCounters } from "./counters.ts"
+import { jsonBody, pageSize } from "./request.ts"
+import { scheduleRoutes } from "./schedule-routes.ts"
 import { version } from "./version.ts"
 
 export interface ApiParts {
@@ -64,6 +66,7 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   })
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
   fanoutRoutes(api, engine.intake.fanouts)
+  scheduleRoutes(api, engine.intake.schedules)
   return api
 }
 
@@ -138,19 +141,6 @@ function problem(c: Context, thrown: unknown): Response {
   return c.json(body, status, { "content-type": "application/problem+json" })
 }
 
-async function jsonBody(c: Context): Promise<unknown> {
-  const text = await c.req.text()
-  if (text.trim() === "") return null
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new FanfareError("not_json", `the request's body is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      field: "body",
-      cause,
-    })
-  }
-}
-
 /** By its full id, or by its own id when only one app has it. */
 function findFunction(engine: Engine, id: string): FunctionDefinition {
   const { definitions } = engine.registry
@@ -187,17 +177,6 @@ function runFilter(c: Context, engine: Engine): RunFilter {
     ...(after === undefined ? {} : { after }),
     ...(limit === undefined ? {} : { limit }),
   }
-}
-
-function pageSize(c: Context): number | undefined {
-  const text = c.req.query("limit")
-  if (text === undefined) return undefined
-  const limit = Number(text)
-  if (Number.isInteger(limit) && limit >= 1 && limit <= limits.pageRowsMax) return limit
-  throw new FanfareError("invalid_option", `limit must be a whole number from 1 to ${limits.pageRowsMax}`, {
-    field: "limit",
-    bound: limits.pageRowsMax,
-  })
 }
 
 function found<T>(value: T | null, message: string): T {

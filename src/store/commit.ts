@@ -2,8 +2,8 @@ import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
 import { addEvents, addPacked, addRuns, eventsByKey, type KnownEvents, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
 import { addAttempts, addLogs, saveSteps, settleRuns } from "./commit-attempt.ts"
 import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
-import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules, registryVersion } from "./commit-registry.ts"
-import { addTicks, decidedTicks } from "./commit-tick.ts"
+import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
+import { dropSchedules, putSchedules } from "./commit-schedule.ts"
 import { type Db, together } from "./db.ts"
 import { addLines, type Lines } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
@@ -25,14 +25,13 @@ export interface Committed {
  * found out first, then there is one statement for each kind of change of all units together.
  */
 export async function commitUnits(db: Db, units: readonly Unit[], now: number): Promise<Committed> {
-  const [held, announced, decided, known, version] = await together([
+  const [held, announced, known, version] = await together([
     takeGuards(db, units),
     announcedBefore(db, units),
-    decidedTicks(db, units),
     eventsByKey(db, units, now),
     registryVersion(db, units),
   ])
-  const results = units.map((unit, i) => refusal(unit, held.has(i), decided.has(i) || announced.has(i), version))
+  const results = units.map((unit, i) => refusal(unit, held.has(i), announced.has(i), version))
   const duplicates = refuseByKeys(units, results, known satisfies KnownEvents)
   const accepted: Change[] = []
   for (const [i, unit] of units.entries()) {
@@ -41,13 +40,13 @@ export async function commitUnits(db: Db, units: readonly Unit[], now: number): 
     accepted.push(...(before === null ? unit.changes : withoutDuplicates(unit.changes, before)))
     results[i] = { kind: "applied", duplicates: before }
   }
-  const written = await write(db, accepted, now)
+  const written = await writeChanges(db, accepted, now)
   return { results: results.map((result) => result ?? { kind: "fenced" }), ...written }
 }
 
-function refusal(unit: Unit, held: boolean, decided: boolean, version: number): UnitResult | undefined {
+function refusal(unit: Unit, held: boolean, announced: boolean, version: number): UnitResult | undefined {
   if (unit.guard !== null && !held) return { kind: "fenced" }
-  if (decided) return { kind: "duplicate" }
+  if (announced) return { kind: "duplicate" }
   return unit.registry !== null && unit.registry < version ? { kind: "stale" } : undefined
 }
 
@@ -95,7 +94,13 @@ function listed(leases: Iterable<string>): string {
   return `[${[...leases].toSorted().join(",")}]`
 }
 
-async function write(db: Db, changes: readonly Change[], now: number): Promise<Omit<Committed, "results">> {
+/** @param freed limits that have room since then */
+export async function writeChanges(
+  db: Db,
+  changes: readonly Change[],
+  now: number,
+  freed: readonly string[] = [],
+): Promise<Omit<Committed, "results">> {
   const by = groupByKind(changes)
   const [settled, added, packed] = await together([
     settleRuns(db, by["run.settle"]),
@@ -105,8 +110,6 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     putFunctions(db, by["function.put"]),
     putSchedules(db, by["schedule.put"]),
     dropSchedules(db, by["schedule.drop"]),
-    moveSchedules(db, by["schedule.move"]),
-    addTicks(db, by["tick.add"]),
     addEvents(db, by["event.add"], now),
     saveSteps(db, by["step.save"]),
     addAttempts(db, by["attempt.add"]),
@@ -114,7 +117,7 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     addJoins(db, by["join.add"]),
     announce(db, by["fanout.announce"]),
   ])
-  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys])
+  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys, ...freed])
   const timers = [...settled.timers, ...added.timers]
   return {
     timerAt: timers.length === 0 ? null : Math.min(...timers),
@@ -133,8 +136,6 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "fanout.grow": [],
     "fanout.announce": [],
     "join.add": [],
-    "tick.add": [],
-    "schedule.move": [],
     "step.save": [],
     "log.add": [],
     "attempt.add": [],

@@ -3,10 +3,10 @@ import type { FailureGroup } from "../core/fanouts.ts"
 import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
-import type { Schedule } from "../core/schedule.ts"
 import type { FanoutSummary, FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Db, type Param, together } from "./db.ts"
 import { hostedFunctions } from "./read-nodes.ts"
+import { cronSchedules } from "./read-schedules.ts"
 import { type StoredStep, toFailure, toStep } from "./rows.ts"
 
 interface RunRow {
@@ -240,42 +240,16 @@ export async function knownFunctions(db: Db): Promise<KnownFunctions> {
   }
 }
 
-interface ScheduleRow {
-  id: string
-  function_id: string
-  cron: string
-  timezone: string
-  last_tick_at: number | null
-  next_at: number | null
-}
-
-export async function schedules(db: Db): Promise<Schedule[]> {
-  return (await db.query<ScheduleRow>("select * from schedule order by id")).map(toSchedule)
-}
-
-export async function dueSchedules(db: Db, limit: number, now: number): Promise<{ due: Schedule[]; nextAt: number | null; now: number }> {
-  const rows = await db.query<ScheduleRow>("select * from schedule where next_at <= $1 order by next_at limit $2", [now, limit])
-  const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from schedule where next_at > $1", [now])
-  return { due: rows.map(toSchedule), nextAt: next?.at ?? null, now }
-}
-
-function toSchedule(row: ScheduleRow): Schedule {
-  return {
-    id: row.id,
-    functionId: row.function_id,
-    cron: row.cron,
-    timezone: row.timezone,
-    lastTickAt: row.last_tick_at,
-    nextAt: row.next_at,
-  }
-}
-
 export async function functionList(db: Db): Promise<FunctionSummary[]> {
-  const all = await schedules(db)
+  const all = Map.groupBy(await cronSchedules(db), ({ functionId }) => functionId)
   return (await db.tx(knownFunctions)).functions.map(({ definition, active }) => ({
     ...definition,
     active,
-    schedules: all.filter(({ functionId, nextAt }) => functionId === definition.id && nextAt !== null),
+    schedules: (all.get(definition.id) ?? []).flatMap(({ id, rule, nextTickAt, lastTickAt, pausedAt }) =>
+      nextTickAt === null || rule.kind !== "cron"
+        ? []
+        : [{ id, cron: rule.cron, timezone: rule.timezone, nextAt: nextTickAt, lastTickAt, pausedAt }],
+    ),
   }))
 }
 

@@ -118,6 +118,7 @@ const queues = [
       limits text,
       primary key (limit_key, rank, run_id)
     )`,
+  `create index held_run on held (run_id)`,
 
   `create table ready (
       function_id text not null,
@@ -214,23 +215,40 @@ const registry = [
 
   `create table schedule (
       id text primary key not null,
-      function_id text not null,
-      cron text not null,
-      timezone text not null,
-      last_tick_at bigint,                 -- only grows; outlives the ticks
-      next_at bigint
+      app_id text,                         -- whose code it is in; null: made at run time
+      function_id text,                    -- starts a run of it
+      event text,                          -- or sends an event of this name
+      rule text not null,                  -- JSON
+      policies text,                       -- JSON; null: the defaults
+      data text,                           -- JSON
+      tag text,
+      created_at bigint not null,
+      updated_at bigint not null,
+      last_tick_at bigint,                 -- the newest decided moment: only grows; outlives the ticks
+      next_tick_at bigint,                 -- the first moment that is not decided
+      next_at bigint,                      -- when to look at it again
+      waiting_at bigint,                   -- a moment that waits for the one before to end
+      last_event_id text,                  -- what the last moment started with
+      paused_at bigint,
+      note text,
+      ended_at bigint                      -- when it was known that no moment will come any more
     )`,
-  `create index schedule_next on schedule (next_at)`,
+  `create index schedule_next on schedule (next_at) where next_at is not null`,
+  `create index schedule_app on schedule (app_id) where app_id is not null`,
+  `create index schedule_tag on schedule (tag, id) where tag is not null`,
+  `create index schedule_ended on schedule (ended_at) where ended_at is not null`,
 
   `create table tick (                   -- one moment of a schedule: unique for ever
       schedule_id text not null,
       at bigint not null,
       outcome text not null,
       reason text,
-      run_id text,
+      event_id text,
+      run_id text,                         -- the first run of that event
       decided_at bigint not null,
       primary key (schedule_id, at)
     )`,
+  `create index tick_decided on tick (decided_at)`,
 
   `create table moving (                 -- rows of another store are on their way into this one
       source text primary key not null     -- when that one was made

@@ -4,11 +4,13 @@ import type { FailureGroup, Operation, OperationKind } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import type { LimitClaim } from "../core/run.ts"
 import type { Clock } from "../core/ports.ts"
-import type { Schedule } from "../core/schedule.ts"
+import type { Schedule, Tick } from "../core/schedule.ts"
+import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/schedules.ts"
 import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
 import type { Db } from "./db.ts"
+import { Known, type Offered } from "./known.ts"
 import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
 import type { Lines } from "./queue.ts"
@@ -16,8 +18,11 @@ import * as read from "./read.ts"
 import { addOperation, type Operated, operate, operation } from "./operate.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
+import * as readSchedules from "./read-schedules.ts"
 import { releaseMissed } from "./release.ts"
-import { type LostRun, lostRuns, pruneRuns, type Woken, wakeRuns } from "./sweep.ts"
+import * as schedules from "./schedule-operate.ts"
+import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
+import { type Chance, type Ticked, tickSchedules } from "./tick.ts"
 
 /** One transaction: units made durable, then runs claimed. */
 export interface TurnRequest {
@@ -53,6 +58,8 @@ export interface Store {
   /** Runs in the hands of nodes that are dead; never those of `nodeId`, which asks. */
   lost(nodeId: string, limit: number): Promise<readonly LostRun[]>
   releaseMissed(): Promise<void>
+  /** Of these claims those that are not theirs any more: another node, or a cancellation, has taken them. */
+  gone(claims: readonly (readonly [runId: string, fence: number])[]): Promise<readonly (readonly [runId: string, fence: number])[]>
   prune(before: number, limit: number): Promise<number>
   /** This node lives; `alone`: whoever else is recorded does not (the file can have one engine only). */
   pulse(node: NodeRow, alone: boolean): Promise<void>
@@ -71,8 +78,16 @@ export interface Store {
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
   /** Fan-outs that have ended and were not announced yet. */
   finished(limit: number): Promise<readonly FanoutSummary[]>
-  schedules(): Promise<readonly Schedule[]>
-  dueSchedules(limit: number): Promise<{ readonly due: readonly Schedule[]; readonly nextAt: number | null; readonly now: number }>
+  /** Those of the cron triggers of these apps, and whatever else has one of these ids. */
+  schedules(appIds: readonly string[], ids: readonly string[]): Promise<readonly Schedule[]>
+  /** Decides the moments of schedules that are due. */
+  tick(chance: Chance): Promise<Omit<Ticked, "lines">>
+  upsertSchedules(wanted: readonly CheckedSchedule[]): Promise<UpsertResult | schedules.Refused>
+  pauseSchedule(id: string, note: string | null): Promise<Schedule | null>
+  resumeSchedule(id: string): Promise<Schedule | null>
+  removeSchedule(id: string): Promise<boolean>
+  backfill(chance: Chance, request: schedules.BackfillRequest): Promise<Omit<schedules.BackfillPart, "lines"> | null>
+  runSchedule(chance: Chance, id: string): Promise<{ readonly runIds: readonly string[]; readonly nobody: string | null } | null>
   close(): Promise<void>
 }
 
@@ -84,6 +99,11 @@ export interface Reader {
   fanouts(after: string | null, limit: number): Promise<Page<FanoutSummary>>
   failureGroups(fanoutId: string): Promise<readonly FailureGroup[]>
   operation(id: string): Promise<Operation | null>
+  /** Of several ids the first that there is. */
+  schedule(ids: readonly string[]): Promise<Schedule | null>
+  schedules(filter: ScheduleFilter): Promise<Page<Schedule>>
+  /** Newest first; `after`: older than this moment. */
+  ticks(scheduleId: string, after: number | null, limit: number): Promise<Page<Tick>>
   functionList(): Promise<readonly FunctionSummary[]>
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
@@ -110,7 +130,9 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     },
     lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
     releaseMissed: async () => marks.lined(await db.tx(releaseMissed)),
-    prune: (before, limit) => inTx((tx, now) => pruneRuns(tx, before, limit, now)),
+    gone: (claims) => goneClaims(db, claims),
+    prune: async (before, limit) =>
+      Math.max(await inTx((tx, now) => pruneRuns(tx, before, limit, now)), await db.tx((tx) => pruneTicks(tx, before, limit))),
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
     functions: () => db.tx(read.knownFunctions),
@@ -123,11 +145,42 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     },
     joined: (fanoutId, outputs) => db.tx((tx) => joinedFanout(tx, fanoutId, outputs)),
     finished: (limit) => read.finishedFanouts(db, limit),
-    schedules: () => read.schedules(db),
-    dueSchedules: async (limit) => read.dueSchedules(db, limit, await db.now()),
+    ...scheduleCommands(db, marks),
     close: async () => {
       await db.close()
       if (pulses !== db) await pulses.close()
+    },
+  }
+}
+
+type ScheduleCommands = Pick<
+  Store,
+  "schedules" | "tick" | "upsertSchedules" | "pauseSchedule" | "resumeSchedule" | "removeSchedule" | "backfill" | "runSchedule"
+>
+
+function scheduleCommands(db: Db, marks: Marks): ScheduleCommands {
+  const known = new Known()
+  const inTx = <T>(work: (tx: Db, offered: Offered, now: number) => Promise<T>): Promise<T> =>
+    db.tx(async (tx) => work(tx, await known.offered(tx), await tx.now()))
+  /** What a command puts in line is noted when it is durable. */
+  const lined = <T extends { readonly lines: Lines }>({ lines, ...rest }: T): Omit<T, "lines"> => {
+    marks.lined(lines)
+    return rest
+  }
+  return {
+    schedules: (appIds, ids) => readSchedules.registered(db, appIds, ids),
+    tick: async (chance) => lined(await inTx((tx, offered, now) => tickSchedules(tx, offered, chance, now))),
+    upsertSchedules: (wanted) => db.tx(async (tx) => schedules.upsertSchedules(tx, wanted, await tx.now())),
+    pauseSchedule: (id, note) => db.tx(async (tx) => schedules.pauseSchedule(tx, id, note, await tx.now())),
+    resumeSchedule: (id) => inTx((tx, offered, now) => schedules.resumeSchedule(tx, offered, id, now)),
+    removeSchedule: (id) => db.tx((tx) => schedules.removeSchedule(tx, id)),
+    async backfill(chance, request) {
+      const part = await inTx((tx, offered, now) => schedules.backfillSchedule(tx, offered, chance, request, now))
+      return part === null ? null : lined(part)
+    },
+    async runSchedule(chance, id) {
+      const run = await inTx((tx, offered, now) => schedules.runSchedule(tx, offered, chance, id, now))
+      return run === null ? null : lined(run)
     },
   }
 }
@@ -140,6 +193,9 @@ export function openReader(db: Db): Reader {
     fanouts: (after, limit) => read.fanouts(db, after, limit),
     failureGroups: (fanoutId) => read.failureGroups(db, fanoutId),
     operation: (id) => operation(db, id),
+    schedule: (ids) => readSchedules.schedule(db, ids),
+    schedules: (filter) => readSchedules.scheduleList(db, filter),
+    ticks: (scheduleId, after, limit) => readSchedules.ticks(db, scheduleId, after, limit),
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
     nodes: () => nodes(db),

@@ -53,6 +53,38 @@ export async function lostRuns(db: Db, nodeId: string, limit: number, leaseMs: n
   }))
 }
 
+/** Of these claims those that do not hold any more. */
+export async function goneClaims(db: Db, claims: readonly (readonly [runId: string, fence: number])[]): Promise<[string, number][]> {
+  if (claims.length === 0) return []
+  const rows = await db.query<{ run_id: string; fence: number }>(
+    `select j.run_id, j.fence from ${db.dialect.rows("$1", [
+      ["run_id", "text"],
+      ["fence", "bigint"],
+    ])} as j where not exists (select 1 from lease where lease.run_id = j.run_id and lease.fence = j.fence)`,
+    [JSON.stringify(claims)],
+  )
+  return rows.map(({ run_id, fence }) => [run_id, fence])
+}
+
+/**
+ * Deletes ticks that were decided before `before`, and schedules made at run time that came to their end before; gives how many ticks. That a
+ * moment is not decided twice does not rest on its row: a schedule remembers its newest one.
+ */
+export async function pruneTicks(db: Db, before: number, limit: number): Promise<number> {
+  const { skipLocked } = db.dialect
+  await db.execute(
+    `with picked as materialized (select id from schedule where ended_at is not null and ended_at < $1 and app_id is null and paused_at is null
+       order by ended_at limit $2 ${skipLocked})
+     delete from schedule where id in (select id from picked)`,
+    [before, limit],
+  )
+  return db.execute(
+    `with picked as materialized (select schedule_id, at from tick where decided_at < $1 order by decided_at limit $2 ${skipLocked})
+     delete from tick where (schedule_id, at) in (select schedule_id, at from picked)`,
+    [before, limit],
+  )
+}
+
 /**
  * Deletes runs that ended before `before`, oldest first, at most `limit` of them with all that belongs to them; gives how many.
  * Runs that still live are left, and so is an event as long as one of its runs is.

@@ -42,9 +42,11 @@ async function load(): Promise<void> {
       hint: 'Export it: export const fanfare = new Fanfare({ id: "my-app" })',
     })
   }
+  // The engine's process serves HTTP: asked there, like anybody else would.
+  const engine = remoteIntake(process.env["FANFARE_URL"])
   const intake: Intake = {
-    // The engine's process serves HTTP: asked there, like anybody else would.
-    fanouts: remoteIntake(process.env["FANFARE_URL"]).fanouts,
+    fanouts: engine.fanouts,
+    schedules: engine.schedules,
     async send(events, joined) {
       if (joined !== undefined) throw needsEngine()
       return ask((id) => ({ kind: "send", ask: id, call: null, key: "", events }))

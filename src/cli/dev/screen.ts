@@ -1,5 +1,5 @@
 import { styleText } from "node:util"
-import { parseCron } from "../../core/cron.ts"
+import { cronMoments } from "../../core/cron.ts"
 import type { FunctionDefinition } from "../../core/definition.ts"
 import type { FanoutSummary } from "../../core/views.ts"
 import type { Engine } from "../../engine/engine.ts"
@@ -111,7 +111,7 @@ export class Screen {
 
 function describeTrigger(id: string, trigger: FunctionDefinition["triggers"][number]): string {
   if ("event" in trigger) return `event ${trigger.event}${trigger.if === null ? "" : `  if ${trigger.if}`}`
-  const next = parseCron(trigger.cron, trigger.timezone, id).next(Date.now())
+  const next = cronMoments(trigger, id).next(Date.now())
   const when = next === null ? "never" : `${new Date(next).toISOString().slice(0, 16)}Z  (in ${span(next - Date.now())})`
   return `cron ${trigger.cron}  ${trigger.timezone}   next ${when}`
 }

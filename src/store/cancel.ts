@@ -1,0 +1,70 @@
+import { type Column, type Db, together } from "./db.ts"
+import { deleteSlots, keysOf, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+
+/** A live run as it is found by its event. */
+export interface LiveRun {
+  readonly id: string
+  readonly functionId: string
+  readonly rank: number
+  readonly eventId: string
+}
+
+/** Of runs that were cancelled: the limits that have room now, and the claims that were taken from their nodes. */
+export interface Cancelled {
+  readonly freed: readonly string[]
+  readonly claims: readonly (readonly [runId: string, fence: number])[]
+}
+
+const ids: readonly Column[] = [["id", "text"]]
+
+/** The runs of events that have not ended. */
+export async function liveRuns(db: Db, eventIds: readonly string[]): Promise<LiveRun[]> {
+  if (eventIds.length === 0) return []
+  const rows = await db.query<{ id: string; function_id: string; rank: number; event_id: string }>(
+    `select r.id, r.function_id, r.rank, r.event_id from ${db.dialect.rows("$1", ids)} as j join run as r on r.event_id = j.id
+       where not exists (select 1 from result where result.run_id = r.id)`,
+    [JSON.stringify(eventIds.map((id) => [id]))],
+  )
+  return rows.map(({ id, function_id, rank, event_id }) => ({ id, functionId: function_id, rank, eventId: event_id }))
+}
+
+/**
+ * Ends runs as cancelled, wherever they stand; they belong to no fan-out. One that is being executed loses its lease: what its code still
+ * writes is refused. Runs in a transaction.
+ */
+export async function cancelRuns(db: Db, runs: readonly LiveRun[], now: number): Promise<Cancelled> {
+  if (runs.length === 0) return { freed: [], claims: [] }
+  const list = JSON.stringify(runs.map(({ id }) => [id]).toSorted())
+  const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
+  // What has a lease is locked first: whoever settles it at this moment was first, or finds it gone.
+  const leased = await db.query<StoredQueueRow>(`delete from lease where run_id in ${these} returning ${queueNames}`, [list])
+  const [timers, held, ready] = await together([
+    db.query<StoredQueueRow>(`delete from timer where run_id in ${these} returning ${queueNames}`, [list]),
+    db.query<StoredQueueRow>(`delete from held where run_id in ${these} returning ${queueNames}`, [list]),
+    db.query<StoredQueueRow>(
+      `delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from ${db.dialect.rows("$1", [
+        ["function_id", "text"],
+        ["rank", "bigint"],
+        ["run_id", "text"],
+      ])} as j) returning ${queueNames}`,
+      [JSON.stringify(runs.map(({ id, functionId, rank }) => [functionId, rank, id]))],
+    ),
+  ])
+  const taken = [...leased, ...timers, ...held, ...ready].map(toQueueRow)
+  const gone = JSON.stringify(taken.map(({ runId }) => [runId]))
+  await together([
+    deleteSlots(db, taken),
+    db.execute(`delete from joining where run_id in ${these}`, [gone]),
+    db.execute(
+      `insert into result (run_id, state, attempt, started_at, ended_at) select run_id, 'cancelled', attempt, $2, $2 from ${db.dialect.rows(
+        "$1",
+        [
+          ["run_id", "text"],
+          ["attempt", "bigint"],
+        ],
+      )} as j where true`,
+      [JSON.stringify(taken.map(({ runId, attempt }) => [runId, attempt])), now],
+    ),
+  ])
+  return { freed: keysOf(taken), claims: leased.map(({ run_id, fence }) => [run_id, fence] as const) }
+}
