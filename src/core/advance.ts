@@ -30,6 +30,9 @@ function suspectLimit(attemptsLeft: number): LimitClaim {
 
 const suspectPrefix = "suspects:"
 
+/** The limits by which suspects may be held. */
+export const suspectClaims: readonly LimitClaim[] = suspectLimits.map((max) => ({ key: `${suspectPrefix}${max}`, max }))
+
 /** A claimed run and how its attempt ended → where the run goes. The heart of the engine; pure. */
 export function advance(
   run: ClaimedRun,

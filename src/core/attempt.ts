@@ -2,10 +2,12 @@ import type { LogLine } from "./change.ts"
 import type { EventInput } from "./event.ts"
 import type { Failure } from "./failure.ts"
 import type { Fanouts } from "./fanouts.ts"
+import type { FanOutRules } from "./gate.ts"
 import type { JoinUntil } from "./join.ts"
 import type { RetryWish } from "./retry.ts"
 import type { ClaimedRun } from "./run.ts"
 import type { Schedules } from "./schedules.ts"
+import type { Pull, SourceResult } from "./source.ts"
 import type { StepRecord } from "./step.ts"
 import type { SqlFanout, SqlFanoutResult, Transaction } from "./transaction.ts"
 
@@ -47,9 +49,30 @@ export interface Joined {
   readonly runId: string | null
 }
 
+/** How events are sent, besides plainly. */
+export interface SendWay {
+  /** As part of a transaction of user code. */
+  readonly joined?: Joined
+  /** How the fan-out lets its runs loose. */
+  readonly rules?: FanOutRules
+  /** One run of this function for each event, whoever else hears its name: the events are items, their names do not matter. */
+  readonly functionId?: string
+  /** As a fan-out even if it is a single event. */
+  readonly fanned?: boolean
+}
+
+/** A fan-out whose items come from a source. */
+export interface SourceSend extends Pick<SendWay, "rules" | "functionId"> {
+  /** The sender's name for it: with the same one it goes on where it stopped. */
+  readonly key: string
+  readonly runId: string | null
+}
+
 /** Takes events in: resolves when they and the runs they start are durable, or are part of the transaction that they join. */
 export interface Intake {
-  send(events: readonly EventInput[], joined?: Joined): Promise<SendResult>
+  send(events: readonly EventInput[], way?: SendWay): Promise<SendResult>
+  /** Resolves when the whole source is durable. */
+  sendSource(send: SourceSend, pull: Pull): Promise<SourceResult>
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult>
   readonly fanouts: Fanouts
   readonly schedules: Schedules
@@ -62,7 +85,9 @@ export interface Recorder {
   turn(): Promise<void>
   /** Keeps a step; resolves when it is durable (a sleep: when the attempt ends) with what the engine made of it. */
   report(report: StepReport): Promise<StepRecord>
-  /** Sends events and keeps the fact as a step, in the same transaction. `joined`: as a fan-out even if it is a single event. */
-  send(key: string, events: readonly EventInput[], joined?: boolean): Promise<SendResult>
+  /** Sends events and keeps the fact as a step, in the same transaction. */
+  send(key: string, events: readonly EventInput[], way?: Omit<SendWay, "joined">): Promise<SendResult>
+  /** Sends what a source gives, as a fan-out; another attempt goes on where this one stopped. Gives the fan-out's id. */
+  sendSource(key: string, way: Pick<SendWay, "rules" | "functionId">, pull: Pull): Promise<string>
   log(level: LogLine["level"], message: string, fields?: Readonly<Record<string, unknown>>): void
 }

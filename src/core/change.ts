@@ -1,5 +1,6 @@
 import type { Failure } from "./failure.ts"
 import type { FunctionDefinition } from "./definition.ts"
+import type { GateRules } from "./gate.ts"
 import type { Join } from "./join.ts"
 import type { ClaimedRun, FinalState, LimitClaim, NewRun } from "./run.ts"
 import type { Schedule } from "./schedule.ts"
@@ -53,6 +54,27 @@ export type Settlement =
       readonly losses: number
     }
 
+/** A part of a fan-out: what is added to it in one transaction. */
+export interface FanoutPart {
+  readonly id: string
+  /** The sender's name for it, of those that may be gone on with from outside a run. */
+  readonly key: string | null
+  readonly runId: string | null
+  readonly name: string
+  /** Items that its sender gave before this part, and with it: a part is added only where the one before it ended. */
+  readonly from: number
+  readonly taken: number
+  /** Where a source goes on after this part. */
+  readonly cursor: string | null
+  readonly events: number
+  readonly runs: number
+  readonly sealed: boolean
+  readonly at: number
+  readonly rules: GateRules | null
+  /** Runs before this part: which are the first ones is told from there. Only looked at with `rules`. */
+  readonly runsBefore: number
+}
+
 /** One durable write, as data. Only `store/commit.ts` turns them into SQL. */
 export type Change =
   | { readonly kind: "event.add"; readonly event: NewEvent }
@@ -70,16 +92,7 @@ export type Change =
       readonly lines: readonly (readonly [functionId: string, line: { readonly runs: number; readonly rank: number }])[]
     }
   /** Creates the fan-out, or adds to it when it is there. */
-  | {
-      readonly kind: "fanout.grow"
-      readonly id: string
-      readonly runId: string | null
-      readonly name: string
-      readonly events: number
-      readonly runs: number
-      readonly sealed: boolean
-      readonly at: number
-    }
+  | ({ readonly kind: "fanout.grow" } & FanoutPart)
   /** A run that parks waits for a fan-out. */
   | { readonly kind: "join.add"; readonly runId: string; readonly join: Join }
   /** That a fan-out has ended is made known: by whoever comes first. */
@@ -124,6 +137,7 @@ export type Duplicates = Readonly<Record<string, { readonly id: string; readonly
  * - `duplicate`: its fan-out was announced before; nothing was written.
  * - `conflict`: an event id is in use with another body; nothing was written.
  * - `fenced`: its guard does not hold any more; nothing was written.
+ * - `closed`: its fan-out is sealed, or another sender was here first; nothing was written.
  * - `stale`: functions have changed since it was decided; nothing was written. Decide again.
  */
 export type UnitResult =
@@ -131,4 +145,5 @@ export type UnitResult =
   | { readonly kind: "duplicate" }
   | { readonly kind: "conflict"; readonly eventKey: string }
   | { readonly kind: "fenced" }
+  | { readonly kind: "closed" }
   | { readonly kind: "stale" }

@@ -14,6 +14,7 @@ export const codes = {
   schema_mismatch: { http: 422, exit: 2 },
   event_conflict: { http: 409, exit: 1 },
   order_changed: { http: 409, exit: 1 },
+  fanout_closed: { http: 409, exit: 1 },
   not_found: { http: 404, exit: 5 },
   not_connected: { http: 503, exit: 3 },
   stopping: { http: 503, exit: 3 },

@@ -25,6 +25,7 @@ export interface CheckedEvent {
 /** Names that only Fanfare itself sends. */
 export const systemEventPrefix = "fanfare/"
 export const scheduledTimerEvent = "fanfare/scheduled.timer"
+export const invokedEvent = "fanfare/function.invoked"
 export const fanoutCompletedEvent = "fanfare/fanout.completed"
 
 const fields = new Set(["name", "data", "id", "ts"])
@@ -55,6 +56,11 @@ export function checkEvent(input: EventInput, at: string): CheckedEvent {
     key: checkId(input.id, `${at}.id`),
     ts: checkTs(input.ts, `${at}.ts`),
   }
+}
+
+/** An item for a function, at the door: an event whose name is Fanfare's own. */
+export function checkItem(input: EventInput, at: string): CheckedEvent {
+  return { ...checkEvent({ ...input, name: "item" }, at), name: invokedEvent }
 }
 
 /** @throws FanfareError `invalid_event` naming `field` */

@@ -21,6 +21,19 @@ export const limits = {
   eventsPerTransaction: 10_000,
   /** A longer send is written in parts of this many, as one fan-out that is sealed at the end. */
   eventsPerPart: 2_500,
+  /** Runs of a fan-out with a breaker between their first start and their end: what may have gone wrong before it pauses. */
+  fanoutWindow: 500,
+  /** Ended runs before a breaker with a share decides: default. */
+  breakerMin: 100,
+  /** Causes of failures that are listed of one fan-out. */
+  failureGroups: 100,
+  /** A fan-out that is not sealed, and did not grow for this long, is sealed: whoever sent it does not come back. */
+  unsealedMs: day,
+  /** Items of a source are gathered for this long before they are sent, unless a part is full first. */
+  sourceGatherMs: 100,
+  /** Looks of a cancellation at what is still under way: the first rest, doubled each time, and the longest. */
+  lookAgainMs: 250,
+  lookAgainMostMs: 30 * second,
   /** Milliseconds for which an event id starts nothing twice. */
   eventIdWindowMs: day,
   /** Earliest and latest `ts` of an event: 1980 and 2100. */

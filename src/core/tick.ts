@@ -183,7 +183,7 @@ export function started(source: TickSource, at: number, context: TickContext): {
   const { functions, match, newId, now } = context
   if (source.event !== null) {
     const event = { name: source.event, data: source.data ?? "{}", key: null, ts: at }
-    const { changes, runs } = admit([event], match, { runId: null, fanoutId: null }, now, newId)
+    const { changes, runs } = admit([event], match, { runId: null, fanoutId: null, pace: null }, now, newId)
     return runs === 0 ? { changes: [], nobody: `no function hears "${source.event}"` } : { changes, nobody: null }
   }
   const definition = functions.get(source.functionId ?? "")

@@ -1,6 +1,7 @@
 import type { LogLine } from "./change.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { Failure } from "./failure.ts"
+import type { Progress } from "./progress.ts"
 import type { RunState } from "./run.ts"
 import type { StepRecord } from "./step.ts"
 
@@ -51,7 +52,7 @@ export interface RunFilter {
   readonly limit?: number
 }
 
-export interface FanoutSummary {
+export interface FanoutSummary extends Progress {
   readonly id: string
   /** What was sent, for people. */
   readonly name: string
@@ -64,7 +65,10 @@ export interface FanoutSummary {
   readonly completed: number
   readonly failed: number
   readonly cancelled: number
+  /** Whether nothing will be added any more. */
   readonly sealed: boolean
+  /** Why it is paused, or what its other runs wait for. */
+  readonly reason: string | null
   readonly createdAt: number
   readonly firstStartAt: number | null
   readonly lastEndAt: number | null

@@ -24,6 +24,8 @@ export interface AgentsParts {
   readonly telemetry: Telemetry
   readonly clock: Clock
   readonly random: Random
+  /** Fan-outs have ended. */
+  readonly fanoutsEnded: () => void
   readonly nodeId: string
   readonly node: () => NodeRow
   readonly exclusive: boolean
@@ -52,12 +54,12 @@ export function createAgents(parts: AgentsParts): Agents {
     failed,
   )
   const announcer = new Loop(createAnnouncer(store, intake, pollMs), clock, failed)
-  const operator = new Loop(createOperator({ store, registry, committer, pollMs, ended: () => announcer.ring() }), clock, failed)
+  const operator = new Loop(createOperator({ store, registry, committer, pollMs, ended: parts.fanoutsEnded }), clock, failed)
   const ticker = new Loop(createTicker({ store, committer, executor, clock, random, telemetry, pollMs }), clock, failed)
   const others = [
     createPulse({ store, node, clock, executor, telemetry, pulseMs }),
     createRescuer({ store, committer, registry, clock, nodeId, restMs: rescueMs }),
-    createHealer(store, Math.max(limits.leaseMs, pollMs)),
+    createHealer(store, committer, Math.max(limits.leaseMs, pollMs)),
     createJanitor(store, clock, retentionDays),
     { name: "bell", tick: async () => (committer.ring(), pollMs) },
   ]

@@ -19,6 +19,8 @@ export interface TurnPartner {
   timerSet(at: number): void
   /** Fan-outs have ended. */
   ended(): void
+  /** Gates of fan-outs have opened: what they held may be released. */
+  opened(fanoutIds: readonly string[]): void
   /** The store's time. */
   told(now: number): void
 }
@@ -116,6 +118,7 @@ export class Committer {
     for (const [i, { resolve }] of batch.entries()) resolve(turn.results[i] ?? { kind: "fenced" })
     if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
     if (turn.ended > 0) this.#partner.ended()
+    if (turn.opened.length > 0) this.#partner.opened(turn.opened)
     // The store goes on with what has gathered before this thread turns to the new runs.
     void this.#next()
   }
@@ -139,6 +142,8 @@ export class Committer {
         const turn = await this.#store.turn({ units: [unit], claim: null })
         resolve(turn.results[0] ?? { kind: "fenced" })
         if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
+        if (turn.ended > 0) this.#partner.ended()
+        if (turn.opened.length > 0) this.#partner.opened(turn.opened)
       } catch (alone) {
         reject(
           alone instanceof FanfareError ? alone : new FanfareError("store_failed", `the store failed: ${String(alone)}`, { cause: alone }),

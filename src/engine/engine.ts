@@ -54,6 +54,7 @@ export class Engine {
   readonly #committer: Committer
   readonly #executor: Executor
   readonly #dispatcher: Dispatcher
+  readonly #fanouts: StoredFanouts
   readonly #agents: Agents
   #disconnect: (() => void)[] = []
   #unlisten: (() => void) | undefined
@@ -71,25 +72,34 @@ export class Engine {
       want: () => this.#dispatcher.want(),
       claimed: (claim) => this.#dispatcher.claimed(claim),
       timerSet: () => this.#agents.waker.ring(),
-      ended: () => this.#agents.announcer.ring(),
+      ended: () => this.#fanoutsEnded(),
+      opened: (fanoutIds) => this.#release(fanoutIds),
       told: (now) => clock.told(now),
     })
     const committer = this.#committer
     const reload = async (): Promise<void> => registry.replace(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
-    const fanouts = new StoredFanouts({ store, reader: options.reader, clock, newId, begun: () => this.#agents.operator.ring() })
-    const schedules = new StoredSchedules({
+    const { reader } = options
+    const ring = (): void => committer.ring()
+    this.#fanouts = new StoredFanouts({
       store,
-      reader: options.reader,
+      reader,
       registry,
       clock,
-      random,
-      changed: () => this.#agents.ticker.ring(),
-      lined: () => committer.ring(),
+      newId,
+      begun: () => {
+        this.#agents.operator.ring()
+        this.#fanoutsEnded()
+        ring()
+      },
+      claimable: ring,
     })
-    this.intake = new EventIntake({ committer, joined, fanouts, schedules, registry, reload, clock, newId, telemetry })
+    const schedules = new StoredSchedules({ store, reader, registry, clock, random, changed: () => this.#agents.ticker.ring(), lined: ring })
+    const course: Store["course"] = (by, value) => store.course(by, value)
+    this.intake = new EventIntake({ committer, joined, fanouts: this.#fanouts, schedules, course, registry, reload, clock, newId, telemetry })
     this.#executor = new Executor({
       joined: (id, outputs) => store.joined(id, outputs),
+      course,
       committer,
       intake: this.intake,
       clock,
@@ -111,6 +121,7 @@ export class Engine {
       telemetry,
       clock,
       random,
+      fanoutsEnded: () => this.#fanoutsEnded(),
       nodeId: this.nodeId,
       node: () => this.#node(),
       exclusive: options.exclusive,
@@ -170,6 +181,21 @@ export class Engine {
       .leave(this.nodeId)
       .catch((error: unknown) => this.telemetry.emit({ name: "agent.failed", agent: "pulse", error }))
     this.telemetry.emit({ name: "engine.stopped", nodeId: this.nodeId, returned, abandoned })
+  }
+
+  #fanoutsEnded(): void {
+    this.#agents.announcer.ring()
+    this.#fanouts.ended()
+  }
+
+  /** Gates have opened. Should this fail, or the node die before: the healer finds what may be released. */
+  #release(fanoutIds: readonly string[]): void {
+    for (const id of fanoutIds) {
+      this.#options.store.releaseGate(id).then(
+        () => this.#committer.ring(),
+        (error: unknown) => this.telemetry.emit({ name: "agent.failed", agent: "gate", error }),
+      )
+    }
   }
 
   #node(): NodeRow {

@@ -4,9 +4,6 @@ import type { Committer } from "./committer.ts"
 import type { Agent } from "./loop.ts"
 import type { Registry } from "./registry.ts"
 
-/** While an operation waits for what is running. */
-const someMs = 500
-
 /** Does what was asked of many runs, a part at a time; any node goes on where another stopped. */
 export function createOperator(parts: {
   readonly store: Pick<Store, "operate">
@@ -21,10 +18,10 @@ export function createOperator(parts: {
     async tick() {
       const limits = Array.from(registry.definitions.values(), (definition) => [definition.id, limitsOf(definition)] as const)
       const operated = await store.operate(limits)
-      if (operated.rest === "over") return pollMs
+      if (operated.restMs === null) return pollMs
       committer.ring()
       if (operated.ended > 0) ended()
-      return operated.rest === "none" ? 0 : someMs
+      return operated.restMs
     },
   }
 }

@@ -40,12 +40,13 @@ export function createRescuer({ store, committer, registry, clock, nodeId, restM
 }
 
 /** Heals limits whose release was missed. */
-export function createHealer(store: Pick<Store, "releaseMissed">, restMs: number): Agent {
+export function createHealer(store: Pick<Store, "releaseMissed">, committer: Pick<Committer, "ring">, restMs: number): Agent {
   return {
     name: "healer",
     async tick() {
-      await store.releaseMissed()
-      return restMs
+      const released = await store.releaseMissed()
+      if (released > 0) committer.ring()
+      return released >= limits.sweepBatch ? 0 : restMs
     },
   }
 }

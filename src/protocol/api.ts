@@ -1,4 +1,6 @@
 import type { ErrorCode } from "../core/errors.ts"
+import type { EventInput } from "../core/event.ts"
+import type { FanOutRules } from "../core/gate.ts"
 
 /** The paths of the HTTP API; `:id` stands for an encoded id. */
 export const paths = {
@@ -15,6 +17,9 @@ export const paths = {
   fanoutFailures: "/api/v1/fanouts/:id/failures",
   fanoutRetry: "/api/v1/fanouts/:id/retry",
   fanoutCancel: "/api/v1/fanouts/:id/cancel",
+  fanoutResume: "/api/v1/fanouts/:id/resume",
+  /** What a send of these events would do. */
+  fanoutPlan: "/api/v1/fanouts/plan",
   operation: "/api/v1/operations/:id",
   /** Those made at run time and those of cron triggers; `?tag=`, `?app=`. POST makes or changes many: `{ app, schedules }`. */
   schedules: "/api/v1/schedules",
@@ -56,6 +61,12 @@ export interface Status {
   readonly completed: number
   readonly failed: number
   readonly retried: number
+}
+
+/** A body of `events` besides one event and an array of them: how the fan-out lets its runs loose. */
+export interface EventsWithRules {
+  readonly events: readonly EventInput[]
+  readonly rules: FanOutRules
 }
 
 export interface TriggerResult {

@@ -6,12 +6,17 @@ import type { Fanouts } from "../core/fanouts.ts"
 import type { EventInput } from "../core/event.ts"
 import { limits } from "../core/limits.ts"
 import { currentScope } from "./context.ts"
-import type { FanfareFunction, Handler } from "./function.ts"
+import type { FanOutRules } from "../core/gate.ts"
+import type { SourceResult } from "../core/source.ts"
+import type { DataOf, Handler } from "./function.ts"
+import { type FanfareFunction, toItem } from "./target.ts"
 import { remoteIntake } from "./remote.ts"
 import type { SqlFanout, SqlFanoutResult, Transaction } from "../core/transaction.ts"
 import { type AppSchedules, appSchedules } from "./schedules.ts"
 import { checkSchema, type EventSchemas } from "./schema.ts"
 import type { SendableEvent } from "./sendable.ts"
+import { pullOf, type Source } from "./source.ts"
+import type { ItemOptions } from "./step.ts"
 
 export interface FanfareOptions<S extends EventSchemas> {
   /** Names the app: at most 128 of letters, digits, `-`, `_`, `.`. */
@@ -25,13 +30,30 @@ export interface FanfareOptions<S extends EventSchemas> {
   readonly url?: string
 }
 
-export interface SendOptions {
+/** Rules are for several events: a fan-out. */
+export interface SendOptions extends FanOutRules {
   /**
    * Your own open transaction, in the database that the store is in: made by an adapter of `fanfare/postgres` or `fanfare/sqlite`. Roll
    * back and nothing was sent; commit and all of it was. Needs an engine in this process.
    */
   readonly tx?: Transaction
 }
+
+/** A fan-out of the events of a source. */
+export interface EventSource<S extends EventSchemas> extends FanOutRules {
+  /** Names it: the same name goes on where it stopped. 1 to 256 characters. */
+  readonly id: string
+  readonly source: Source<SendableEvent<S>>
+}
+
+/** A fan-out of one run of a function for each item of a source. */
+export interface ItemSource<Data> extends FanOutRules, ItemOptions<Data> {
+  readonly id: string
+  readonly function: FanfareFunction<Data>
+  readonly source: Source<Data>
+}
+
+export type SourceOptions<S extends EventSchemas, Data> = EventSource<S> | ItemSource<Data>
 
 /** An app: functions that belong together, and the way to send events. */
 export class Fanfare<const S extends EventSchemas = EventSchemas> implements App {
@@ -53,7 +75,10 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
    * Registers a function of this app. Its runs start by its triggers, each with its own retries, logs and record.
    * @throws FanfareError `invalid_function` or `invalid_trigger`, naming field and bound; also when the id is taken
    */
-  createFunction<const T extends readonly Trigger[]>(options: FunctionOptions<T>, handler: Handler<S, T>): FanfareFunction {
+  createFunction<const T extends readonly Trigger[]>(
+    options: FunctionOptions<T>,
+    handler: Handler<S, T>,
+  ): FanfareFunction<DataOf<S, T[number]>> {
     const definition = defineFunction(this.id, options)
     if (typeof handler !== "function") {
       throw new FanfareError("invalid_function", `function "${options.id}": the second argument must be its handler`, { field: "handler" })
@@ -69,15 +94,16 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
         bound: limits.functionsPerApp,
       })
     }
-    const hosted: FanfareFunction = { id: options.id, definition, handler, receive: (event) => this.#receive(event) }
+    const hosted: FanfareFunction<DataOf<S, T[number]>> = { id: options.id, definition, handler, receive: (event) => this.#receive(event) }
     this.#functions.set(definition.id, hosted)
     return hosted
   }
 
   /**
    * Sends one event or many; resolves when they, and the runs they start, are durable. Several events are a fan-out. Inside a run
-   * this is a durable step: a retried run does not send twice. With `tx` it is part of your own transaction instead.
-   * @throws FanfareError `invalid_event`, `not_json`, `too_large`, `too_many` (over 100,000), `schema_mismatch`: nothing was written;
+   * this is a durable step: a retried run does not send twice. With `tx` it is part of your own transaction instead. `canary`, `breaker`,
+   * `spread` and `rate` say how the runs of several events are let loose.
+   * @throws FanfareError `invalid_event`, `invalid_option`, `not_json`, `too_large`, `too_many` (over 100,000), `schema_mismatch`: nothing was written;
    * `event_conflict`: an id is in use with another body; `not_connected`: there is no engine to send to
    */
   async send(events: SendableEvent<S> | readonly SendableEvent<S>[], options: SendOptions = {}): Promise<SendResult> {
@@ -85,9 +111,40 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
     await this.#checkSchemas(inputs)
     const scope = currentScope()
     const intake = this.#local ?? this.#remote
-    if (options.tx !== undefined) return intake.send(inputs, { transaction: options.tx, runId: scope?.runId ?? null })
-    if (scope !== null) return scope.send(inputs)
-    return intake.send(inputs)
+    const { tx, ...rules } = options
+    if (tx !== undefined) return intake.send(inputs, { rules, joined: { transaction: tx, runId: scope?.runId ?? null } })
+    if (scope !== null) return scope.send(inputs, rules)
+    return intake.send(inputs, { rules })
+  }
+
+  /**
+   * Sends what a source gives, as one fan-out that may be larger than memory: a part at a time, its runs start before the source ends.
+   * `id` names it: after a crash, or an error of the source, the same call goes on where it stopped, and once it is whole it does nothing.
+   * A fan-out that nobody goes on with is sealed after 24 h. Needs an engine in this process.
+   * @example await fanfare.fanOut({ id: `digest ${day}`, function: digest, source: (cursor) => usersAfter(cursor), canary: 50 })
+   * @throws FanfareError `invalid_option`, `invalid_event` …; `fanout_closed`: another process sends it at the same time; and whatever the
+   * source throws. What was sent before that is durable
+   */
+  async fanOut<Data>(options: SourceOptions<S, Data>): Promise<SourceResult> {
+    const { id, source, function: target, key, ...rules } = options as SourceOptions<S, Data> & Partial<ItemSource<Data>>
+    if (typeof id !== "string" || id === "" || id.length > limits.eventIdChars) {
+      throw new FanfareError("invalid_option", `fanOut: id is ${JSON.stringify(id)}`, {
+        field: "id",
+        bound: limits.eventIdChars,
+        hint: `Name the fan-out with 1 to ${limits.eventIdChars} characters: the same name goes on with it.`,
+      })
+    }
+    const item = toItem(key as ((item: never) => string) | undefined)
+    const toEvent = target === undefined ? (event: unknown, place: number) => this.#checked(event as EventInput, `events[${place}]`) : item
+    return (this.#local ?? this.#remote).sendSource(
+      {
+        key: `${this.id}/${id}`,
+        runId: currentScope()?.runId ?? null,
+        rules,
+        ...(target === undefined ? {} : { functionId: target.definition.id }),
+      },
+      pullOf(source as Source<unknown>, toEvent),
+    )
   }
 
   /**
@@ -97,7 +154,7 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
    * @throws FanfareError `invalid_event`: the name, or rows that are no JSON objects of at most 512 KiB, or a trigger with `if`: nothing
    * was sent; `invalid_option`: the transaction is not open, or is not in the store's database
    */
-  async fanOutFromSql({ tx, ...fanout }: SqlFanout & Required<SendOptions>): Promise<SqlFanoutResult> {
+  async fanOutFromSql({ tx, ...fanout }: SqlFanout & Required<Pick<SendOptions, "tx">>): Promise<SqlFanoutResult> {
     return (this.#local ?? this.#remote).sendFromSql(fanout, { transaction: tx, runId: currentScope()?.runId ?? null })
   }
 
@@ -136,6 +193,11 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
       const schema = this.#schemas[event?.name]
       if (schema !== undefined) await checkSchema(schema, event.data, `events[${i}].data`)
     }
+  }
+
+  #checked(event: EventInput, field: string): EventInput | Promise<EventInput> {
+    const schema = this.#schemas[event?.name]
+    return schema === undefined ? event : checkSchema(schema, event.data, `${field}.data`).then(() => event)
   }
 
   #receive(event: ReceivedEvent): ReceivedEvent | Promise<ReceivedEvent> {

@@ -1,6 +1,5 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec"
-import type { HostedFunction } from "../core/app.ts"
-import type { CronTrigger, EventTrigger, FunctionDefinition, Trigger } from "../core/definition.ts"
+import type { CronTrigger, EventTrigger, Trigger } from "../core/definition.ts"
 import type { EventSchemas } from "./schema.ts"
 import type { StepTools } from "./step.ts"
 
@@ -67,8 +66,5 @@ export interface HandlerContext<S extends EventSchemas, T extends readonly Trigg
 
 export type Handler<S extends EventSchemas, T extends readonly Trigger[]> = (context: HandlerContext<S, T>) => unknown
 
-/** A function of an app, as `createFunction` returns it. */
-export interface FanfareFunction extends HostedFunction {
-  readonly id: string
-  readonly definition: FunctionDefinition
-}
+/** The data that a function with these triggers takes. */
+export type DataOf<S extends EventSchemas, T extends Trigger> = [T] extends [never] ? Record<string, unknown> : EventOf<S, T>["data"]

@@ -3,7 +3,7 @@ import { type ErrorCode, FanfareError, codes } from "../core/errors.ts"
 import type { FailureGroup, Fanouts } from "../core/fanouts.ts"
 import { hasEnded } from "../core/join.ts"
 import type { FanoutSummary, Page } from "../core/views.ts"
-import { paths, type Problem } from "../protocol/api.ts"
+import { type EventsWithRules, paths, type Problem } from "../protocol/api.ts"
 import { remoteSchedules } from "./remote-schedules.ts"
 
 /** Sends and asks over HTTP, for processes in which no engine runs. */
@@ -16,7 +16,9 @@ export function remoteIntake(configured: string | undefined): Intake {
     failures: async (id) => (await ask<Page<FailureGroup>>(paths.fanoutFailures, fanout(id))).items,
     retry: (id, options = {}) => ask(paths.fanoutRetry, { ...fanout(id), body: options }),
     cancel: (id) => ask(paths.fanoutCancel, { ...fanout(id), body: {} }),
+    resume: (id) => ask(paths.fanoutResume, { ...fanout(id), body: {} }),
     operation: (id) => ask(paths.operation, fanout(id)),
+    plan: (events) => ask(paths.fanoutPlan, { body: events }),
     async wait(id, timeoutMs = Number.POSITIVE_INFINITY) {
       // The server holds the answer back for a while: nobody polls.
       for (let rest = timeoutMs; ; rest -= waitMs) {
@@ -28,9 +30,16 @@ export function remoteIntake(configured: string | undefined): Intake {
   return {
     fanouts,
     schedules: remoteSchedules(ask),
-    async send(events, joined) {
+    async send(events, { joined, rules } = {}) {
       if (joined !== undefined) throw needsEngine()
-      return ask<SendResult>(paths.events, { body: events })
+      const plain = rules === undefined || Object.keys(rules).length === 0
+      return ask<SendResult>(paths.events, { body: plain ? events : ({ events, rules } satisfies EventsWithRules) })
+    },
+    sendSource: async () => {
+      throw new FanfareError("not_connected", "a source can be sent only where an engine runs in the same process", {
+        field: "source",
+        hint: "Start one here with createServer({ client, db }), or do it in a function with step.fanOut.",
+      })
     },
     sendFromSql: async () => {
       throw needsEngine()

@@ -1,16 +1,19 @@
-import type { Attempt, Recorder, SendResult, StepReport } from "../core/attempt.ts"
+import type { Attempt, Recorder, SendResult, SendWay, StepReport } from "../core/attempt.ts"
 import { durationMs } from "../core/duration.ts"
 import { FanfareError, StepError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import { toFailure } from "../core/failure.ts"
 import { encodeJson } from "../core/json.ts"
+import type { FanOutRules } from "../core/gate.ts"
 import { type Join, type JoinResult, needOf } from "../core/join.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import { createStepKeys, type StepRecord } from "../core/step.ts"
 import { currentScope, type RunScope, withScope } from "./context.ts"
+import { type FanfareFunction, isFunction, toItem } from "./target.ts"
 import { retryWish } from "./retry-wish.ts"
-import type { FanOutOptions, StepId, StepTools } from "./step.ts"
+import { pullOf, type Source } from "./source.ts"
+import type { FanOutOptions, ItemOptions, StepId, StepTools } from "./step.ts"
 
 type Parked = Extract<Outcome, { kind: "parked" }>
 
@@ -48,15 +51,16 @@ export class Replay {
     this.scope = {
       runId: run.id,
       stepKey: null,
-      send: async (events) => this.#send(this.#counted(this.#nextKey(`${reserved}send`)), events),
+      send: async (events, rules) => this.#send(this.#counted(this.#nextKey(`${reserved}send`)), events, { rules }),
     }
     this.step = {
       run: (async (id: StepId, work: () => unknown) => this.#run(this.#begin(id, "step.run"), work)) as StepTools["run"],
       sleep: async (id, duration) => this.#sleep(this.#begin(id, "step.sleep"), recorder.now() + sleepMs(duration)),
       sleepUntil: async (id, moment) => this.#sleep(this.#begin(id, "step.sleepUntil"), sleepMoment(moment, recorder.now())),
-      sendEvent: async (id, events) =>
-        this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[]),
-      fanOut: async (id, events, options) => this.#fanOut(this.#begin(id, "step.fanOut"), events, options ?? {}),
+      sendEvent: async (id, events, rules = {}) =>
+        this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[], { rules }),
+      fanOut: (async (id: StepId, ...given: FanOutArguments) =>
+        this.#fanOut(this.#begin(id, "step.fanOut"), fanOutOf(given))) as StepTools["fanOut"],
     }
   }
 
@@ -113,7 +117,11 @@ export class Replay {
   async #perform(key: string, work: () => unknown): Promise<StepReport> {
     const startedAt = this.#recorder.now()
     const sendKey = createStepKeys()
-    const scope: RunScope = { runId: this.#runId, stepKey: key, send: (events) => this.#send(sendKey(`${key}/${reserved}send`), events) }
+    const scope: RunScope = {
+      runId: this.#runId,
+      stepKey: key,
+      send: (events, rules) => this.#send(sendKey(`${key}/${reserved}send`), events, { rules }),
+    }
     try {
       const value = await withScope(scope, work)
       return { kind: "run", key, startedAt, output: encodeJson(value, { field: `the result of step "${key}"`, bytes: limits.outputBytes }) }
@@ -127,32 +135,25 @@ export class Replay {
     await this.#resume(this.#known(key, "sleep", "step.sleep") ?? (await this.#recorder.report({ kind: "sleep", key, until })))
   }
 
-  #send(key: string, events: readonly EventInput[], joined = false): Promise<SendResult> {
-    return this.#execute(() => this.#recorder.send(key, events, joined))
+  #send(key: string, events: readonly EventInput[], way: Omit<SendWay, "joined">): Promise<SendResult> {
+    return this.#execute(() => this.#recorder.send(key, events, way))
   }
 
-  async #fanOut(
-    key: string,
-    events: readonly EventInput[],
-    { until = "all", timeout, outputs = false }: FanOutOptions,
-  ): Promise<JoinResult> {
+  async #fanOut(key: string, { functionId, source, toEvent, options }: FanOutCall): Promise<JoinResult> {
     const known = this.#known(key, "join", "step.fanOut")
     if (known?.state === "completed") return this.#resume(known) as JoinResult
+    const { until = "all", timeout, outputs = false, canary, breaker, spread, rate } = options
+    const rules = Object.fromEntries(
+      Object.entries({ canary, breaker, spread, rate }).filter(([, rule]) => rule !== undefined),
+    ) as FanOutRules
     needOf(until, 0)
     const timeoutMs = timeout === undefined ? null : sleepMs(timeout)
-    const { fanoutId } = await this.#send(`${key}/${reserved}send`, events, true)
-    if (fanoutId === null)
-      return {
-        fanoutId,
-        total: 0,
-        completed: 0,
-        failed: 0,
-        cancelled: 0,
-        timedOut: false,
-        failures: [],
-        slowest: [],
-        ...(outputs ? { outputs: [] } : {}),
-      }
+    const sendKey = `${key}/${reserved}send`
+    const way = { rules, fanned: true, ...(functionId === null ? {} : { functionId }) }
+    const fanoutId = Array.isArray(source)
+      ? (await this.#send(sendKey, source.map(toEvent), way)).fanoutId
+      : await this.#execute(() => this.#recorder.sendSource(sendKey, way, pullOf(source, toEvent)))
+    if (fanoutId === null) return { ...nothingJoined, ...(outputs ? { outputs: [] } : {}) }
     const timeoutAt = timeoutMs === null ? null : this.#recorder.now() + timeoutMs
     return this.#resume(
       await this.#execute(() => this.#recorder.report({ kind: "join", key, fanoutId, until, timeoutAt, outputs })),
@@ -202,6 +203,39 @@ export class Replay {
     const first = this.#waits.reduce((a, b) => (b.dueAt < a.dueAt ? b : a))
     this.#park({ ...first, joins: this.#waits.flatMap(({ joins }) => joins) })
   }
+}
+
+const nothingJoined: JoinResult = {
+  fanoutId: null,
+  total: 0,
+  completed: 0,
+  failed: 0,
+  cancelled: 0,
+  timedOut: false,
+  failures: [],
+  slowest: [],
+}
+
+/** `step.fanOut` behind its id: events, or a function and its items. */
+type FanOutArguments =
+  | [events: Source<EventInput>, options?: FanOutOptions]
+  | [target: FanfareFunction<never>, items: Source<unknown>, options?: FanOutOptions & ItemOptions<never>]
+
+interface FanOutCall {
+  readonly functionId: string | null
+  readonly source: Source<unknown>
+  readonly toEvent: (item: unknown) => EventInput
+  readonly options: FanOutOptions
+}
+
+function fanOutOf(given: FanOutArguments): FanOutCall {
+  const [first] = given
+  if (isFunction(first)) {
+    const [target, source, options = {}] = given as [FanfareFunction, Source<unknown>, (FanOutOptions & ItemOptions<unknown>)?]
+    return { functionId: target.definition.id, source, toEvent: toItem(options.key), options }
+  }
+  const [source, options = {}] = given as [Source<EventInput>, FanOutOptions?]
+  return { functionId: null, source: source as Source<unknown>, toEvent: (item) => item as EventInput, options }
 }
 
 /** What a run waits for when it parks at this step. */

@@ -1,8 +1,11 @@
 import type { SendResult } from "../core/attempt.ts"
 import type { Duration } from "../core/duration.ts"
+import type { FanOutRules } from "../core/gate.ts"
 import type { JoinResult, JoinUntil } from "../core/join.ts"
+import type { FanfareFunction } from "./target.ts"
 import type { SendableEvent } from "./sendable.ts"
 import type { EventSchemas } from "./schema.ts"
+import type { Source } from "./source.ts"
 
 /** A value after a trip through JSON: what a step's result is, the first time and every time it is replayed. */
 export type Jsonify<T> = T extends { toJSON(): infer J }
@@ -35,16 +38,30 @@ export interface StepTools<S extends EventSchemas = EventSchemas> {
   sleep(id: StepId, duration: Duration): Promise<void>
   /** Goes on at `moment`: a `Date`, an ISO 8601 text or milliseconds since 1970. */
   sleepUntil(id: StepId, moment: Date | string | number): Promise<void>
-  /** Sends events exactly once per run; more than one are a fan-out. */
-  sendEvent(id: StepId, events: SendableEvent<S> | readonly SendableEvent<S>[]): Promise<SendResult>
+  /** Sends events exactly once per run; more than one are a fan-out, let loose as `rules` say. */
+  sendEvent(id: StepId, events: SendableEvent<S> | readonly SendableEvent<S>[], rules?: FanOutRules): Promise<SendResult>
   /**
    * Sends events as a fan-out and goes on when its runs have ended (or as `until` says), without holding any resource meanwhile. Failed
-   * runs do not throw here: the result tells of them. Without events it gives a result of zeros at once.
+   * runs do not throw here: the result tells of them. Without events it gives a result of zeros at once. Events may come from a source
+   * that is larger than memory: their runs start before it ends, and another attempt goes on where this one stopped.
    */
-  fanOut(id: StepId, events: readonly SendableEvent<S>[], options?: FanOutOptions): Promise<JoinResult>
+  fanOut(id: StepId, events: Source<SendableEvent<S>>, options?: FanOutOptions): Promise<JoinResult>
+  /** The same with one run of `target` for each item, whoever else hears its events: the item is the data of the run's event. */
+  fanOut<Data>(
+    id: StepId,
+    target: FanfareFunction<Data>,
+    items: Source<Data>,
+    options?: FanOutOptions & ItemOptions<Data>,
+  ): Promise<JoinResult>
 }
 
-export interface FanOutOptions {
+/** For items of a function. */
+export interface ItemOptions<Data> {
+  /** Tells items apart: of those with the same key one run starts in this fan-out. Default: each item is another one. */
+  readonly key?: (item: Data) => string
+}
+
+export interface FanOutOptions extends FanOutRules {
   /**
    * `"all"`: when all runs have ended; `{ succeeded: "99%" }`, `{ succeeded: 50 }`, `{ first: 1 }`: when so many have completed, and at
    * the latest when all have ended. Default `"all"`.

@@ -3,13 +3,13 @@ import { bodyLimit } from "hono/body-limit"
 import { codes, FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
-import type { Fanouts } from "../core/fanouts.ts"
+import type { Fanouts, RetryOptions } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
 import type { Engine } from "../engine/engine.ts"
 import { systemClock } from "../engine/system.ts"
-import { paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
+import { type EventsWithRules, paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
 import { createBacklog } from "./backlog.ts"
 import { createCounters } from "./counters.ts"
@@ -50,7 +50,8 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   })
   api.post(paths.events, async (c) => {
     const body: unknown = await jsonBody(c)
-    return c.json(await engine.intake.send((Array.isArray(body) ? body : [body]) as EventInput[]))
+    const { events, rules } = isWithRules(body) ? body : { events: [body].flat() as EventInput[], rules: {} }
+    return c.json(await engine.intake.send(events, { rules }))
   })
   api.get(paths.functions, async (c) => c.json({ items: await reader.functionList(), next: null }))
   api.post(paths.trigger, async (c) => {
@@ -84,17 +85,29 @@ function fanoutRoutes(api: Hono, fanouts: Fanouts): void {
   )
   api.get(paths.fanoutFailures, async (c) => c.json({ items: await fanouts.failures(c.req.param("id")), next: null }))
   api.post(paths.fanoutRetry, async (c) => {
-    const body = (await jsonBody(c)) as { fingerprint?: unknown } | null
-    const fingerprint = body?.fingerprint
-    if (fingerprint !== undefined && typeof fingerprint !== "string") {
-      throw new FanfareError("invalid_option", "fingerprint must be a text, as the failures of the fan-out give it", {
-        field: "fingerprint",
-      })
-    }
-    return c.json(await fanouts.retry(c.req.param("id"), fingerprint === undefined ? {} : { fingerprint }))
+    const body = (await jsonBody(c)) as Readonly<Record<string, unknown>> | null
+    return c.json(await fanouts.retry(c.req.param("id"), retryOptions(body ?? {})))
   })
+  api.post(paths.fanoutResume, async (c) => c.json(await fanouts.resume(c.req.param("id"))))
+  api.post(paths.fanoutPlan, async (c) => c.json(await fanouts.plan([await jsonBody(c)].flat() as EventInput[])))
   api.post(paths.fanoutCancel, async (c) => c.json(await fanouts.cancel(c.req.param("id"))))
   api.get(paths.operation, async (c) => c.json(await fanouts.operation(c.req.param("id"))))
+}
+
+function isWithRules(body: unknown): body is EventsWithRules {
+  const given = body as Partial<EventsWithRules> | null
+  return typeof given === "object" && Array.isArray(given?.events) && typeof given.rules === "object" && given.rules !== null
+}
+
+function retryOptions({ fingerprint, runId, data }: Readonly<Record<string, unknown>>): RetryOptions {
+  for (const [field, value] of Object.entries({ fingerprint, runId })) {
+    if (value !== undefined && typeof value !== "string") throw new FanfareError("invalid_option", `${field} must be a text`, { field })
+  }
+  return {
+    ...(typeof fingerprint === "string" ? { fingerprint } : {}),
+    ...(typeof runId === "string" ? { runId } : {}),
+    ...(data === undefined ? {} : { data }),
+  }
 }
 
 /** What is refused before any route is looked at. */

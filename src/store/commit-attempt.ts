@@ -1,5 +1,6 @@
 import type { ChangeOf, Settlement } from "../core/change.ts"
 import { fingerprintOf } from "../core/fingerprint.ts"
+import { left } from "../core/gate.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { deleteSlots, enqueue, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
@@ -96,7 +97,7 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
   if (changes.length === 0) return nothingMoved
   const ended = changes.filter((change): change is Ended => "output" in change.settlement)
   const queued = changes.filter((change): change is Queued => "dueAt" in change.settlement)
-  const freed = changes.map(({ run }) => ({ runId: run.id, limits: run.limits }))
+  const freed = changes.map(({ run, settlement }) => ({ runId: run.id, limits: "output" in settlement ? left(run.limits) : run.limits }))
   const [, , back] = await together([deleteSlots(db, freed), endRuns(db, ended), putBack(db, queued)])
   return { keys: [...keysOf(freed), ...back.keys], timers: back.timers, lines: back.lines }
 }

@@ -1,6 +1,10 @@
 import type { ChangeOf, Unit } from "../core/change.ts"
 import { type Ended, hasEnded, isJoined } from "../core/join.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
+import { countFailures } from "./failure-groups.ts"
+import { growFanouts } from "./fanout-parts.ts"
+import { type Counted, counted, withSeal } from "./fanout-row.ts"
+import { moveGates } from "./gate.ts"
 
 interface Counts {
   completed: number
@@ -16,21 +20,11 @@ export interface FanoutEnds {
   readonly ended: number
   /** Runs that waited for a fan-out and may go on. */
   readonly woken: number
+  /** Fan-outs whose gate has opened: what it held may be released. */
+  readonly opened: readonly string[]
 }
 
-const nothingEnded: FanoutEnds = { ended: 0, woken: 0 }
-
-interface Counted {
-  id: string
-  total: number
-  completed: number
-  failed: number
-  cancelled: number
-  sealed_at: number | null
-  joins: number
-}
-
-const counted = "fanout.id, fanout.total, fanout.completed, fanout.failed, fanout.cancelled, fanout.sealed_at, fanout.joins"
+export const nothingEnded: FanoutEnds = { ended: 0, woken: 0, opened: [] }
 
 /**
  * One row per fan-out and transaction, whatever happened to it, in the order of their ids, so that two nodes never wait for each other.
@@ -43,13 +37,50 @@ export async function countFanouts(
   joins: readonly ChangeOf<"join.add">[],
   now: number,
 ): Promise<FanoutEnds> {
+  const added = grown.filter(({ from }) => from > 0)
+  if (added.length > 0) await lockInOrder(db, [...added.map(({ id }) => id), ...settled.map(({ run }) => run.fanoutId ?? "")])
   const rows = [...(await growFanouts(db, grown)), ...(await countEnds(db, settled)), ...(await lockJoined(db, joins))]
+  await countFailures(db, settled)
+  const changed = new Set([...grown.map(({ id }) => id), ...settled.map(({ run }) => run.fanoutId ?? "")])
+  const fresh = new Set(joins.map(({ join }) => join.fanoutId))
+  const follows = await followCounts(db, rows, changed, fresh, now)
+  // Its runs were looked at before there was a gate that could be open.
+  const open = grown.filter(({ from, rules }) => from === 0 && rules !== null && rules.canary === 0)
+  return { ...follows, opened: [...follows.opened, ...open.map(({ id }) => id)] }
+}
+
+/** Parts are added and ends are counted by a statement each: where both are to come, the rows are locked first. */
+async function lockInOrder(db: Db, ids: readonly string[]): Promise<void> {
+  const all = [...new Set(ids)].filter((id) => id !== "")
+  if (!db.dialect.concurrent || all.length < 2) return
+  await db.query(
+    `select 1 from fanout where id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j) order by id ${db.dialect.lockRows}`,
+    [JSON.stringify(all.map((id) => [id]))],
+  )
+}
+
+/** Seals fan-outs: what they have is all. Gives what follows. */
+export async function sealFanouts(db: Db, ids: readonly string[], now: number): Promise<FanoutEnds> {
+  const rows = await db.query<Counted>(
+    `update fanout set sealed_at = $2 from ${db.dialect.rows("$1", [["id", "text"]])} as j
+       where fanout.id = j.id and fanout.sealed_at is null returning ${counted}`,
+    [JSON.stringify(ids.toSorted().map((id) => [id])), now],
+  )
+  return followCounts(db, rows, new Set(ids), new Set(), now)
+}
+
+/** @param fresh fan-outs that runs begin to wait for just now */
+async function followCounts(
+  db: Db,
+  rows: readonly Counted[],
+  changed: ReadonlySet<string>,
+  fresh: ReadonlySet<string>,
+  now: number,
+): Promise<FanoutEnds> {
   // The last word on a fan-out that is there twice is the truth.
   const latest = new Map(rows.map((row) => [row.id, row]))
   if (latest.size === 0) return nothingEnded
-  const fresh = new Set(joins.map(({ join }) => join.fanoutId))
-  const counts = [...latest.values()].map((row) => ({ ...row, sealed: row.sealed_at !== null }))
-  const changed = new Set([...grown.map(({ id }) => id), ...settled.map(({ run }) => run.fanoutId ?? "")])
+  const counts = [...latest.values()].map(withSeal)
   const ended = counts.filter((row) => changed.has(row.id) && hasEnded(row)).map(({ id }) => id)
   if (ended.length > 0) {
     await db.execute(
@@ -57,28 +88,17 @@ export async function countFanouts(
       [JSON.stringify(ended.map((id) => [id]))],
     )
   }
+  const opened = await moveGates(
+    db,
+    counts.filter((row) => changed.has(row.id)),
+    now,
+  )
   const woken = await wakeJoined(
     db,
     counts.filter((row) => row.joins > 0 || fresh.has(row.id)),
     now,
   )
-  return { ended: ended.length, woken }
-}
-
-async function growFanouts(db: Db, grown: readonly ChangeOf<"fanout.grow">[]): Promise<Counted[]> {
-  const rows: Counted[] = []
-  for (const change of grown.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
-    const [row] = await db.query<Counted>(
-      `insert into fanout (id, run_id, name, events, total, completed, failed, cancelled, created_at, sealed_at, joins)
-         values ($1, $2, $3, $4, $5, 0, 0, 0, $6, $7, 0)
-         on conflict (id) do update set
-           events = fanout.events + excluded.events, total = fanout.total + excluded.total, sealed_at = excluded.sealed_at
-         returning id, total, completed, failed, cancelled, sealed_at, joins`,
-      [change.id, change.runId, change.name, change.events, change.runs, change.at, change.sealed ? change.at : null],
-    )
-    if (row !== undefined) rows.push(row)
-  }
-  return rows
+  return { ended: ended.length, woken, opened }
 }
 
 async function countEnds(db: Db, settled: readonly ChangeOf<"run.settle">[]): Promise<Counted[]> {

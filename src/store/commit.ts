@@ -5,6 +5,7 @@ import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } fr
 import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
 import { dropSchedules, putSchedules } from "./commit-schedule.ts"
 import { type Db, together } from "./db.ts"
+import { closedFanouts } from "./fanout-parts.ts"
 import { addLines, type Lines } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
@@ -25,13 +26,14 @@ export interface Committed {
  * found out first, then there is one statement for each kind of change of all units together.
  */
 export async function commitUnits(db: Db, units: readonly Unit[], now: number): Promise<Committed> {
-  const [held, announced, known, version] = await together([
+  const [held, announced, closed, known, version] = await together([
     takeGuards(db, units),
     announcedBefore(db, units),
+    closedFanouts(db, units),
     eventsByKey(db, units, now),
     registryVersion(db, units),
   ])
-  const results = units.map((unit, i) => refusal(unit, held.has(i), announced.has(i), version))
+  const results = units.map((unit, i) => refusal(unit, held.has(i), announced.has(i), closed.has(i), version))
   const duplicates = refuseByKeys(units, results, known satisfies KnownEvents)
   const accepted: Change[] = []
   for (const [i, unit] of units.entries()) {
@@ -44,9 +46,10 @@ export async function commitUnits(db: Db, units: readonly Unit[], now: number): 
   return { results: results.map((result) => result ?? { kind: "fenced" }), ...written }
 }
 
-function refusal(unit: Unit, held: boolean, announced: boolean, version: number): UnitResult | undefined {
+function refusal(unit: Unit, held: boolean, announced: boolean, closed: boolean, version: number): UnitResult | undefined {
   if (unit.guard !== null && !held) return { kind: "fenced" }
   if (announced) return { kind: "duplicate" }
+  if (closed) return { kind: "closed" }
   return unit.registry !== null && unit.registry < version ? { kind: "stale" } : undefined
 }
 

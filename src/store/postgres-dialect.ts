@@ -33,7 +33,7 @@ export function postgresDialect(schema: string): Dialect {
 }
 
 const live = ["timer", "held", "ready", "lease", "slot", "limiter"]
-const updated = ["fanout", "step", "node", "schedule", "event_key"]
+const updated = ["fanout", "failure_group", "step", "node", "schedule", "event_key"]
 const written = ["event", "run", "result", "attempt", "log", "tick"]
 
 /**

@@ -1,3 +1,4 @@
+import { placesOf } from "../core/gate.ts"
 import type { LimitClaim, NewRun } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
 
@@ -183,7 +184,7 @@ export async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<vo
   if (rows.length === 0) return
   await db.execute(
     `insert into slot (limit_key, run_id) select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j where true`,
-    [slotsOf(rows)],
+    [slotsOf(rows.map(({ runId, limits }) => ({ runId, limits: placesOf(limits) })))],
   )
 }
 

@@ -1,9 +1,7 @@
 import type { FunctionDefinition } from "../core/definition.ts"
-import type { FailureGroup } from "../core/fanouts.ts"
-import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
-import type { FanoutSummary, FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import type { FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Db, type Param, together } from "./db.ts"
 import { hostedFunctions } from "./read-nodes.ts"
 import { cronSchedules } from "./read-schedules.ts"
@@ -156,76 +154,6 @@ function standing(row: RunRow, hosted: ReadonlySet<string>): Pick<RunSummary, "s
   return { state: "waiting", attempt: 0, dueAt: null, reason: "held by the concurrency limit" }
 }
 
-interface FanoutRow {
-  id: string
-  run_id: string | null
-  name: string
-  events: number
-  total: number
-  completed: number
-  failed: number
-  cancelled: number
-  created_at: number
-  sealed_at: number | null
-  first_start_at: number | null
-  last_end_at: number | null
-  running: number
-}
-
-const fanoutSelect = `select f.*,
-    (select count(*) from lease as l join run as r on r.id = l.run_id where r.fanout_id = f.id) as running from fanout as f`
-
-export async function fanout(db: Db, id: string): Promise<FanoutSummary | null> {
-  const [row] = await db.query<FanoutRow>(`${fanoutSelect} where f.id = $1`, [id])
-  return row === undefined ? null : toFanout(row)
-}
-
-export async function fanouts(db: Db, after: string | null, limit: number): Promise<Page<FanoutSummary>> {
-  const rows = await db.query<FanoutRow>(`${fanoutSelect} where f.id < $1 order by f.id desc limit $2`, [
-    after ?? "fan_~",
-    pageLimit(limit) + 1,
-  ])
-  return page(rows.map(toFanout), pageLimit(limit))
-}
-
-export async function failureGroups(db: Db, fanoutId: string): Promise<FailureGroup[]> {
-  const [fanoutRow] = await db.query<{ created_at: number }>("select created_at from fanout where id = $1", [fanoutId])
-  if (fanoutRow === undefined) return []
-  return db.query<FailureGroup>(
-    // Along the index of what did not complete, from the first run that the fan-out can have.
-    `select coalesce(x.fingerprint, '') as fingerprint, count(*) as count, min(x.ended_at) as "firstAt", max(x.ended_at) as "lastAt",
-         min(x.run_id) as "runId"
-       from result as x join run as r on r.id = x.run_id
-       where x.state = 'failed' and x.state <> 'completed' and x.run_id >= $2 and r.fanout_id = $1
-       group by x.fingerprint order by count(*) desc limit 100`,
-    [fanoutId, idBefore("run", fanoutRow.created_at)],
-  )
-}
-
-export async function finishedFanouts(db: Db, limit: number): Promise<FanoutSummary[]> {
-  const rows = await db.query<FanoutRow>(`${fanoutSelect} join finished as e on e.fanout_id = f.id order by e.fanout_id limit $1`, [limit])
-  return rows.map(toFanout)
-}
-
-function toFanout(row: FanoutRow): FanoutSummary {
-  return {
-    id: row.id,
-    name: row.name,
-    runId: row.run_id,
-    events: row.events,
-    total: row.total,
-    queued: row.total - row.completed - row.failed - row.cancelled - row.running,
-    running: row.running,
-    completed: row.completed,
-    failed: row.failed,
-    cancelled: row.cancelled,
-    sealed: row.sealed_at !== null,
-    createdAt: row.created_at,
-    firstStartAt: row.first_start_at,
-    lastEndAt: row.last_end_at,
-  }
-}
-
 export async function knownFunctions(db: Db): Promise<KnownFunctions> {
   const [functions, version] = await together([
     db.query<{ definition: string; retired_at: number | null }>("select definition, retired_at from function order by id"),
@@ -269,11 +197,11 @@ export async function depth(db: Db): Promise<{ ready: number; running: number; s
   }
 }
 
-function pageLimit(limit: number | undefined): number {
+export function pageLimit(limit: number | undefined): number {
   return Math.min(Math.max(limit ?? limits.pageRows, 1), limits.pageRowsMax)
 }
 
-function page<T extends { readonly id: string }>(rows: readonly T[], limit: number): Page<T> {
+export function page<T extends { readonly id: string }>(rows: readonly T[], limit: number): Page<T> {
   const items = rows.slice(0, limit)
   return { items, next: rows.length > limit ? (items.at(-1)?.id ?? null) : null }
 }

@@ -1,5 +1,7 @@
+import { entered, gateClaims, placesOf } from "../core/gate.ts"
 import type { LimitClaim } from "../core/run.ts"
 import { Conflict, type Db, together } from "./db.ts"
+import { gateRooms } from "./gate.ts"
 import {
   deleteHeld,
   insertHeld,
@@ -14,7 +16,7 @@ import {
 } from "./queue.ts"
 
 /** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
-const releaseBatch = 1_000
+export const releaseBatch = 1_000
 /** Runs that turn out to be held by another of their limits make way for the next ones of their key, this often. */
 const passesMost = 10
 
@@ -32,9 +34,16 @@ export async function releaseHeld(db: Db, keys: readonly string[]): Promise<Line
 async function release(db: Db, wanted: ReadonlyMap<string, number>): Promise<Lines> {
   const released: QueueRow[] = []
   const locked = new Set<string>()
-  let rest = wanted
+  // A gate that is shut is not looked behind: all the rest of its fan-out may stand there.
+  const rooms = await gateRooms(db, wanted.keys())
+  let rest: ReadonlyMap<string, number> = new Map([...wanted].filter(([key]) => rooms.get(key) !== 0))
   for (let pass = 0; rest.size > 0 && pass < passesMost; pass++) rest = await releasePass(db, rest, locked, released)
   return linesOf(released)
+}
+
+/** Releases what a gate held, as far as it is open now: a batch. */
+export async function releaseGate(db: Db, fanoutId: string): Promise<Lines> {
+  return release(db, new Map(gateClaims(fanoutId).map(({ key }) => [key, releaseBatch])))
 }
 
 /** Finds limits that have both held runs and room, and releases: a missed release heals. Runs in a transaction. */
@@ -48,9 +57,10 @@ export async function releaseMissed(db: Db): Promise<Lines> {
   const keys = rows.flatMap(({ key }) => (key === null ? [] : [key]))
   // Looked at without a lock first: a sweep must not make those wait who have something to release.
   const heads = await headsOf(db, new Map(keys.map((key) => [key, 1])))
+  const rooms = await gateRooms(db, keys)
   const open = keys.filter((key) => {
     const head = heads.get(key)
-    return head !== undefined && head.used < maxOf(head.rows[0]?.limits ?? [], key)
+    return head !== undefined && head.used < (rooms.get(key) ?? maxOf(head.rows[0]?.limits ?? [], key))
   })
   return release(db, new Map(open.map((key) => [key, releaseBatch])))
 }
@@ -71,7 +81,7 @@ async function releasePass(
   const heads = await headsOf(db, wanted)
   const used = new Map(Array.from(heads, ([key, head]) => [key, head.used]))
   await countOthers(db, heads, used, locked)
-  const { released, moved, again } = decide(heads, wanted, used)
+  const { released, moved, again } = decide(heads, wanted, used, await gateRooms(db, used.keys()))
   if (released.length + moved.length === 0) return again
   await together([
     deleteHeld(db, [
@@ -84,7 +94,7 @@ async function releasePass(
     ),
     insertReady(
       db,
-      released.map(({ row }) => row),
+      released.map(({ row }) => ({ ...row, limits: entered(row.limits) })),
     ),
     insertSlots(
       db,
@@ -102,13 +112,21 @@ interface Decision {
   readonly again: Map<string, number>
 }
 
-/** @param used occupancy by limit: counted on as runs are released */
-function decide(heads: ReadonlyMap<string, Head>, wanted: ReadonlyMap<string, number>, used: Map<string, number>): Decision {
+/**
+ * @param used occupancy by limit: counted on as runs are released
+ * @param rooms what limits allow now, where that is not what the run says
+ */
+function decide(
+  heads: ReadonlyMap<string, Head>,
+  wanted: ReadonlyMap<string, number>,
+  used: Map<string, number>,
+  rooms: ReadonlyMap<string, number>,
+): Decision {
   const decision: Decision = { released: [], moved: [], again: new Map() }
   for (const [key, { rows }] of heads) {
     let made = 0
     for (const row of rows) {
-      const full = row.limits.find((limit) => (used.get(limit.key) ?? 0) >= limit.max)
+      const full = row.limits.find(({ key: each, max }) => (used.get(each) ?? 0) >= (rooms.get(each) ?? max))
       if (full?.key === key) break
       if (full !== undefined) {
         decision.moved.push({ from: key, to: full.key, row })
@@ -116,7 +134,7 @@ function decide(heads: ReadonlyMap<string, Head>, wanted: ReadonlyMap<string, nu
         continue
       }
       decision.released.push({ from: key, row })
-      for (const limit of row.limits) used.set(limit.key, (used.get(limit.key) ?? 0) + 1)
+      for (const limit of placesOf(row.limits)) used.set(limit.key, (used.get(limit.key) ?? 0) + 1)
     }
     if (made > 0 && rows.length === wanted.get(key)) decision.again.set(key, made)
   }

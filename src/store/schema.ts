@@ -35,18 +35,43 @@ const causes = [
 
   `create table fanout (                 -- several events of one send, and their runs
       id text primary key not null,
+      key text,                            -- its sender's name for it: the same again goes on with it
       run_id text,                         -- the run that sent it
       name text not null,
       events bigint not null,
+      taken bigint not null,               -- items that its sender has given so far, duplicates included
+      cursor text,                         -- where its source goes on
       total bigint not null,               -- runs
       completed bigint not null,
       failed bigint not null,
       cancelled bigint not null,
       created_at bigint not null,
+      grown_at bigint not null,
       sealed_at bigint,                    -- when nothing will be added any more
+      cancelled_at bigint,
       first_start_at bigint,
       last_end_at bigint,
+      since bigint,                        -- when it was last resumed or retried, and what had ended then
+      ended_before bigint not null,
+      rules text,                          -- JSON: canary and breaker
+      gate text,                           -- with rules: 'canary' or 'open'
+      paused_at bigint,
+      pause_reason text,
+      base_ended bigint not null,          -- what had ended and failed when the breaker began to watch
+      base_failed bigint not null,
       joins bigint not null                -- runs that have waited for it
+    )`,
+  `create unique index fanout_key on fanout (key) where key is not null`,
+  `create index fanout_unsealed on fanout (grown_at) where sealed_at is null`,
+
+  `create table failure_group (          -- failures of a fan-out by their cause, counted with it
+      fanout_id text not null,
+      fingerprint text not null,
+      failures bigint not null,
+      first_at bigint not null,
+      last_at bigint not null,
+      run_id text not null,                -- one of them
+      primary key (fanout_id, fingerprint)
     )`,
 
   `create table joining (                -- a run waits for a fan-out
@@ -63,13 +88,17 @@ const causes = [
       kind text not null,
       fanout_id text not null,
       fingerprint text,
+      run_id text,                         -- this run only
       snapshot_at bigint not null,         -- what came about later is not touched
       cursor text not null,                -- the run up to which it is done
+      looks bigint not null,               -- rounds so far
+      next_at bigint not null,             -- when its next part may be done
       affected bigint not null,
       created_at bigint not null,
       ended_at bigint
     )`,
-  `create index operation_open on operation (id) where ended_at is null`,
+  `create index operation_open on operation (next_at, id) where ended_at is null`,
+  `create index operation_ended on operation (ended_at) where ended_at is not null`,
 
   `create table finished (               -- fan-outs that have ended and were not announced yet
       fanout_id text primary key not null

@@ -1,6 +1,6 @@
 import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
-import type { FailureGroup, Operation, OperationKind } from "../core/fanouts.ts"
+import type { FailureGroup, Operation } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import type { LimitClaim } from "../core/run.ts"
 import type { Clock } from "../core/ports.ts"
@@ -9,20 +9,23 @@ import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/sche
 import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
+import { nothingEnded } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
 import { Known, type Offered } from "./known.ts"
 import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
 import type { Lines } from "./queue.ts"
 import * as read from "./read.ts"
-import { addOperation, type Operated, operate, operation } from "./operate.ts"
+import { failureGroups } from "./failure-groups.ts"
+import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
+import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
-import { releaseMissed } from "./release.ts"
 import * as schedules from "./schedule-operate.ts"
 import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
 import { type Chance, type Ticked, tickSchedules } from "./tick.ts"
+import { releaseBatch, releaseGate, releaseMissed } from "./release.ts"
 
 /** One transaction: units made durable, then runs claimed. */
 export interface TurnRequest {
@@ -39,6 +42,8 @@ export interface TurnResult {
   readonly left: number
   /** Fan-outs whose last run has ended. */
   readonly ended: number
+  /** Fan-outs whose gate has opened. */
+  readonly opened: readonly string[]
   /** The time that counts. */
   readonly now: number
 }
@@ -57,7 +62,8 @@ export interface Store {
   wake(limit: number): Promise<Woken>
   /** Runs in the hands of nodes that are dead; never those of `nodeId`, which asks. */
   lost(nodeId: string, limit: number): Promise<readonly LostRun[]>
-  releaseMissed(): Promise<void>
+  /** Releases what limits hold although they have room; gives how many runs. */
+  releaseMissed(): Promise<number>
   /** Of these claims those that are not theirs any more: another node, or a cancellation, has taken them. */
   gone(claims: readonly (readonly [runId: string, fence: number])[]): Promise<readonly (readonly [runId: string, fence: number])[]>
   prune(before: number, limit: number): Promise<number>
@@ -65,14 +71,18 @@ export interface Store {
   pulse(node: NodeRow, alone: boolean): Promise<void>
   leave(nodeId: string): Promise<void>
   functions(): Promise<KnownFunctions>
-  /** Begins an operation on a fan-out's runs; `operate` does it. */
-  addOperation(operation: {
-    readonly id: string
-    readonly kind: OperationKind
-    readonly fanoutId: string
-    readonly fingerprint: string | null
-  }): Promise<void>
-  /** Does the next part of the oldest open operation. `limits`: those of each function's runs. */
+  /**
+   * Begins an operation on a fan-out's runs; `operate` does it.
+   * @throws FanfareError `not_found`, `invalid_option`
+   */
+  addOperation(operation: NewOperation): Promise<Operation>
+  /** Lets a fan-out that was stopped go on; false when it has no gate, or was cancelled. */
+  resume(fanoutId: string): Promise<boolean>
+  /** Releases what the gate of a fan-out held, now that it is open. */
+  releaseGate(fanoutId: string): Promise<void>
+  /** How far a fan-out has come; by its id, or its sender's name for it. */
+  course(by: "id" | "key", value: string): Promise<FanoutCourse | null>
+  /** Does the next part of the operation whose turn it is. `limits`: those of each function's runs. */
   operate(limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[]): Promise<Omit<Operated, "lines">>
   /** Of one fan-out all that a join gives; null when there is none. */
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
@@ -104,6 +114,8 @@ export interface Reader {
   schedules(filter: ScheduleFilter): Promise<Page<Schedule>>
   /** Newest first; `after`: older than this moment. */
   ticks(scheduleId: string, after: number | null, limit: number): Promise<Page<Tick>>
+  /** Those of the senders' ids that were sent within the last 24 h. */
+  knownKeys(keys: readonly string[]): Promise<readonly string[]>
   functionList(): Promise<readonly FunctionSummary[]>
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
@@ -121,6 +133,13 @@ export async function openStore(db: Db, clock: Pick<Clock, "now">): Promise<Stor
 export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Store {
   const marks = new Marks(clock)
   const inTx = <T>(work: (tx: Db, now: number) => Promise<T>): Promise<T> => db.tx(async (tx) => work(tx, await tx.now()))
+  const released = (lines: Lines): number => {
+    marks.lined(lines)
+    return runsIn(lines)
+  }
+  const openGate = async (fanoutId: string): Promise<void> => {
+    while (released(await db.tx((tx) => releaseGate(tx, fanoutId))) >= releaseBatch);
+  }
   return {
     turn: (request) => turnWith(db, request, marks),
     async wake(limit) {
@@ -129,14 +148,26 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       return woken
     },
     lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
-    releaseMissed: async () => marks.lined(await db.tx(releaseMissed)),
+    releaseMissed: async () => released(await db.tx(releaseMissed)),
     gone: (claims) => goneClaims(db, claims),
     prune: async (before, limit) =>
       Math.max(await inTx((tx, now) => pruneRuns(tx, before, limit, now)), await db.tx((tx) => pruneTicks(tx, before, limit))),
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
     functions: () => db.tx(read.knownFunctions),
-    addOperation: (operation) => inTx((tx, now) => addOperation(tx, operation, now)),
+    async addOperation(asked) {
+      const begun = await inTx((tx, now) => addOperation(tx, asked, now))
+      // Apart from it: the lock of a limit comes before that of a fan-out.
+      if (asked.kind === "retry") await openGate(asked.fanoutId)
+      return begun
+    },
+    async resume(fanoutId) {
+      const resumed = await inTx((tx, now) => resumeFanout(tx, fanoutId, now))
+      if (resumed) await openGate(fanoutId)
+      return resumed
+    },
+    releaseGate: openGate,
+    course: (by, value) => fanoutCourse(db, by, value),
     async operate(limitsByFunction) {
       const byFunction = new Map(limitsByFunction)
       const { lines, ...operated } = await inTx((tx, now) => operate(tx, (id) => byFunction.get(id) ?? [], now))
@@ -144,7 +175,7 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       return operated
     },
     joined: (fanoutId, outputs) => db.tx((tx) => joinedFanout(tx, fanoutId, outputs)),
-    finished: (limit) => read.finishedFanouts(db, limit),
+    finished: (limit) => finishedFanouts(db, limit),
     ...scheduleCommands(db, marks),
     close: async () => {
       await db.close()
@@ -189,13 +220,14 @@ export function openReader(db: Db): Reader {
   return {
     run: (id) => read.run(db, id),
     runs: (filter) => read.runs(db, filter),
-    fanout: (id) => read.fanout(db, id),
-    fanouts: (after, limit) => read.fanouts(db, after, limit),
-    failureGroups: (fanoutId) => read.failureGroups(db, fanoutId),
+    fanout: (id) => fanout(db, id),
+    fanouts: (after, limit) => fanouts(db, after, limit),
+    failureGroups: (fanoutId) => failureGroups(db, fanoutId),
     operation: (id) => operation(db, id),
     schedule: (ids) => readSchedules.schedule(db, ids),
     schedules: (filter) => readSchedules.scheduleList(db, filter),
     ticks: (scheduleId, after, limit) => readSchedules.ticks(db, scheduleId, after, limit),
+    knownKeys: (keys) => knownKeys(db, keys),
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
     nodes: () => nodes(db),
@@ -221,18 +253,19 @@ async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now
   const { results, timerAt, lines, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
   marks.lined(lines)
   const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
-  const { ended, woken } = await count()
+  const { ended, woken, opened } = await count()
   return {
     results,
     claim: claimed,
     timerAt: woken > 0 ? now : timerAt,
     left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)),
     ended,
+    opened,
     now,
   }
 }
 
-const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => ({ ended: 0, woken: 0 }) }
+const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => nothingEnded }
 
 function runsIn(lines: Lines): number {
   let runs = 0

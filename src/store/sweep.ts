@@ -2,6 +2,7 @@ import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import { type JoinedRun, joined, toClaimed } from "./claim.ts"
+import { sealFanouts } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
 import { addLines, enqueue, keysOf, type Lines, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
@@ -98,6 +99,8 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
     [before, limit, idBefore("run", before)],
   )
   await forgetUnused(db, limit, now)
+  await sealLeft(db, limit, now)
+  await pruneFanouts(db, before, limit)
   if (rows.length === 0) return 0
   const ids = JSON.stringify(rows.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
@@ -125,4 +128,37 @@ async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
     [limit],
   )
   await db.execute("delete from node where seen_at < $1", [now - limits.nodeMemoryMs])
+}
+
+/** Fan-outs whose sender did not come back: what they have is all. */
+async function sealLeft(db: Db, limit: number, now: number): Promise<void> {
+  const rows = await db.query<{ id: string }>(
+    `select id from fanout where sealed_at is null and grown_at < $1 order by grown_at limit $2 ${db.dialect.skipLocked}`,
+    [now - limits.unsealedMs, limit],
+  )
+  if (rows.length === 0) return
+  await sealFanouts(
+    db,
+    rows.map(({ id }) => id),
+    now,
+  )
+}
+
+/** Fan-outs that ended before `before` and whose runs are gone, and operations that ended before. */
+async function pruneFanouts(db: Db, before: number, limit: number): Promise<void> {
+  const { skipLocked } = db.dialect
+  const gone = await db.query<{ id: string }>(
+    `with picked as materialized (select id from fanout where id < $1 and sealed_at < $2 and coalesce(last_end_at, sealed_at) < $2
+         and completed + failed + cancelled = total and not exists (select 1 from run where run.fanout_id = fanout.id) order by id limit $3 ${skipLocked})
+     delete from fanout where id in (select id from picked) returning id`,
+    [idBefore("fan", before), before, limit],
+  )
+  const list = JSON.stringify(gone.map(({ id }) => [id]))
+  for (const table of gone.length === 0 ? [] : ["failure_group", "finished"])
+    await db.execute(`delete from ${table} where fanout_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`, [list])
+  await db.execute(
+    `with picked as materialized (select id from operation where ended_at is not null and ended_at < $1 order by ended_at limit $2 ${skipLocked})
+     delete from operation where id in (select id from picked)`,
+    [before, limit],
+  )
 }

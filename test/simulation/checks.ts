@@ -18,7 +18,8 @@ export async function checkAll(world: World, ledger: Ledger): Promise<string[]> 
     ...(await attempts(world)),
     ...(await orphans(db)),
     ...(await counts(db)),
-    ...(await announced(db)),
+    ...(await announced(db, ledger)),
+    ...(await sources(db, ledger)),
     ...executions(world, ledger),
   ]
 }
@@ -122,24 +123,41 @@ async function orphans(db: Db): Promise<string[]> {
   return [...open.map(({ id }) => `I17: run ${id} has not ended`), ...left.flat()]
 }
 
-/** Counts of a fan-out are the truth. */
+/** Counts of a fan-out are the truth, those of its failures by cause too. */
 async function counts(db: Db): Promise<string[]> {
+  const truth = (states: string): string =>
+    `(select count(*) from run as r join result as x on x.run_id = r.id where r.fanout_id = f.id and x.state in (${states}))`
   const wrong = await rows<{ id: string }>(
     db,
     `select f.id from fanout as f where f.total <> (select count(*) from run as r where r.fanout_id = f.id)
-       or f.completed <> (select count(*) from run as r join result as x on x.run_id = r.id where r.fanout_id = f.id and x.state = 'completed')
-       or f.failed <> (select count(*) from run as r join result as x on x.run_id = r.id where r.fanout_id = f.id and x.state = 'failed')`,
+       or f.completed <> ${truth("'completed'")} or f.failed <> ${truth("'failed'")} or f.cancelled <> ${truth("'cancelled', 'skipped'")}
+       or f.failed <> (select coalesce(sum(g.failures), 0) from failure_group as g where g.fanout_id = f.id)`,
   )
   return wrong.map(({ id }) => `counts of fan-out ${id} are not the truth`)
 }
 
-/** The end of each fan-out was announced once. */
-async function announced(db: Db): Promise<string[]> {
+/** The end of each fan-out was announced once; of one that was retried, once for each end that it had. */
+async function announced(db: Db, { retried }: Ledger): Promise<string[]> {
   const found = await rows<{ id: string; n: number }>(
     db,
     `select f.id, (select count(*) from event as e where e.name = 'fanfare/fanout.completed' and e.data ->> 'fanoutId' = f.id) as n from fanout as f`,
   )
-  return found.flatMap(({ id, n }) => (n === 1 ? [] : [`the end of fan-out ${id} was announced ${n} times`]))
+  return found.flatMap(({ id, n }) => (n === 1 || (n > 1 && retried.has(id)) ? [] : [`the end of fan-out ${id} was announced ${n} times`]))
+}
+
+/** Each item of a source is there once, whoever went on with it; and all of them, unless the fan-out was cancelled. */
+async function sources(db: Db, ledger: Ledger): Promise<string[]> {
+  const found = await rows<{ id: string; key: string | null; cancelled_at: number | null; items: number; different: number }>(
+    db,
+    `select f.id, f.key, f.cancelled_at, (select count(*) from event as e where e.fanout_id = f.id) as items,
+       (select count(distinct e.data) from event as e where e.fanout_id = f.id) as different
+     from fanout as f where f.name = 'sim/leaf' or f.name = ''`,
+  )
+  return found.flatMap(({ id, key, cancelled_at, items, different }) => {
+    const wanted = ledger.sources.get(key ?? id) ?? items
+    const whole = cancelled_at === null ? items === wanted : items <= wanted
+    return items === different && whole ? [] : [`fan-out ${id} of ${wanted} items has ${items}, ${different} of them different`]
+  })
 }
 
 /** I5: code runs once per try, and once more at most for each node that died meanwhile or lost its lease. */
@@ -160,8 +178,17 @@ export async function checkNow(db: Db): Promise<string[]> {
   )
   const used = await rows<{ limit_key: string; n: number }>(db, "select limit_key, count(*) as n from slot group by limit_key")
   // Suspects' limits have their number in their name.
-  const over = used.filter(({ limit_key: key, n }) => n > (key.startsWith("suspects:") ? Number(key.slice(9)) : limitOfChild))
+  const over = used.filter(
+    ({ limit_key: key, n }) => n > (key.startsWith("suspects:") ? Number(key.slice(9)) : key.startsWith("fan:") ? 500 : limitOfChild),
+  )
+  const early = await rows<{ id: string; n: number }>(
+    db,
+    `select id, n from (select f.id, f.rules, (select count(*) from run as r where r.fanout_id = f.id and (r.id in (select run_id from ready)
+         or r.id in (select run_id from lease) or r.id in (select run_id from result))) as n
+       from fanout as f where f.gate = 'canary' and f.cancelled_at is null) as g where n > g.rules ->> 'canary'`,
+  )
   return [
+    ...early.map(({ id, n }) => `canary: ${n} runs of fan-out ${id} have begun`),
     ...twice.map(({ run_id, n }) => `I7: run ${run_id} stands in ${n} places`),
     ...over.map(({ limit_key, n }) => `I8: limit ${limit_key} has ${n} runs`),
   ]

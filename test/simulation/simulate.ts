@@ -1,9 +1,11 @@
 import type { Random } from "../../src/core/ports.ts"
 import type { EventInput } from "../../src/core/event.ts"
-import type { Store } from "../../src/store/store.ts"
+import type { FanOutRules } from "../../src/core/gate.ts"
+import { pullOf } from "../../src/sdk/source.ts"
+import { type Store, storeOn } from "../../src/store/store.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import { checkAll, checkNow } from "./checks.ts"
-import { createApps, Ledger } from "./workload.ts"
+import { createApps, Ledger, pausing } from "./workload.ts"
 import { World } from "./world.ts"
 
 export interface Simulation {
@@ -27,6 +29,8 @@ export async function simulate(seed: number, mutate?: (store: Store) => Store): 
   const rounds = 3 + Math.floor(random.next() * 4)
   for (let round = 0; round < rounds; round++) {
     sendSome(world, ledger, random, round)
+    if (random.next() < 0.35) letLoose(world, ledger, random, round)
+    await meddle(world, ledger, random)
     await world.pass(500 + random.next() * 4_000)
     if (random.next() < world.options.faults.jump) {
       world.clock.jump(random.next() * 120_000)
@@ -38,7 +42,10 @@ export async function simulate(seed: number, mutate?: (store: Store) => Store): 
   await world.pass(6_000)
   // Schedules would go on for ever: the liveness phase has an end.
   await world.db.execute("update schedule set next_at = null")
-  for (let i = 0; i < 120 && (await unfinished(world)); i++) await world.pass(5_000)
+  for (let i = 0; i < 120 && (await unfinished(world)); i++) {
+    await goOn(world, ledger)
+    await world.pass(5_000)
+  }
   violations.push(...(await checkNow(world.db)), ...(await checkAll(world, ledger)))
   const [row] = await world.db.query<{ n: number }>("select count(*) as n from run")
   const { trace, coverage, crashes } = world
@@ -57,11 +64,13 @@ function plan(random: Random): Pick<World["options"], "nodes" | "faults" | "skew
   }
 }
 
+const kinds = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join", "sim/produce"]
+
 function sendSome(world: World, ledger: Ledger, random: Random, round: number): void {
   const sends = 1 + Math.floor(random.next() * 3)
   for (let i = 0; i < sends; i++) {
     const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
-    const name = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join"][Math.floor(random.next() * 5)] ?? "sim/plain"
+    const name = kinds[Math.floor(random.next() * kinds.length)] ?? "sim/plain"
     const n = 1 + Math.floor(random.next() * 3)
     const events = Array.from({ length: n }, (_, k) => ({ name, data: { k }, id: `${round}.${i}.${k}` }))
     if (node?.engine === null || node === undefined) continue
@@ -72,10 +81,15 @@ function sendSome(world: World, ledger: Ledger, random: Random, round: number): 
   }
 }
 
-function deliver(ledger: Ledger, events: readonly (EventInput & { id: string })[], node: World["nodes"][number]): void {
+function deliver(
+  ledger: Ledger,
+  events: readonly (EventInput & { id: string })[],
+  node: World["nodes"][number],
+  rules: FanOutRules = {},
+): void {
   if (node.engine === null) return
   ledger.unknown.push(events.map(({ id }) => id))
-  node.engine.intake.send(events).then(
+  node.engine.intake.send(events, { rules }).then(
     ({ ids }) => {
       for (const [i, id] of ids.entries()) ledger.acked.push({ id, name: events[i]?.name ?? "", key: events[i]?.id })
     },
@@ -83,9 +97,84 @@ function deliver(ledger: Ledger, events: readonly (EventInput & { id: string })[
   )
 }
 
+/** Fan-outs with rules, and from sources: what the world may ask to be let loose. */
+function letLoose(world: World, ledger: Ledger, random: Random, round: number): void {
+  const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
+  if (node?.engine === null || node === undefined) return
+  const n = 2 + Math.floor(random.next() * 8)
+  const rules = rulesOf[Math.floor(random.next() * rulesOf.length)] ?? {}
+  if (random.next() < 0.5) {
+    deliver(
+      ledger,
+      Array.from({ length: n }, (_, i) => ({ name: "sim/leaf", data: { i }, id: `gated ${round} ${i}` })),
+      node,
+      rules,
+    )
+  } else {
+    ledger.sources.set(`source ${round}`, n)
+    produce(world, ledger, node, `source ${round}`)
+  }
+}
+
+const rulesOf: readonly FanOutRules[] = [
+  { canary: 2 },
+  { canary: "50%", breaker: { failures: 1 } },
+  { breaker: { failures: "30%", min: 2 } },
+  { spread: "3s" },
+  { rate: 4, canary: 1 },
+]
+
+/** Sends a source, or goes on with it: several nodes may do so at the same time. */
+function produce(world: World, ledger: Ledger, node: World["nodes"][number], key: string): void {
+  const { engine, life } = node
+  const label = `${key} ${world.clock.now()} ${node.name}`
+  const chance = (what: string): number => (world.faulty ? seededRandom(world.options.seed, what).next() : 0.5)
+  const page = pausing(node, label, ledger.sources.get(key) ?? 0, () => node.lives(life), chance)
+  engine?.intake
+    .sendSource(
+      { key, runId: null, rules: { canary: 1 } },
+      pullOf(page, (event) => event),
+    )
+    .catch(() => undefined)
+}
+
+/** Someone cancels, retries or resumes a fan-out, whatever its state. */
+async function meddle(world: World, ledger: Ledger, random: Random): Promise<void> {
+  const fanouts = await world.db.query<{ id: string }>("select id from fanout where name = 'sim/leaf' order by id desc limit 3")
+  const id = fanouts[Math.floor(random.next() * fanouts.length)]?.id
+  const engine = world.nodes[Math.floor(random.next() * world.nodes.length)]?.engine
+  const x = random.next()
+  if (id === undefined || engine === null || engine === undefined) return
+  const { fanouts: all } = engine.intake
+  if (x < 0.15) all.cancel(id).catch(() => undefined)
+  else if (x < 0.4) {
+    ledger.retried.add(id)
+    // The same attempt of a run may begin again.
+    world.interruptions++
+    all.retry(id).catch(() => undefined)
+  } else if (x < 0.5) all.resume(id).catch(() => undefined)
+}
+
+/** In the end every source is gone on with until it is whole, and what was stopped goes on. */
+async function goOn(world: World, ledger: Ledger): Promise<void> {
+  const [node] = world.nodes
+  if (node === undefined) return
+  for (const key of ledger.sources.keys()) {
+    if (!key.startsWith("source")) continue
+    const [row] = await world.db.query<{ sealed_at: number | null }>("select sealed_at from fanout where key = $1", [key])
+    if (row?.sealed_at == null) produce(world, ledger, node, key)
+  }
+  // A run that has failed does not go on with its source: a day later the fan-out is sealed.
+  await world.db.execute("update fanout set grown_at = 0 where sealed_at is null and run_id in (select run_id from result)")
+  await storeOn(world.db, world.clock).prune(0, 10)
+  const paused = await world.db.query<{ id: string }>("select id from fanout where paused_at is not null")
+  for (const { id } of paused) node.engine?.intake.fanouts.resume(id).catch(() => undefined)
+}
+
 async function unfinished(world: World): Promise<boolean> {
   const [row] = await world.db.query<{ n: number }>(
-    "select (select count(*) from run where id not in (select run_id from result)) + (select count(*) from finished) as n",
+    `select (select count(*) from run where id not in (select run_id from result)) + (select count(*) from finished)
+       + (select count(*) from fanout where sealed_at is null) + (select count(*) from operation where ended_at is null) as n`,
   )
   return (row?.n ?? 0) > 0
 }

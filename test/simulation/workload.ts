@@ -20,6 +20,10 @@ export class Ledger {
   /** run and attempt → how often its handler began. */
   readonly attempts = new Map<string, number>()
   readonly violations: string[] = []
+  /** Names of fan-outs from sources, or ids of those of runs → their items. */
+  readonly sources = new Map<string, number>()
+  /** Fan-outs that were retried: their end may be announced again. */
+  readonly retried = new Set<string>()
 
   saw(run: string, step: string, value: unknown): void {
     const key = `${run} ${step}`
@@ -99,10 +103,18 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
       const events = Array.from({ length: items }, (_, i) => ({ name: "sim/leaf", data: { i } }))
       const result = await step.fanOut("leaves", events, { outputs: true })
       ledger.saw(runId, "joined", result)
-      if (result.total !== items || result.completed + result.failed !== items) {
+      if (result.total !== items || result.completed + result.failed + result.cancelled !== items) {
         ledger.violations.push(`a join of ${items} gave ${JSON.stringify(result)}`)
       }
       if (attempt === 0 && chance(`${runId} throws`) < 0.3) throw new Error("after the join")
+    })
+
+    app.createFunction({ id: "produce", triggers: [{ event: "sim/produce" }], retries }, async ({ runId, attempt, step }) => {
+      const items = 3 + Math.floor(chance(`${runId} items`) * 6)
+      const source = pausing(node, `${runId} ${attempt}`, items, alive, chance)
+      const result = await step.fanOut("leaves", source, { canary: 2, breaker: { failures: "50%", min: 3 } })
+      ledger.saw(runId, "produced", result)
+      if (result.fanoutId !== null) ledger.sources.set(result.fanoutId, items)
     })
 
     app.createFunction({ id: "leaf", triggers: [{ event: "sim/leaf" }], retries }, async ({ runId, attempt, step }) => {
@@ -120,5 +132,27 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
       return event.data.scheduledAt
     })
     return [app]
+  }
+}
+
+/** Items of a source that takes its time, page by page, and breaks now and then. */
+export function pausing(
+  node: SimulatedNode,
+  label: string,
+  items: number,
+  alive: () => boolean,
+  chance: (label: string) => number,
+): (cursor: string | null) => Promise<{ items: { name: string; data: { i: number } }[]; next: string | null }> {
+  return async (cursor) => {
+    const from = Number(cursor ?? 0)
+    await new Promise<void>((resolve) => {
+      node.world.clock.after(chance(`${label} page ${from}`) * 400, () => (alive() ? resolve() : undefined))
+    })
+    if (chance(`${label} breaks ${from}`) < 0.1) throw new Error("the source broke")
+    const to = Math.min(items, from + 1 + Math.floor(chance(`${label} size ${from}`) * 3))
+    return {
+      items: Array.from({ length: to - from }, (_, k) => ({ name: "sim/leaf", data: { i: from + k } })),
+      next: to === items ? null : String(to),
+    }
   }
 }

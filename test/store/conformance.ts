@@ -30,6 +30,11 @@ function run(eventId: string, over: Partial<Extract<Change, { kind: "run.add" }>
   }
 }
 
+function part(over: Partial<Extract<Change, { kind: "fanout.grow" }>> = {}): Extract<Change, { kind: "fanout.grow" }> {
+  const rest = { key: null, runId: null, name: "app/go", cursor: null, at: 1, rules: null, runsBefore: 0 }
+  return { kind: "fanout.grow", id: "fan_1", from: 0, taken: 2, events: 2, runs: 2, sealed: true, ...rest, ...over }
+}
+
 function pair(over: Parameters<typeof run>[1] = {}): Change[] {
   const cause = event({ fanoutId: over.fanoutId ?? null })
   return [cause, run(cause.event.id, over)]
@@ -193,16 +198,7 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
     })
 
     it("counts a fan-out in the same turn as its runs", async () => {
-      const grow = (sealed: boolean): Change => ({
-        kind: "fanout.grow",
-        id: "fan_1",
-        runId: null,
-        name: "app/go",
-        events: 2,
-        runs: 2,
-        sealed,
-        at: 1,
-      })
+      const grow = (sealed: boolean): Change => part({ id: "fan_1", from: sealed ? 2 : 0, taken: sealed ? 4 : 2, sealed })
       await commit(unit([...pair({ fanoutId: "fan_1" }), ...pair({ fanoutId: "fan_1" }), grow(false)]))
       await commit(unit([...pair({ fanoutId: "fan_1" }), ...pair({ fanoutId: "fan_1" }), grow(true)]))
       const [a, b, c] = await claim()

@@ -51,8 +51,9 @@ async function fill(db: Db): Promise<void> {
   await db.execute(
     `insert into log (run_id, line, fence, at, level, message) select ${id("run")}, 0, 1, i, 'info', 'hello' ${series} where i % 5 = 1`,
   )
-  await db.execute(`insert into fanout (id, name, events, total, completed, failed, cancelled, created_at, joins)
-    select 'fan_' || lpad(i::text, 22, '0'), 'e', 1000, 1000, 900, 0, 0, i, 0 from generate_series(0, 1000) as i`)
+  await db.execute(`insert into fanout (id, name, events, taken, total, completed, failed, cancelled, created_at, grown_at, sealed_at,
+      ended_before, base_ended, base_failed, joins)
+    select 'fan_' || lpad(i::text, 22, '0'), 'e', 1000, 1000, 1000, 900, 0, 0, i, i, i, 0, 0, 0, 0 from generate_series(0, 1000) as i`)
   const queue = `${id("run")}, 'app-f' || i % 20, i, 0, 0, 0, null`
   await db.execute(
     `insert into ready (run_id, function_id, rank, attempt, fence, losses, limits) select ${queue} ${series} where i % 20 = 0`,
@@ -62,8 +63,8 @@ async function fill(db: Db): Promise<void> {
   await db.execute(`insert into held (limit_key, run_id, function_id, rank, attempt, fence, losses, limits)
     select 'l' || i % 1000, ${queue} ${series} where i % 40 = 30`)
   await db.execute(`insert into joining (run_id, step_key, fanout_id) select ${id("run")}, 's', 'fan_' || i ${series} where i % 40 = 20`)
-  await db.execute(`insert into operation (id, kind, fanout_id, snapshot_at, cursor, affected, created_at, ended_at)
-    select 'op_' || i, 'retry', 'fan_' || i, i, '', 0, i, i from generate_series(1, 10000) as i`)
+  await db.execute(`insert into operation (id, kind, fanout_id, snapshot_at, cursor, looks, next_at, affected, created_at, ended_at)
+    select 'op_' || i, 'retry', 'fan_' || i, i, '', 0, i, 0, i, i from generate_series(1, 10000) as i`)
   await db.execute("analyze")
 }
 

@@ -169,7 +169,8 @@ describe("several connections at once", () => {
   it("wait for nobody who counts another fan-out, and count every end", async () => {
     const { stores, db, close } = await nodes(4)
     await db.execute(
-      "insert into fanout (id, name, events, total, completed, failed, cancelled, created_at, joins) values ('fan_a', 'e', 0, 400, 0, 0, 0, 1, 0), ('fan_b', 'e', 0, 400, 0, 0, 0, 1, 0)",
+      `insert into fanout (id, name, events, taken, total, completed, failed, cancelled, created_at, grown_at, ended_before, base_ended, base_failed, joins)
+         select id, 'e', 0, 0, 400, 0, 0, 0, 1, 1, 0, 0, 0, 0 from (values ('fan_a'), ('fan_b')) as f (id)`,
     )
     const units = Array.from({ length: 800 }, (_, i) => {
       const unit = start()
