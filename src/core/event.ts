@@ -26,6 +26,10 @@ export interface CheckedEvent {
 export const systemEventPrefix = "fanfare/"
 export const scheduledTimerEvent = "fanfare/scheduled.timer"
 export const fanoutCompletedEvent = "fanfare/fanout.completed"
+export const functionInvokedEvent = "fanfare/function.invoked"
+export const functionCompletedEvent = "fanfare/function.completed"
+export const functionFailedEvent = "fanfare/function.failed"
+export const functionCancelledEvent = "fanfare/function.cancelled"
 
 const fields = new Set(["name", "data", "id", "ts"])
 

@@ -2,6 +2,7 @@ import type { App } from "../core/app.ts"
 import { createIds } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
+import { watchOf } from "../core/wait.ts"
 import type { NodeRow, Reader, Store } from "../store/store.ts"
 import type { Outbox } from "../store/within.ts"
 import type { Transport } from "../transport/transport.ts"
@@ -13,8 +14,10 @@ import { StoredFanouts } from "./fanouts.ts"
 import { EventIntake } from "./intake.ts"
 import { JoinedSends } from "./joined.ts"
 import { Registry, registration } from "./registry.ts"
+import { StoredRuns } from "./runs.ts"
 import { StoreClock } from "./store-clock.ts"
 import { Telemetry } from "./telemetry.ts"
+import { Waiting } from "./waiting.ts"
 
 export interface EngineOptions {
   readonly store: Store
@@ -53,6 +56,7 @@ export class Engine {
   readonly #committer: Committer
   readonly #executor: Executor
   readonly #dispatcher: Dispatcher
+  readonly #waiting: Waiting
   readonly #agents: Agents
   #disconnect: (() => void)[] = []
   #unlisten: (() => void) | undefined
@@ -71,14 +75,21 @@ export class Engine {
       claimed: (claim) => this.#dispatcher.claimed(claim),
       timerSet: () => this.#agents.waker.ring(),
       ended: () => this.#agents.announcer.ring(),
+      doomed: () => this.#agents.canceller.ring(),
       told: (now) => clock.told(now),
     })
     const committer = this.#committer
     const reload = async (): Promise<void> => registry.replace(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
     const fanouts = new StoredFanouts({ store, reader: options.reader, clock, newId, begun: () => this.#agents.operator.ring() })
-    this.intake = new EventIntake({ committer, joined, fanouts, registry, reload, clock, newId, telemetry })
+    const recall = { recall: (runIds: readonly string[]): void => this.#executor.recall(runIds) }
+    const { reader } = options
+    const begun = (): void => this.#agents.operator.ring()
+    const runs = new StoredRuns({ store, reader, committer, executor: recall, registry, clock, newId, telemetry, begun })
+    this.intake = new EventIntake({ committer, joined, fanouts, runs, registry, reload, clock, newId, telemetry })
+    this.#waiting = new Waiting({ store, committer, registry, reload, clock, newId })
     this.#executor = new Executor({
+      waiting: this.#waiting,
       joined: (id, outputs) => store.joined(id, outputs),
       committer,
       intake: this.intake,
@@ -98,6 +109,7 @@ export class Engine {
       executor,
       intake: this.intake,
       registry,
+      reload,
       telemetry,
       clock,
       newId,
@@ -129,6 +141,10 @@ export class Engine {
   /** Makes these the functions of their apps from now on. */
   async register(apps: readonly App[]): Promise<void> {
     const { store } = this.#options
+    // What cancels runs is known to every sender before the first of them can start.
+    await this.#waiting.watch(
+      apps.flatMap((app) => [...app.hosted().values()].flatMap(({ definition }) => definition.cancelOn.map(watchOf))),
+    )
     await this.#committer.submit(registration(apps, await store.schedules(), this.#clock.now()))
     this.registry.host(apps)
     this.registry.replace(await store.functions())

@@ -1,15 +1,17 @@
-import { type Admission, admit, startRun } from "../core/admit.ts"
-import type { Intake, Joined, SendResult } from "../core/attempt.ts"
+import { type Admission, admit, startChanges } from "../core/admit.ts"
+import type { Intake, Joined, SendResult, SignalResult } from "../core/attempt.ts"
 import type { Change, NewEvent, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
-import { type CheckedEvent, checkEvent, type EventInput, scheduledTimerEvent } from "../core/event.ts"
+import { type CheckedEvent, checkEvent, type EventInput, functionInvokedEvent, scheduledTimerEvent } from "../core/event.ts"
 import type { Fanouts } from "../core/fanouts.ts"
 import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
+import type { Runs } from "../core/runs.ts"
 import type { SqlFanout, SqlFanoutResult } from "../core/transaction.ts"
+import { checkSignal, type Offer, signalTopic } from "../core/wait.ts"
 import { pack } from "../store/pack.ts"
 import type { Committer } from "./committer.ts"
 import type { JoinedSends } from "./joined.ts"
@@ -20,6 +22,7 @@ export interface IntakeParts {
   readonly committer: Committer
   readonly joined: JoinedSends
   readonly fanouts: Fanouts
+  readonly runs: Runs
   readonly registry: Registry
   /** Learns what functions there are now. */
   readonly reload: () => Promise<void>
@@ -35,6 +38,10 @@ const slice = 250
 export class EventIntake implements Intake {
   readonly #parts: IntakeParts
   #state: "opening" | "open" | "closed" = "opening"
+
+  get runs(): Runs {
+    return this.#parts.runs
+  }
 
   get fanouts(): Fanouts {
     return this.#parts.fanouts
@@ -70,6 +77,27 @@ export class EventIntake implements Intake {
       if (written.firstFanoutId !== undefined) fanoutId = written.firstFanoutId
     }
     return { ids, fanoutId }
+  }
+
+  async sendSignal(signal: string, data: unknown): Promise<SignalResult> {
+    this.#checkOpen()
+    checkSignal(signal)
+    const text = encodeJson(data ?? null, { field: "data", bytes: limits.eventBytes })
+    const offer: Offer = {
+      topic: signalTopic(signal),
+      keys: [""],
+      event: null,
+      outcome: { state: "completed", output: `{"signal":${JSON.stringify(signal)},"data":${text}}` },
+      runId: null,
+    }
+    const result = await this.#parts.committer.submit({
+      changes: [{ kind: "wait.offer", eventId: null, offer }],
+      guard: null,
+      registry: null,
+    })
+    if (result.kind !== "applied") throw refusal(result)
+    const runId = result.delivered?.[0] ?? null
+    return { delivered: runId !== null, runId }
   }
 
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult> {
@@ -149,11 +177,11 @@ export class EventIntake implements Intake {
   async #admit(events: readonly CheckedEvent[], origin: SendOrigin): Promise<Admission & { readonly version: number }> {
     const { registry, clock, newId } = this.#parts
     const now = clock.now()
-    const { match, version } = registry
+    const { match, waitedFor, version } = registry
     const whole = { changes: [] as Change[], eventIds: [] as string[], runs: 0, version }
     for (let i = 0; i < events.length; i += slice) {
       if (i > 0) await this.#breathe()
-      const admission = admit(events.slice(i, i + slice), match, origin, now, newId)
+      const admission = admit(events.slice(i, i + slice), match, origin, now, newId, waitedFor)
       whole.changes.push(...pack(admission.changes, now))
       whole.eventIds.push(...admission.eventIds)
       whole.runs += admission.runs
@@ -175,7 +203,7 @@ export class EventIntake implements Intake {
     const timer = cron === undefined || data !== undefined ? null : timerData(cron.cron, cron.timezone, now)
     const { changes, runId } = causedRun(
       definition,
-      { name: timer === null ? "fanfare/function.invoked" : scheduledTimerEvent, data: timer ?? text, ts: now },
+      { name: timer === null ? functionInvokedEvent : scheduledTimerEvent, data: timer ?? text, ts: now },
       newId,
       now,
     )
@@ -223,10 +251,11 @@ export function causedRun(
   cause: { readonly name: string; readonly data: string; readonly ts: number },
   newId: (kind: IdKind) => string,
   now: number,
+  sourceRunId: string | null = null,
 ): { changes: Change[]; runId: string } {
-  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId: null }
+  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId }
   const runId = newId("run")
-  return { changes: [{ kind: "event.add", event }, startRun(definition, event, runId, now)], runId }
+  return { changes: [{ kind: "event.add", event }, ...startChanges(definition, event, runId, now)], runId }
 }
 
 /** A send all of whose events are fit. */

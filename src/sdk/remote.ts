@@ -3,6 +3,7 @@ import { type ErrorCode, FanfareError, codes } from "../core/errors.ts"
 import type { FailureGroup, Fanouts } from "../core/fanouts.ts"
 import { hasEnded } from "../core/join.ts"
 import type { FanoutSummary, Page } from "../core/views.ts"
+import type { Runs } from "../core/runs.ts"
 import { paths, type Problem } from "../protocol/api.ts"
 
 /** Sends and asks over HTTP, for processes in which no engine runs. */
@@ -24,8 +25,18 @@ export function remoteIntake(configured: string | undefined): Intake {
       }
     },
   }
+  const runs: Runs = {
+    get: (id) => ask(paths.run, { params: { id } }),
+    list: ({ functionId, fanoutId, ...filter } = {}) => ask(paths.runs, { query: { ...filter, function: functionId, fanout: fanoutId } }),
+    cancel: (id, reason) => ask(paths.runCancel, { params: { id }, body: reason === undefined ? {} : { reason } }),
+    replay: (id, options = {}) => ask(paths.runReplay, { params: { id }, body: options }),
+    count: async (filter) => (await ask<{ count: number }>(paths.runsCount, { body: filter })).count,
+    bulk: (kind, filter) => ask(paths.runsBulk, { body: { kind, filter } }),
+  }
   return {
     fanouts,
+    runs,
+    sendSignal: (signal, data) => ask(paths.signals, { body: { signal, data } }),
     async send(events, joined) {
       if (joined !== undefined) throw needsEngine()
       return ask<SendResult>(paths.events, { body: events })

@@ -55,10 +55,13 @@ function keyedEvents(changes: readonly Change[]): (NewEvent & { key: string })[]
 /** A unit without the events that are duplicates, and without their runs; what it remembers of its send names the first ones. */
 export function withoutDuplicates(changes: readonly Change[], known: Duplicates): Change[] {
   const events = Object.keys(known).length
-  const runs = changes.filter((change) => change.kind === "run.add" && change.run.eventId in known).length
+  const dropped = new Set(changes.flatMap((change) => (change.kind === "run.add" && change.run.eventId in known ? [change.run.id] : [])))
+  const runs = dropped.size
   return changes.flatMap((change): Change[] => {
     if (change.kind === "event.add") return change.event.id in known ? [] : [change]
     if (change.kind === "run.add") return change.run.eventId in known ? [] : [change]
+    if (change.kind === "wait.offer") return change.eventId !== null && change.eventId in known ? [] : [change]
+    if (change.kind === "wait.add") return dropped.has(change.runId) ? [] : [change]
     if (change.kind === "fanout.grow") {
       return change.events === events ? [] : [{ ...change, events: change.events - events, runs: change.runs - runs }]
     }

@@ -1,9 +1,12 @@
+import type { BulkFilter } from "../core/bulk.ts"
 import type { ChangeOf } from "../core/change.ts"
 import type { Operation, OperationKind } from "../core/fanouts.ts"
 import { idBefore } from "../core/id.ts"
 import type { LimitClaim } from "../core/run.ts"
 import { countFanouts } from "./commit-fanout.ts"
+import { dropWaits } from "./commit-wait.ts"
 import { type Column, type Db, together } from "./db.ts"
+import { bulkPart, freeze, type FrozenFilter, unfinishedSteps } from "./operate-runs.ts"
 import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
@@ -14,6 +17,7 @@ interface OperationRow {
   id: string
   kind: OperationKind
   fanout_id: string
+  filter: string | null
   fingerprint: string | null
   snapshot_at: number
   cursor: string
@@ -30,12 +34,20 @@ export interface Operated {
   /** Whether to come back at once, after a rest, or not at all. */
   readonly rest: "none" | "some" | "over"
   readonly ended: number
+  /** Runs that are to be cancelled. */
+  readonly doomed?: number
 }
 
 /** Does the next part of the oldest operation that is not done: whoever comes first, under the lock of its row. Runs in a transaction. */
-export async function operate(db: Db, limitsOf: LimitsOf, now: number): Promise<Operated> {
+export async function operate(db: Db, limitsOf: LimitsOf, runPrefix: string, now: number): Promise<Operated> {
   const [row] = await db.query<OperationRow>(`select * from operation where ended_at is null order by id limit 1 ${db.dialect.skipLocked}`)
   if (row === undefined) return { lines: new Map(), rest: "over", ended: 0 }
+  if (row.filter !== null) {
+    const part = { kind: row.kind, filter: JSON.parse(row.filter) as FrozenFilter, snapshotAt: row.snapshot_at, cursor: row.cursor }
+    const { cursor, affected, doomed, lines } = await bulkPart(db, part, limitsOf, runPrefix, now)
+    await advanceTo(db, row, cursor ?? row.cursor, affected, cursor === null ? now : null)
+    return { lines, rest: "none", ended: 0, doomed }
+  }
   return row.kind === "retry" ? retryPart(db, row, limitsOf, now) : cancelPart(db, row, limitsOf, now)
 }
 
@@ -72,7 +84,7 @@ async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: num
   await together([
     db.execute(`delete from result where run_id in ${these}`, [list]),
     // A step that failed for good would fail its run again with what is kept of it.
-    db.execute(`delete from step where run_id in ${these} and state = 'failed'`, [list]),
+    db.execute(`delete from step where run_id in ${these} and ${unfinishedSteps}`, [list]),
     db.execute("update fanout set failed = failed - $2 where id = $1", [row.fanout_id, failed.length]),
     advanceTo(db, row, last.id, failed.length, null),
   ])
@@ -101,10 +113,22 @@ async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: nu
   const taken = await takeStanding(db, runs, limitsOf)
   const ended = taken.map(({ runId, functionId, fence, rank, limits, attempt }): ChangeOf<"run.settle"> => {
     const run = { id: runId, functionId, fence, rank, fanoutId: row.fanout_id, limits }
-    return { kind: "run.settle", run, attempt, startedAt: now, endedAt: now, settlement: { to: "cancelled", output: null, failure: null } }
+    return {
+      kind: "run.settle",
+      run,
+      attempt,
+      startedAt: now,
+      endedAt: now,
+      settlement: { to: "cancelled", output: null, failure: null },
+      waits: true,
+    }
   })
   await together([
     deleteSlots(db, taken),
+    dropWaits(
+      db,
+      taken.map(({ runId }) => runId),
+    ),
     db.execute(
       `insert into result (run_id, state, attempt, started_at, ended_at) select run_id, 'cancelled', attempt, $2, $2 from ${db.dialect.rows(
         "$1",
@@ -169,13 +193,15 @@ async function takeStanding(
 
 export async function addOperation(
   db: Db,
-  operation: { id: string; kind: OperationKind; fanoutId: string; fingerprint: string | null },
+  operation: { id: string; kind: OperationKind; fanoutId: string; fingerprint: string | null; filter?: BulkFilter },
   now: number,
 ): Promise<void> {
-  const { id, kind, fanoutId, fingerprint } = operation
+  const { id, kind, fanoutId, fingerprint, filter } = operation
+  const frozen = filter === undefined ? null : JSON.stringify(await freeze(db, filter))
   await db.execute(
-    "insert into operation (id, kind, fanout_id, fingerprint, snapshot_at, cursor, affected, created_at) values ($1, $2, $3, $4, $5, '', 0, $5)",
-    [id, kind, fanoutId, fingerprint, now],
+    `insert into operation (id, kind, fanout_id, filter, fingerprint, snapshot_at, cursor, affected, created_at)
+       values ($1, $2, $3, $4, $5, $6, '', 0, $6)`,
+    [id, kind, fanoutId, frozen, fingerprint, now],
   )
 }
 
@@ -187,6 +213,7 @@ export async function operation(db: Db, id: string): Promise<Operation | null> {
     kind: row.kind,
     fanoutId: row.fanout_id,
     fingerprint: row.fingerprint,
+    ...(row.filter === null ? {} : { filter: JSON.parse(row.filter) as BulkFilter }),
     affected: row.affected,
     state: row.ended_at === null ? "running" : "done",
     createdAt: row.created_at,

@@ -1,22 +1,27 @@
+import type { BulkFilter } from "../core/bulk.ts"
 import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { FailureGroup, Operation, OperationKind } from "../core/fanouts.ts"
+import type { ExpressionEvent } from "../core/expression.ts"
 import { limits } from "../core/limits.ts"
 import type { LimitClaim } from "../core/run.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Schedule } from "../core/schedule.ts"
 import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import type { Watch } from "../core/wait.ts"
 import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
-import type { Db } from "./db.ts"
+import { type Db, together } from "./db.ts"
 import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
 import type { Lines } from "./queue.ts"
 import * as read from "./read.ts"
+import { countRuns } from "./operate-runs.ts"
 import { addOperation, type Operated, operate, operation } from "./operate.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import { releaseMissed } from "./release.ts"
+import { type CancelFacts, cancelFacts, doomedRuns, recentEvents, unkeyedWaits, watch } from "./waits.ts"
 import { type LostRun, lostRuns, pruneRuns, type Woken, wakeRuns } from "./sweep.ts"
 
 /** One transaction: units made durable, then runs claimed. */
@@ -34,6 +39,8 @@ export interface TurnResult {
   readonly left: number
   /** Fan-outs whose last run has ended. */
   readonly ended: number
+  /** Runs that are to be cancelled. */
+  readonly doomed?: number
   /** The time that counts. */
   readonly now: number
 }
@@ -46,6 +53,14 @@ export interface NodeRow {
   readonly functionIds: readonly string[]
 }
 
+/** What a node hears at its pulse. */
+export interface Pulse {
+  /** The registry's version. */
+  readonly version: number
+  /** Runs that were taken from it: their attempts are to stop. */
+  readonly recalled: readonly string[]
+}
+
 /** The only way to the rows for the engine. Each method is one transaction: it happened, or it did not. */
 export interface Store {
   turn(request: TurnRequest): Promise<TurnResult>
@@ -55,18 +70,33 @@ export interface Store {
   releaseMissed(): Promise<void>
   prune(before: number, limit: number): Promise<number>
   /** This node lives; `alone`: whoever else is recorded does not (the file can have one engine only). */
-  pulse(node: NodeRow, alone: boolean): Promise<void>
+  pulse(node: NodeRow, alone: boolean): Promise<Pulse>
   leave(nodeId: string): Promise<void>
   functions(): Promise<KnownFunctions>
+  /** Makes names of events, and the fields that runs look at, known to every sender. False: not now, ask again. */
+  watch(watches: readonly Watch[]): Promise<boolean>
+  /** Waits for a topic that have to be looked at one by one, counted up to `most`. */
+  unkeyedWaits(topic: string, most: number): Promise<number>
+  recentEvents(name: string, since: number): Promise<readonly ExpressionEvent[]>
+  /** Runs that are to be cancelled. */
+  doomed(limit: number): Promise<readonly CancelFacts[]>
+  cancelFacts(id: string, reason: string): Promise<CancelFacts | null>
   /** Begins an operation on a fan-out's runs; `operate` does it. */
   addOperation(operation: {
     readonly id: string
     readonly kind: OperationKind
     readonly fanoutId: string
     readonly fingerprint: string | null
+    readonly filter?: BulkFilter
   }): Promise<void>
-  /** Does the next part of the oldest open operation. `limits`: those of each function's runs. */
-  operate(limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[]): Promise<Omit<Operated, "lines">>
+  /**
+   * Does the next part of the oldest open operation. `limits`: those of each function's runs; `runPrefix`: the beginning of the ids of
+   * runs it may start.
+   */
+  operate(
+    limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[],
+    runPrefix: string,
+  ): Promise<Omit<Operated, "lines">>
   /** Of one fan-out all that a join gives; null when there is none. */
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
   /** Fan-outs that have ended and were not announced yet. */
@@ -80,6 +110,8 @@ export interface Store {
 export interface Reader {
   run(id: string): Promise<RunDetail | null>
   runs(filter: RunFilter): Promise<Page<RunSummary>>
+  /** Runs that a filter means, counted up to `limits.bulkCount`. */
+  countRuns(filter: BulkFilter): Promise<number>
   fanout(id: string): Promise<FanoutSummary | null>
   fanouts(after: string | null, limit: number): Promise<Page<FanoutSummary>>
   failureGroups(fanoutId: string): Promise<readonly FailureGroup[]>
@@ -114,10 +146,15 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
     functions: () => db.tx(read.knownFunctions),
+    watch: (watches) => watch(db, watches),
+    unkeyedWaits: (topic, most) => unkeyedWaits(db, topic, most),
+    recentEvents: (name, since) => recentEvents(db, name, since),
+    doomed: (limit) => doomedRuns(db, limit),
+    cancelFacts: (id, reason) => cancelFacts(db, id, reason),
     addOperation: (operation) => inTx((tx, now) => addOperation(tx, operation, now)),
-    async operate(limitsByFunction) {
+    async operate(limitsByFunction, runPrefix) {
       const byFunction = new Map(limitsByFunction)
-      const { lines, ...operated } = await inTx((tx, now) => operate(tx, (id) => byFunction.get(id) ?? [], now))
+      const { lines, ...operated } = await inTx((tx, now) => operate(tx, (id) => byFunction.get(id) ?? [], runPrefix, now))
       marks.lined(lines)
       return operated
     },
@@ -136,6 +173,7 @@ export function openReader(db: Db): Reader {
   return {
     run: (id) => read.run(db, id),
     runs: (filter) => read.runs(db, filter),
+    countRuns: (filter) => countRuns(db, filter),
     fanout: (id) => read.fanout(db, id),
     fanouts: (after, limit) => read.fanouts(db, after, limit),
     failureGroups: (fanoutId) => read.failureGroups(db, fanoutId),
@@ -162,7 +200,7 @@ async function turnWith(db: Db, request: TurnRequest, marks: Marks): Promise<Tur
 
 async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now: number): Promise<TurnResult> {
   if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt, lines, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
+  const { results, timerAt, lines, doomed, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
   marks.lined(lines)
   const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
   const { ended, woken } = await count()
@@ -172,11 +210,12 @@ async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now
     timerAt: woken > 0 ? now : timerAt,
     left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)),
     ended,
+    doomed,
     now,
   }
 }
 
-const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => ({ ended: 0, woken: 0 }) }
+const nothing: Committed = { results: [], timerAt: null, lines: new Map(), doomed: 0, count: async () => ({ ended: 0, woken: 0 }) }
 
 function runsIn(lines: Lines): number {
   let runs = 0
@@ -184,11 +223,16 @@ function runsIn(lines: Lines): number {
   return runs
 }
 
-async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<void> {
+async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<Pulse> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])
   await tx.execute(
     `insert into node (id, host, pid, started_at, seen_at, functions) values ($1, $2, $3, $4, $4, $5)
        on conflict (id) do update set seen_at = excluded.seen_at, functions = excluded.functions`,
     [id, host, pid, now, JSON.stringify(functionIds)],
   )
+  const [version, recalled] = await together([
+    tx.query<{ version: number }>("select version from registry where id = 1"),
+    tx.query<{ run_id: string }>("select run_id from recall where node_id = $1", [id]),
+  ])
+  return { version: version[0]?.version ?? 0, recalled: recalled.map(({ run_id }) => run_id) }
 }

@@ -119,10 +119,10 @@ export class CodeProcess implements Transport {
     else if (message.kind === "log") {
       const fields = message.fields === undefined ? undefined : (JSON.parse(message.fields) as Record<string, unknown>)
       this.#calls.get(message.call)?.attempt.recorder.log(message.level, message.message, fields)
-    } else if (message.kind === "report" || message.kind === "send") void this.#answer(message)
+    } else if (message.kind !== "ready" && message.kind !== "unfit") void this.#answer(message)
   }
 
-  async #answer(message: Extract<FromCode, { kind: "report" | "send" }>): Promise<void> {
+  async #answer(message: Extract<FromCode, { kind: "report" | "send" | "register" | "signal" }>): Promise<void> {
     const { ask } = message
     try {
       const recorder = message.call === null ? null : this.#calls.get(message.call)?.attempt.recorder
@@ -130,6 +130,13 @@ export class CodeProcess implements Transport {
       if (recorder === undefined) return
       if (message.kind === "report") {
         if (recorder !== null) this.#tell({ kind: "answer", ask, value: await recorder.report(message.report) })
+      } else if (message.kind === "register") {
+        await recorder?.register()
+        this.#tell({ kind: "answer", ask, value: null })
+      } else if (message.kind === "signal") {
+        const sender = recorder ?? this.#intake
+        if (sender === null) throw new FanfareError("not_connected", "the engine has not started yet")
+        this.#tell({ kind: "answer", ask, value: await sender.sendSignal(message.signal, message.data) })
       } else if (recorder !== null)
         this.#tell({ kind: "answer", ask, value: await recorder.send(message.key, message.events, message.joined) })
       else if (this.#intake !== null) this.#tell({ kind: "answer", ask, value: await this.#intake.send(message.events) })

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises"
 import { pathToFileURL } from "node:url"
 import type { App } from "../../core/app.ts"
-import type { Intake, Recorder, SendResult } from "../../core/attempt.ts"
+import type { Intake, Recorder, SendResult, SignalResult } from "../../core/attempt.ts"
 import { FanfareError } from "../../core/errors.ts"
 import { packError, unpackError } from "../../core/packed-error.ts"
 import type { StepRecord } from "../../core/step.ts"
@@ -22,7 +22,7 @@ function tell(message: FromCode): void {
   if (process.connected) process.send?.(message)
 }
 
-function ask<T extends StepRecord | SendResult>(message: (ask: number) => FromCode): Promise<T> {
+function ask<T extends StepRecord | SendResult | SignalResult | null>(message: (ask: number) => FromCode): Promise<T> {
   const id = ++lastAsk
   return new Promise<T>((resolve, reject) => {
     asks.set(id, { resolve, reject })
@@ -42,9 +42,12 @@ async function load(): Promise<void> {
       hint: 'Export it: export const fanfare = new Fanfare({ id: "my-app" })',
     })
   }
+  const remote = remoteIntake(process.env["FANFARE_URL"])
   const intake: Intake = {
     // The engine's process serves HTTP: asked there, like anybody else would.
-    fanouts: remoteIntake(process.env["FANFARE_URL"]).fanouts,
+    fanouts: remote.fanouts,
+    runs: remote.runs,
+    sendSignal: (signal, data) => ask((id) => ({ kind: "signal", ask: id, call: null, signal, data })),
     async send(events, joined) {
       if (joined !== undefined) throw needsEngine()
       return ask((id) => ({ kind: "send", ask: id, call: null, key: "", events }))
@@ -77,6 +80,18 @@ async function execute({ call, run, steps }: Extract<ToCode, { kind: "execute" }
   const recorder: Recorder = {
     now: () => systemClock.now(),
     turn: () => turn(),
+    get closed() {
+      return controller.signal.aborted
+    },
+    after(ms) {
+      let cancel: () => void = () => undefined
+      const rung = new Promise<void>((resolve) => {
+        cancel = systemClock.after(ms, resolve)
+      })
+      return [rung, () => cancel()]
+    },
+    register: async () => void (await ask<null>((id) => ({ kind: "register", ask: id, call }))),
+    sendSignal: (signal, data) => ask((id) => ({ kind: "signal", ask: id, call, signal, data })),
     report: (report) => ask((id) => ({ kind: "report", ask: id, call, report })),
     send: (key, events, joined) => ask((id) => ({ kind: "send", ask: id, call, key, events, ...(joined === undefined ? {} : { joined }) })),
     log: (level, message, fields) =>

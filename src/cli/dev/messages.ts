@@ -1,4 +1,4 @@
-import type { SendResult, StepReport } from "../../core/attempt.ts"
+import type { SendResult, SignalResult, StepReport } from "../../core/attempt.ts"
 import type { LogLine } from "../../core/change.ts"
 import type { FunctionDefinition } from "../../core/definition.ts"
 import type { EventInput } from "../../core/event.ts"
@@ -11,7 +11,12 @@ import type { PackedError } from "../../core/packed-error.ts"
 export type ToCode =
   | { readonly kind: "execute"; readonly call: number; readonly run: ClaimedRun; readonly steps: readonly StepRecord[] }
   | { readonly kind: "abort"; readonly call: number }
-  | { readonly kind: "answer"; readonly ask: number; readonly value?: StepRecord | SendResult; readonly error?: PackedError }
+  | {
+      readonly kind: "answer"
+      readonly ask: number
+      readonly value?: StepRecord | SendResult | SignalResult | null
+      readonly error?: PackedError
+    }
 
 /** And back. `ask`s are answered, in any order. */
 export type FromCode =
@@ -20,7 +25,9 @@ export type FromCode =
   | { readonly kind: "outcome"; readonly call: number; readonly outcome: Outcome }
   | { readonly kind: "log"; readonly call: number; readonly level: LogLine["level"]; readonly message: string; readonly fields?: string }
   | { readonly kind: "report"; readonly ask: number; readonly call: number; readonly report: StepReport }
-  /** `call` is null for a send outside of runs. */
+  | { readonly kind: "register"; readonly ask: number; readonly call: number }
+  /** `call` is null outside of runs. */
+  | { readonly kind: "signal"; readonly ask: number; readonly call: number | null; readonly signal: string; readonly data: unknown }
   | {
       readonly kind: "send"
       readonly ask: number
