@@ -4,6 +4,8 @@ import type { CheckedEvent } from "./event.ts"
 import { type Gaps, gateClaims, type GateRules } from "./gate.ts"
 import type { Matcher } from "./match.ts"
 import type { LimitClaim, NewRun } from "./run.ts"
+import type { ExpressionEvent } from "./expression.ts"
+import { cancelKey, offerOf, resolveDemand, startKey, type Wait } from "./wait.ts"
 
 /** Where events come from: the run that sends them and the fan-out they belong to, if any. */
 export interface Origin {
@@ -30,13 +32,19 @@ export interface Admission {
   readonly runs: number
 }
 
-/** Events that passed the door → the events and the runs they start, as changes. Pure: ids come from `newId`. */
+const nobody = (): readonly string[] => []
+
+/**
+ * Events that passed the door → the events, the runs they start, and what they offer to runs that wait, as changes. Pure: ids come from
+ * `newId`. `waitedFor`: the fields by which runs look at events of a name.
+ */
 export function admit(
   events: readonly CheckedEvent[],
   match: Matcher,
   origin: Origin,
   now: number,
   newId: (kind: "evt" | "run") => string,
+  waitedFor: (name: string) => readonly string[] = nobody,
 ): Admission {
   const changes: Change[] = []
   const eventIds: string[] = []
@@ -54,14 +62,43 @@ export function admit(
     }
     eventIds.push(event.id)
     changes.push({ kind: "event.add", event })
-    const functions = match(event.name, () => ({ name: event.name, data: JSON.parse(event.data), id: event.key ?? event.id, ts: event.ts }))
-    for (const definition of functions) {
-      const start = startRun(definition, event, newId("run"), now)
-      changes.push(origin.pace === null ? start : paced(start, origin.pace, runs, eventIds.length - 1))
+    for (const definition of match(event.name, () => seen(event))) {
+      const plain = startRun(definition, event, newId("run"), now)
+      const start = origin.pace === null ? plain : paced(plain, origin.pace, runs, eventIds.length - 1)
+      changes.push(start, ...ruleWaits(definition, event, start.run))
       runs++
     }
+    const paths = waitedFor(event.name)
+    if (paths.length > 0) changes.push({ kind: "wait.offer", eventId: event.id, offer: offerOf(seen(event), paths) })
   }
   return { changes, eventIds, runs }
+}
+
+/** An event as expressions see it. */
+function seen({ id, key, name, data, ts }: NewEvent): ExpressionEvent {
+  return { name, data: JSON.parse(data), id: key ?? id, ts }
+}
+
+/** A run, and the waits that its function's rules give it. */
+export function startChanges(definition: FunctionDefinition, event: NewEvent, id: string, now: number): Change[] {
+  const start = startRun(definition, event, id, now)
+  return [start, ...ruleWaits(definition, event, start.run)]
+}
+
+const noWaits: readonly Change[] = []
+
+function ruleWaits(definition: FunctionDefinition, event: NewEvent, { id: runId, dueAt }: NewRun): readonly Change[] {
+  const { cancelOn, startTimeoutMs } = definition
+  if (cancelOn.length === 0 && startTimeoutMs === null) return noWaits
+  const rules = cancelOn.map((rule, i): Wait => {
+    const { topic, key, condition } = resolveDemand(rule, seen(event))
+    return { stepKey: `${cancelKey}/${i}`, kind: "cancel", topic, key, condition, dueAt: dueAt + rule.timeoutMs }
+  })
+  const start: Wait[] =
+    startTimeoutMs === null
+      ? []
+      : [{ stepKey: startKey, kind: "deadline", topic: "", key: "", condition: null, dueAt: dueAt + startTimeoutMs }]
+  return [...rules, ...start].map((wait) => ({ kind: "wait.add", runId, wait }))
 }
 
 /** The run that `definition` starts for `event`; due when the event says, if that is in the future. */

@@ -9,6 +9,8 @@ import type { ClaimedRun } from "./run.ts"
 import type { Schedules } from "./schedules.ts"
 import type { Pull, SourceResult } from "./source.ts"
 import type { StepRecord } from "./step.ts"
+import type { EventDemand } from "./wait.ts"
+import type { Runs } from "./runs.ts"
 import type { SqlFanout, SqlFanoutResult, Transaction } from "./transaction.ts"
 
 /** One attempt, as it is carried to user code. */
@@ -35,6 +37,23 @@ export type StepReport =
       readonly timeoutAt: number | null
       readonly outputs: boolean
     }
+  /** `since`: events received from then on count too; null: only those that come after the wait has begun. */
+  | {
+      readonly kind: "event"
+      readonly key: string
+      readonly demand: EventDemand
+      readonly timeoutAt: number
+      readonly since: number | null
+    }
+  | { readonly kind: "signal"; readonly key: string; readonly signal: string; readonly timeoutAt: number; readonly replace: boolean }
+  /** `data`: JSON text. */
+  | { readonly kind: "invoke"; readonly key: string; readonly functionId: string; readonly data: string; readonly timeoutAt: number }
+
+/** Who got a signal: nobody waited for it when `runId` is null. */
+export interface SignalResult {
+  readonly delivered: boolean
+  readonly runId: string | null
+}
 
 /** What a send gave. `fanoutId` is null for a single event. */
 export interface SendResult {
@@ -74,13 +93,19 @@ export interface Intake {
   /** Resolves when the whole source is durable. */
   sendSource(send: SourceSend, pull: Pull): Promise<SourceResult>
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult>
+  sendSignal(signal: string, data: unknown): Promise<SignalResult>
   readonly fanouts: Fanouts
   readonly schedules: Schedules
+  readonly runs: Runs
 }
 
 /** What an attempt may ask of the engine while it runs. */
 export interface Recorder {
+  /** The attempt is over: nothing of it is kept any more. */
+  readonly closed: boolean
   now(): number
+  /** Resolves after `ms` milliseconds; the second part gives it up. */
+  after(ms: number): readonly [Promise<void>, () => void]
   /** One turn of the event loop, so that what runs side by side can all begin. */
   turn(): Promise<void>
   /** Keeps a step; resolves when it is durable (a sleep: when the attempt ends) with what the engine made of it. */
@@ -89,5 +114,8 @@ export interface Recorder {
   send(key: string, events: readonly EventInput[], way?: Omit<SendWay, "joined">): Promise<SendResult>
   /** Sends what a source gives, as a fan-out; another attempt goes on where this one stopped. Gives the fan-out's id. */
   sendSource(key: string, way: Pick<SendWay, "rules" | "functionId">, pull: Pull): Promise<string>
+  /** Makes waits that have begun durable, when the attempt does not park at once. */
+  register(): Promise<void>
+  sendSignal(signal: string, data: unknown): Promise<SignalResult>
   log(level: LogLine["level"], message: string, fields?: Readonly<Record<string, unknown>>): void
 }

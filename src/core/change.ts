@@ -5,6 +5,7 @@ import type { Join } from "./join.ts"
 import type { ClaimedRun, FinalState, LimitClaim, NewRun } from "./run.ts"
 import type { Schedule } from "./schedule.ts"
 import type { StepRecord } from "./step.ts"
+import type { Offer, Wait } from "./wait.ts"
 
 /** An event as stored. */
 export interface NewEvent {
@@ -52,6 +53,8 @@ export type Settlement =
       /** The limits it counts against from now on. */
       readonly limits: readonly LimitClaim[]
       readonly losses: number
+      /** Steps that wait for something other than a time: when one of them has got it, the run goes on. */
+      readonly awaits?: readonly string[]
     }
 
 /** A part of a fan-out: what is added to it in one transaction. */
@@ -75,6 +78,13 @@ export interface FanoutPart {
   readonly runsBefore: number
 }
 
+/** A run to cancel: `limits` are those it may be held by. */
+export interface CancelledRun extends Pick<ClaimedRun, "id" | "functionId" | "rank" | "fanoutId" | "limits"> {
+  readonly reason: string
+  /** Only while it has not begun. */
+  readonly unbegun: boolean
+}
+
 /** One durable write, as data. Only `store/commit.ts` turns them into SQL. */
 export type Change =
   | { readonly kind: "event.add"; readonly event: NewEvent }
@@ -95,6 +105,14 @@ export type Change =
   | ({ readonly kind: "fanout.grow" } & FanoutPart)
   /** A run that parks waits for a fan-out. */
   | { readonly kind: "join.add"; readonly runId: string; readonly join: Join }
+  /** A step of a run, or the run as a whole, waits for something. */
+  | { readonly kind: "wait.add"; readonly runId: string; readonly wait: Wait }
+  /** Something has come that runs may wait for. `eventId`: the event's, when it is one of this unit. */
+  | { readonly kind: "wait.offer"; readonly eventId: string | null; readonly offer: Offer }
+  /** Ends a run that has not ended, wherever it stands. Its unit is refused when the run has ended, or waits in a state not meant. */
+  | { readonly kind: "run.cancel"; readonly run: CancelledRun; readonly at: number }
+  /** Results of another run's steps, taken over by a new one. `before`: only what had ended when that step began; null for all. */
+  | { readonly kind: "step.copy"; readonly runId: string; readonly from: string; readonly before: string | null }
   /** That a fan-out has ended is made known: by whoever comes first. */
   | { readonly kind: "fanout.announce"; readonly id: string }
   | { readonly kind: "step.save"; readonly runId: string; readonly fence: number; readonly step: StepRecord }
@@ -108,6 +126,8 @@ export type Change =
       readonly startedAt: number
       readonly endedAt: number
       readonly settlement: Settlement
+      /** Whether it may have waits, which end with it. */
+      readonly waits?: boolean
     }
   | { readonly kind: "function.put"; readonly definition: FunctionDefinition; readonly at: number }
   /** Functions of the app that are not in `functionIds` are no longer offered. */
@@ -133,17 +153,21 @@ export type Duplicates = Readonly<Record<string, { readonly id: string; readonly
 /**
  * What became of a unit.
  * - `applied`: durable. `duplicates` has the events that were there before (the id made now → the first one), which were left out
- *   together with their runs; null when there were none.
+ *   together with their runs; null when there were none. `delivered`: the runs whose waits the unit's offers have ended.
  * - `duplicate`: its fan-out was announced before; nothing was written.
+ * - `taken`: another run waits for the same signal; nothing was written.
+ * - `gone`: a run to cancel has ended; nothing was written.
  * - `conflict`: an event id is in use with another body; nothing was written.
  * - `fenced`: its guard does not hold any more; nothing was written.
  * - `closed`: its fan-out is sealed, or another sender was here first; nothing was written.
  * - `stale`: functions have changed since it was decided; nothing was written. Decide again.
  */
 export type UnitResult =
-  | { readonly kind: "applied"; readonly duplicates: Duplicates | null }
+  | { readonly kind: "applied"; readonly duplicates: Duplicates | null; readonly delivered?: readonly string[] }
   | { readonly kind: "duplicate" }
   | { readonly kind: "conflict"; readonly eventKey: string }
+  | { readonly kind: "taken"; readonly runId: string }
+  | { readonly kind: "gone" }
   | { readonly kind: "fenced" }
   | { readonly kind: "closed" }
   | { readonly kind: "stale" }

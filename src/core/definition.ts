@@ -5,6 +5,7 @@ import { checkEventName } from "./event.ts"
 import { compileCondition } from "./expression.ts"
 import { limits } from "./limits.ts"
 import { type PolicyInput, policyFields, readPolicies, type SchedulePolicies } from "./schedule.ts"
+import { checkDemand, type EventDemand } from "./wait.ts"
 
 /** Starts a run at each moment of a cron line. */
 export interface CronTrigger extends PolicyInput {
@@ -45,7 +46,24 @@ export interface FunctionOptions<Triggers extends readonly Trigger[] = readonly 
   readonly timeouts?: {
     /** Longest time one attempt may take before it fails and is retried: default 2 h, at most 24 h. */
     readonly attempt?: Duration
+    /** A run that has not begun this long after it was due is cancelled. Default: never; at most 366 days. */
+    readonly start?: Duration
+    /** A run that has not ended this long after it began is cancelled. Default: never; at most 366 days. */
+    readonly finish?: Duration
   }
+  /** Events that cancel a run of this function: at most 5 rules. A run ends when one of them comes after the run's own event. */
+  readonly cancelOn?: readonly CancelRule[]
+}
+
+export interface CancelRule {
+  /** Name of the event. */
+  readonly event: string
+  /** A field that this event and the run's own must have the same, such as `data.userId`. */
+  readonly match?: string
+  /** CEL over `event` (the run's own) and `async` (the new one); instead of `match`. */
+  readonly if?: string
+  /** How long after the run was due the rule holds: default and most 366 days. */
+  readonly timeout?: Duration
 }
 
 /** A function with its options checked and completed. Frozen; what the store keeps of a function. */
@@ -60,9 +78,12 @@ export interface FunctionDefinition {
   readonly retries: number
   readonly concurrency: number | null
   readonly attemptTimeoutMs: number
+  readonly startTimeoutMs: number | null
+  readonly finishTimeoutMs: number | null
+  readonly cancelOn: readonly (EventDemand & { readonly timeoutMs: number })[]
 }
 
-const optionFields = new Set(["id", "name", "triggers", "retries", "concurrency", "timeouts"])
+const optionFields = new Set(["id", "name", "triggers", "retries", "concurrency", "timeouts", "cancelOn", "onFailure"])
 const cronFields = ["timezone", "dst", ...policyFields] as const
 const triggerFields = new Set<string>(["cron", ...cronFields, "event", "if"])
 const idShape = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
@@ -98,7 +119,8 @@ export function defineFunction(appId: string, options: FunctionOptions): Functio
     triggers: triggers.map((trigger: Trigger, i) => defineTrigger(trigger, `${at}: triggers[${i}]`)),
     retries: checkRetries(options.retries, at),
     concurrency: checkConcurrency(options.concurrency, at),
-    attemptTimeoutMs: checkAttemptTimeout(options.timeouts, at),
+    ...checkTimeouts(options.timeouts, at),
+    cancelOn: checkCancelOn(options.cancelOn, at),
   }
   const seen = new Set(definition.triggers.map((trigger) => JSON.stringify(trigger)))
   if (seen.size < triggers.length) throw invalid("triggers", `${at} has the same trigger twice`)
@@ -162,18 +184,41 @@ function checkConcurrency(concurrency: FunctionOptions["concurrency"], at: strin
   )
 }
 
-function checkAttemptTimeout(timeouts: FunctionOptions["timeouts"], at: string): number {
-  if (timeouts === undefined) return limits.attemptTimeoutMs
-  const unknown = Object.keys(timeouts).find((field) => field !== "attempt")
+type Timeouts = Pick<FunctionDefinition, "attemptTimeoutMs" | "startTimeoutMs" | "finishTimeoutMs">
+
+function checkTimeouts(timeouts: FunctionOptions["timeouts"], at: string): Timeouts {
+  const given = timeouts ?? {}
+  const unknown = Object.keys(given).find((field) => !["attempt", "start", "finish"].includes(field))
   if (unknown !== undefined) throw invalid(`timeouts.${unknown}`, `${at}: unknown option timeouts.${unknown}`)
-  if (timeouts.attempt === undefined) return limits.attemptTimeoutMs
-  const ms = durationMs(timeouts.attempt, `${at}: timeouts.attempt`)
-  if (ms >= 1 && ms <= limits.attemptTimeoutMaxMs) return ms
-  throw invalid(
-    "timeouts.attempt",
-    `${at}: timeouts.attempt must be from 1 ms to ${limits.attemptTimeoutMaxMs} ms`,
-    limits.attemptTimeoutMaxMs,
-  )
+  const read = (field: "attempt" | "start" | "finish", most: number): number | null => {
+    const duration = given[field]
+    if (duration === undefined) return null
+    const ms = durationMs(duration, `${at}: timeouts.${field}`)
+    if (ms >= 1 && ms <= most) return ms
+    throw invalid(`timeouts.${field}`, `${at}: timeouts.${field} must be from 1 ms to ${most} ms`, most)
+  }
+  return {
+    attemptTimeoutMs: read("attempt", limits.attemptTimeoutMaxMs) ?? limits.attemptTimeoutMs,
+    startTimeoutMs: read("start", limits.sleepMaxMs),
+    finishTimeoutMs: read("finish", limits.sleepMaxMs),
+  }
+}
+
+function checkCancelOn(rules: FunctionOptions["cancelOn"], at: string): FunctionDefinition["cancelOn"] {
+  if (rules === undefined) return []
+  if (!Array.isArray(rules)) throw invalid("cancelOn", `${at}: cancelOn must be an array such as [{ event: "app/order.cancelled" }]`)
+  if (rules.length > limits.cancelRules) {
+    throw invalid("cancelOn", `${at} has ${rules.length} rules in cancelOn; the most is ${limits.cancelRules}`, limits.cancelRules)
+  }
+  return rules.map((rule: CancelRule, i) => {
+    const place = `${at}: cancelOn[${i}]`
+    if (typeof rule !== "object" || rule === null) throw invalid(`cancelOn[${i}]`, `${place} must be { event }`)
+    const unknown = Object.keys(rule).find((field) => !["event", "match", "if", "timeout"].includes(field))
+    if (unknown !== undefined) throw invalid(`cancelOn[${i}].${unknown}`, `${place} has an unknown field "${unknown}"`)
+    const timeoutMs = rule.timeout === undefined ? limits.sleepMaxMs : durationMs(rule.timeout, `${place}.timeout`)
+    if (timeoutMs > limits.sleepMaxMs) throw invalid(`cancelOn[${i}].timeout`, `${place}.timeout is over 366 days`, limits.sleepMaxMs)
+    return { ...checkDemand(rule, place, "invalid_function"), timeoutMs }
+  })
 }
 
 function invalid(field: string, message: string, bound?: number): FanfareError {

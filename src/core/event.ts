@@ -25,8 +25,11 @@ export interface CheckedEvent {
 /** Names that only Fanfare itself sends. */
 export const systemEventPrefix = "fanfare/"
 export const scheduledTimerEvent = "fanfare/scheduled.timer"
-export const invokedEvent = "fanfare/function.invoked"
 export const fanoutCompletedEvent = "fanfare/fanout.completed"
+export const functionInvokedEvent = "fanfare/function.invoked"
+export const functionCompletedEvent = "fanfare/function.completed"
+export const functionFailedEvent = "fanfare/function.failed"
+export const functionCancelledEvent = "fanfare/function.cancelled"
 
 const fields = new Set(["name", "data", "id", "ts"])
 
@@ -60,7 +63,7 @@ export function checkEvent(input: EventInput, at: string): CheckedEvent {
 
 /** An item for a function, at the door: an event whose name is Fanfare's own. */
 export function checkItem(input: EventInput, at: string): CheckedEvent {
-  return { ...checkEvent({ ...input, name: "item" }, at), name: invokedEvent }
+  return { ...checkEvent({ ...input, name: "item" }, at), name: functionInvokedEvent }
 }
 
 /** @throws FanfareError `invalid_event` naming `field` */

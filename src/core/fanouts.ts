@@ -1,4 +1,5 @@
 import type { EventInput } from "./event.ts"
+import type { BulkFilter } from "./bulk.ts"
 import type { FanoutSummary, Page } from "./views.ts"
 
 /** Failed runs of a fan-out that have the same cause. */
@@ -12,13 +13,15 @@ export interface FailureGroup {
   readonly runId: string
 }
 
-export type OperationKind = "retry" | "cancel"
+export type OperationKind = "retry" | "cancel" | "replay"
 
 /** Something done to many runs: on the server, in parts, over restarts, until it is done. */
 export interface Operation {
   readonly id: string
   readonly kind: OperationKind
+  /** Empty when it is done to runs that a filter means. */
   readonly fanoutId: string
+  readonly filter?: BulkFilter
   /** Only runs that failed like this. */
   readonly fingerprint: string | null
   /** Only this run. */

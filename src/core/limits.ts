@@ -43,6 +43,10 @@ export const limits = {
   jsonDepth: 64,
   /** Bytes of a step's result or a run's output as JSON. */
   outputBytes: 4 * KiB * KiB,
+  /** Bytes of all results of a run's steps together. */
+  stateBytes: 32 * KiB * KiB,
+  /** Bytes of an event about a run that has ended: it has the run's own event and its error, or output. */
+  endEventBytes: 6 * KiB * KiB,
 
   /** Characters of an app or function id; of a function name. */
   idChars: 128,
@@ -61,8 +65,26 @@ export const limits = {
   /** Bounds of a wish in `RetryAfterError`. */
   retryAfterMaxMs: 7 * day,
 
-  /** Longest sleep. */
+  /** Runs that a filter means are counted up to here. */
+  bulkCount: 100_000,
+  /** A node's clock may be wrong by so much when it makes an id: whoever looks for ids by time begins earlier. */
+  clockSkewMs: hour,
+  /** Longest sleep, and longest wait for an event, a signal or a run. */
   sleepMaxMs: 366 * day,
+  /** Characters of a value by which a wait is found. */
+  waitKeyChars: 256,
+  /** Runs that may wait for one event name with a condition that has no equality: each such event is held against all of them. */
+  waitsUnkeyed: 10_000,
+  /** Events that a wait with a look-back looks at. */
+  lookBackEvents: 10_000,
+  signalChars: 256,
+  /** Names and fields of events that runs wait for, which every sender must know. */
+  watches: 10_000,
+  /** A node says so again, once in this time, that it waits for a name; what nobody waits for is forgotten after the other. */
+  watchFreshMs: day,
+  watchMemoryMs: 7 * day,
+  /** Rules of one function by which events cancel its runs; how long they hold unless they say otherwise. */
+  cancelRules: 5,
   /** What a join gives at most: failed runs, the longest ones, outputs. */
   joinFailures: 100,
   joinSlowest: 5,

@@ -36,6 +36,8 @@ export interface NewRun {
   readonly createdAt: number
   readonly dueAt: number
   readonly limits: readonly LimitClaim[]
+  /** Claims so far: 1 for a run that begins with results of another one. Default 0. */
+  readonly fence?: number
 }
 
 /** The event as a run sees it. `data` is JSON text. */

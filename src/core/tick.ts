@@ -1,4 +1,4 @@
-import { admit, startRun } from "./admit.ts"
+import { admit, startChanges } from "./admit.ts"
 import type { Change, NewEvent } from "./change.ts"
 import type { Moments } from "./cron.ts"
 import type { FunctionDefinition } from "./definition.ts"
@@ -27,7 +27,9 @@ export interface TickDecision {
 }
 
 /** What has to be known of a schedule to decide its moments. */
-export type TickState = Pick<Schedule, "id" | "lastTickAt" | "nextTickAt" | "waitingAt" | "pausedAt"> & { readonly policies: SchedulePolicies }
+export type TickState = Pick<Schedule, "id" | "lastTickAt" | "nextTickAt" | "waitingAt" | "pausedAt"> & {
+  readonly policies: SchedulePolicies
+}
 
 export function startsRuns(outcome: TickOutcome): boolean {
   return outcome === "fired" || outcome === "caught_up" || outcome === "backfilled"
@@ -96,7 +98,11 @@ type Judged = Pick<TickDecision, "ticks" | "cancels" | "waitingAt">
 
 function pausedTicks(due: readonly number[], { waitingAt }: TickState): Judged {
   const at = waitingAt === null ? due : [waitingAt, ...due]
-  return { ticks: at.map((moment) => ({ at: moment, outcome: "paused", reason: "the schedule is paused" })), cancels: false, waitingAt: null }
+  return {
+    ticks: at.map((moment) => ({ at: moment, outcome: "paused", reason: "the schedule is paused" })),
+    cancels: false,
+    waitingAt: null,
+  }
 }
 
 function judge(due: readonly number[], fires: (at: number) => number, state: TickState, busy: boolean, now: number): Judged {
@@ -118,7 +124,8 @@ function judge(due: readonly number[], fires: (at: number) => number, state: Tic
     if (isLate && !caughtUp.has(at)) ticks.push({ at, outcome: "skipped_late", reason: whyLate(missed, now - fires(at)) })
     else if (overlap === "cancel" && at !== starting.at(-1)) {
       ticks.push({ at, outcome: "skipped_overlap", reason: "the moment after it would have cancelled it at once" })
-    } else if (running && overlap === "skip") ticks.push({ at, outcome: "skipped_overlap", reason: "what the one before started has not ended" })
+    } else if (running && overlap === "skip")
+      ticks.push({ at, outcome: "skipped_overlap", reason: "what the one before started has not ended" })
     else if (running && overlap === "queue" && waitingAt === null) waitingAt = at
     else if (running && overlap === "queue") ticks.push({ at, outcome: "skipped_overlap", reason: "another moment waits already" })
     else {
@@ -132,7 +139,12 @@ function judge(due: readonly number[], fires: (at: number) => number, state: Tic
 }
 
 /** The missed moments that are started after all. `covered`: a newer one is on time. */
-function toCatchUp(late: readonly number[], covered: boolean, { take, withinMs, cap }: SchedulePolicies["missed"], now: number): readonly number[] {
+function toCatchUp(
+  late: readonly number[],
+  covered: boolean,
+  { take, withinMs, cap }: SchedulePolicies["missed"],
+  now: number,
+): readonly number[] {
   if (take === "none" || (take === "latest" && covered)) return []
   return late.filter((at) => withinMs === null || now - at <= withinMs).slice(-cap)
 }
@@ -146,6 +158,8 @@ function whyLate({ take, withinMs, cap }: SchedulePolicies["missed"], lateMs: nu
 /** What is known where moments are turned into runs. */
 export interface TickContext {
   readonly match: Matcher
+  /** The fields by which runs look at events of a name. */
+  readonly waitedFor: (name: string) => readonly string[]
   readonly functions: ReadonlyMap<string, FunctionDefinition>
   readonly newId: (kind: "evt" | "run") => string
   readonly now: number
@@ -180,17 +194,17 @@ export function tickWrite(source: TickSource, { at, outcome, reason }: DecidedTi
 
 /** The event of a moment and the runs that it starts. An event that nobody hears is not written. */
 export function started(source: TickSource, at: number, context: TickContext): { changes: Change[]; nobody: string | null } {
-  const { functions, match, newId, now } = context
+  const { functions, match, waitedFor, newId, now } = context
   if (source.event !== null) {
     const event = { name: source.event, data: source.data ?? "{}", key: null, ts: at }
-    const { changes, runs } = admit([event], match, { runId: null, fanoutId: null, pace: null }, now, newId)
-    return runs === 0 ? { changes: [], nobody: `no function hears "${source.event}"` } : { changes, nobody: null }
+    const { changes } = admit([event], match, { runId: null, fanoutId: null, pace: null }, now, newId, waitedFor)
+    return changes.length === 1 ? { changes: [], nobody: `no function hears "${source.event}"` } : { changes, nobody: null }
   }
   const definition = functions.get(source.functionId ?? "")
   if (definition === undefined) return { changes: [], nobody: `no app offers the function ${source.functionId ?? ""} now` }
   const base = { key: null, fanoutId: null, sourceRunId: null, receivedAt: now }
   const event: NewEvent = { id: newId("evt"), name: scheduledTimerEvent, data: timerData(source, at), ts: at, ...base }
-  return { changes: [{ kind: "event.add", event }, startRun(definition, event, newId("run"), now)], nobody: null }
+  return { changes: [{ kind: "event.add", event }, ...startChanges(definition, event, newId("run"), now)], nobody: null }
 }
 
 /** The data of the event that a schedule's moment brings to its function. */

@@ -4,6 +4,7 @@ import type { Failure } from "./failure.ts"
 import type { Progress } from "./progress.ts"
 import type { RunState } from "./run.ts"
 import type { StepRecord } from "./step.ts"
+import type { Watch } from "./wait.ts"
 
 /** Times are milliseconds since 1970. */
 export interface RunSummary {
@@ -106,4 +107,6 @@ export interface NodeSummary {
 export interface KnownFunctions {
   readonly version: number
   readonly functions: readonly { readonly definition: FunctionDefinition; readonly active: boolean }[]
+  /** What runs wait for. */
+  readonly watched: readonly Watch[]
 }

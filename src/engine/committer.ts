@@ -21,6 +21,8 @@ export interface TurnPartner {
   ended(): void
   /** Gates of fan-outs have opened: what they held may be released. */
   opened(fanoutIds: readonly string[]): void
+  /** Runs are to be cancelled. */
+  doomed(): void
   /** The store's time. */
   told(now: number): void
 }
@@ -119,6 +121,7 @@ export class Committer {
     if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
     if (turn.ended > 0) this.#partner.ended()
     if (turn.opened.length > 0) this.#partner.opened(turn.opened)
+    if ((turn.doomed ?? 0) > 0) this.#partner.doomed()
     // The store goes on with what has gathered before this thread turns to the new runs.
     void this.#next()
   }

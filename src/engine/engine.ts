@@ -2,6 +2,7 @@ import type { App } from "../core/app.ts"
 import { createIds } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
+import { watchOf } from "../core/wait.ts"
 import type { NodeRow, Reader, Store } from "../store/store.ts"
 import type { Outbox } from "../store/within.ts"
 import type { Transport } from "../transport/transport.ts"
@@ -12,10 +13,12 @@ import { Executor } from "./executor.ts"
 import { StoredFanouts } from "./fanouts.ts"
 import { EventIntake } from "./intake.ts"
 import { JoinedSends } from "./joined.ts"
-import { StoredSchedules } from "./schedules.ts"
 import { Registry, registration, scheduleIds } from "./registry.ts"
+import { StoredRuns } from "./runs.ts"
+import { StoredSchedules } from "./schedules.ts"
 import { StoreClock } from "./store-clock.ts"
 import { Telemetry } from "./telemetry.ts"
+import { Waiting } from "./waiting.ts"
 
 export interface EngineOptions {
   readonly store: Store
@@ -55,6 +58,7 @@ export class Engine {
   readonly #executor: Executor
   readonly #dispatcher: Dispatcher
   readonly #fanouts: StoredFanouts
+  readonly #waiting: Waiting
   readonly #agents: Agents
   #disconnect: (() => void)[] = []
   #unlisten: (() => void) | undefined
@@ -74,6 +78,7 @@ export class Engine {
       timerSet: () => this.#agents.waker.ring(),
       ended: () => this.#fanoutsEnded(),
       opened: (fanoutIds) => this.#release(fanoutIds),
+      doomed: () => this.#agents.canceller.ring(),
       told: (now) => clock.told(now),
     })
     const committer = this.#committer
@@ -94,10 +99,24 @@ export class Engine {
       },
       claimable: ring,
     })
-    const schedules = new StoredSchedules({ store, reader, registry, clock, random, changed: () => this.#agents.ticker.ring(), lined: ring })
+    const schedules = new StoredSchedules({
+      store,
+      reader,
+      registry,
+      clock,
+      random,
+      changed: () => this.#agents.ticker.ring(),
+      lined: ring,
+    })
     const course: Store["course"] = (by, value) => store.course(by, value)
-    this.intake = new EventIntake({ committer, joined, fanouts: this.#fanouts, schedules, course, registry, reload, clock, newId, telemetry })
+    const recall = { recall: (runIds: readonly string[]): void => this.#executor.recall(runIds) }
+    const begun = (): void => this.#agents.operator.ring()
+    const runs = new StoredRuns({ store, reader, committer, executor: recall, registry, clock, newId, telemetry, begun })
+    const asked = { fanouts: this.#fanouts, schedules, runs }
+    this.intake = new EventIntake({ ...asked, committer, joined, course, registry, reload, clock, newId, telemetry })
+    this.#waiting = new Waiting({ store, committer, registry, reload, clock, newId })
     this.#executor = new Executor({
+      waiting: this.#waiting,
       joined: (id, outputs) => store.joined(id, outputs),
       course,
       committer,
@@ -118,9 +137,11 @@ export class Engine {
       executor,
       intake: this.intake,
       registry,
+      reload,
       telemetry,
       clock,
       random,
+      newId,
       fanoutsEnded: () => this.#fanoutsEnded(),
       nodeId: this.nodeId,
       node: () => this.#node(),
@@ -150,6 +171,10 @@ export class Engine {
   /** Makes these the functions of their apps from now on. */
   async register(apps: readonly App[]): Promise<void> {
     const { store } = this.#options
+    // What cancels runs is known to every sender before the first of them can start.
+    await this.#waiting.watch(
+      apps.flatMap((app) => [...app.hosted().values()].flatMap(({ definition }) => definition.cancelOn.map(watchOf))),
+    )
     const stored = await store.schedules(
       apps.map(({ id }) => id),
       scheduleIds(apps),

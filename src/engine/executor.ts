@@ -2,6 +2,8 @@ import { advance } from "../core/advance.ts"
 import type { Attempt } from "../core/attempt.ts"
 import type { Change } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
+import { type End, endChanges } from "../core/ended.ts"
+import type { IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import type { ClaimedRun } from "../core/run.ts"
@@ -12,6 +14,7 @@ import type { Registry } from "./registry.ts"
 
 export interface ExecutorParts extends RecordingParts {
   readonly registry: Registry
+  readonly newId: (kind: IdKind) => string
   readonly transport: Transport
 }
 
@@ -74,6 +77,7 @@ export class Executor {
       attempt.abort()
       finish(timedOut(timeoutMs))
     })
+    if (definition !== undefined && definition.finishTimeoutMs !== null) recording.endBy(startedAt + definition.finishTimeoutMs)
     this.#parts.transport.execute(attempt).then(finish, (thrown: unknown) => finish({ kind: "lost", reason: String(thrown) }))
     const outcome = await finished
     cancelTimeout()
@@ -89,13 +93,25 @@ export class Executor {
   async giveBack(run: ClaimedRun): Promise<void> {
     this.#unsettled++
     const now = this.#parts.clock.now()
-    const facts = { startedAt: now, endedAt: now, progressed: false, random: 0 }
+    const facts = { startedAt: now, endedAt: now, progressed: false, random: 0, waits: false }
     await this.#parts.committer.insist({
       changes: advance(run, { kind: "returned" }, unknownFunction, facts),
       guard: guardOf(run),
       registry: null,
     })
     this.#unsettled--
+  }
+
+  /** Stops the attempts of runs that were taken from this node. */
+  recall(runIds: readonly string[]): void {
+    if (runIds.length === 0) return
+    const recalled = new Set(runIds)
+    for (const { run, recording, abort, finish } of this.#underWay()) {
+      if (!recalled.has(run.id)) continue
+      recording.close()
+      abort()
+      finish({ kind: "superseded" })
+    }
   }
 
   /** Ends the attempts that are still under way; gives how many. */
@@ -143,9 +159,15 @@ export class Executor {
   ): Promise<void> {
     const { clock, random, committer, telemetry } = this.#parts
     if (outcome.kind !== "superseded") {
-      const facts = { startedAt, endedAt: clock.now(), progressed: recording.progressed, random: random.next() }
+      const { progressed, waits } = recording
+      const facts = { startedAt, endedAt: clock.now(), progressed, random: random.next(), waits }
       const changes = advance(run, outcome, definition, facts)
-      const result = await committer.insist({ changes: [...recording.takePending(), ...changes], guard: guardOf(run), registry: null })
+      const ends = endsOf(run, changes, this.#parts)
+      const result = await committer.insist({
+        changes: [...recording.takePending(), ...changes, ...ends],
+        guard: guardOf(run),
+        registry: null,
+      })
       if (result.kind === "applied") {
         this.#tell(run, changes)
         return
@@ -168,6 +190,23 @@ export class Executor {
       telemetry.emit({ name: "run.retrying", runId, functionId, attempt, dueAt: settlement.dueAt, failure: failed.attempt.failure })
     }
   }
+}
+
+/** What follows when these changes end the run. */
+export function endsOf(
+  run: ClaimedRun,
+  changes: readonly Change[],
+  { registry, newId, clock }: Pick<ExecutorParts, "registry" | "newId" | "clock">,
+): Change[] {
+  const settlement = changes.find((change) => change.kind === "run.settle")?.settlement
+  if (settlement === undefined || !("output" in settlement)) return []
+  const end: End | null =
+    settlement.to === "completed"
+      ? { state: "completed", output: settlement.output ?? "null" }
+      : settlement.failure === null
+        ? null
+        : { state: "failed", failure: settlement.failure }
+  return end === null ? [] : endChanges(run, end, registry.match, newId, clock.now())
 }
 
 /** An attempt whose signal is only made when user code asks for it. */

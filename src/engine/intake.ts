@@ -1,9 +1,9 @@
-import { type Admission, admit, type RunPace, startRun } from "../core/admit.ts"
-import type { Intake, Joined, SendResult, SendWay, SourceSend } from "../core/attempt.ts"
+import { type Admission, admit, type RunPace, startChanges } from "../core/admit.ts"
+import type { Intake, Joined, SendResult, SendWay, SignalResult, SourceSend } from "../core/attempt.ts"
 import type { Change, FanoutPart, NewEvent, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
-import { type CheckedEvent, checkEvent, checkItem, type EventInput, invokedEvent, scheduledTimerEvent } from "../core/event.ts"
+import { type CheckedEvent, checkEvent, checkItem, type EventInput, functionInvokedEvent, scheduledTimerEvent } from "../core/event.ts"
 import type { Fanouts } from "../core/fanouts.ts"
 import { checkRules, type FanOutRules, type SettledRules, settleRules } from "../core/gate.ts"
 import type { IdKind } from "../core/id.ts"
@@ -13,8 +13,10 @@ import type { Matcher } from "../core/match.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Schedules } from "../core/schedules.ts"
 import type { Pull, SourceResult } from "../core/source.ts"
+import type { Runs } from "../core/runs.ts"
 import type { SqlFanout, SqlFanoutResult } from "../core/transaction.ts"
 import { timerData } from "../core/tick.ts"
+import { checkSignal, type Offer, signalTopic } from "../core/wait.ts"
 import { pack } from "../store/pack.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
@@ -29,6 +31,7 @@ export interface IntakeParts {
   readonly fanouts: Fanouts
   readonly schedules: Schedules
   readonly course: Store["course"]
+  readonly runs: Runs
   readonly registry: Registry
   /** Learns what functions there are now. */
   readonly reload: () => Promise<void>
@@ -44,6 +47,10 @@ const slice = 250
 export class EventIntake implements Intake {
   readonly #parts: IntakeParts
   #state: "opening" | "open" | "closed" = "opening"
+
+  get runs(): Runs {
+    return this.#parts.runs
+  }
 
   get fanouts(): Fanouts {
     return this.#parts.fanouts
@@ -109,6 +116,27 @@ export class EventIntake implements Intake {
     const end = await course("id", id)
     if (end === null || (!end.sealed && !end.cancelled)) throw closedFor(send.key)
     return { fanoutId: id, items: end.taken, events: end.events, runs: end.total, cancelled: end.cancelled }
+  }
+
+  async sendSignal(signal: string, data: unknown): Promise<SignalResult> {
+    this.#checkOpen()
+    checkSignal(signal)
+    const text = encodeJson(data ?? null, { field: "data", bytes: limits.eventBytes })
+    const offer: Offer = {
+      topic: signalTopic(signal),
+      keys: [""],
+      event: null,
+      outcome: { state: "completed", output: `{"signal":${JSON.stringify(signal)},"data":${text}}` },
+      runId: null,
+    }
+    const result = await this.#parts.committer.submit({
+      changes: [{ kind: "wait.offer", eventId: null, offer }],
+      guard: null,
+      registry: null,
+    })
+    if (result.kind !== "applied") throw refusal(result)
+    const runId = result.delivered?.[0] ?? null
+    return { delivered: runId !== null, runId }
   }
 
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult> {
@@ -203,7 +231,7 @@ export class EventIntake implements Intake {
   async #admit(events: readonly CheckedEvent[], origin: SendOrigin): Promise<Admission & { readonly version: number }> {
     const { registry, clock, newId } = this.#parts
     const now = clock.now()
-    const { version } = registry
+    const { version, waitedFor } = registry
     const match = origin.functionId === null ? registry.match : this.#only(origin.functionId)
     const { runId, fanout } = origin
     const fanoutId = fanout?.id ?? null
@@ -211,7 +239,7 @@ export class EventIntake implements Intake {
     for (let i = 0; i < events.length; i += slice) {
       if (i > 0) await this.#breathe()
       const pace = fanout === null ? null : paceOf(fanout, whole.runs, i)
-      const admission = admit(scoped(events.slice(i, i + slice), origin), match, { runId, fanoutId, pace }, now, newId)
+      const admission = admit(scoped(events.slice(i, i + slice), origin), match, { runId, fanoutId, pace }, now, newId, waitedFor)
       whole.changes.push(...pack(admission.changes, now))
       whole.eventIds.push(...admission.eventIds)
       whole.runs += admission.runs
@@ -243,10 +271,11 @@ export class EventIntake implements Intake {
     const now = clock.now()
     const text = encodeJson(data ?? {}, { field: "data", bytes: limits.eventBytes })
     const cron = definition.triggers.find((trigger) => "cron" in trigger)
-    const timer = cron === undefined || data !== undefined ? null : timerData({ id: definition.id, rule: { kind: "cron", ...cron }, data: null }, now)
+    const timer =
+      cron === undefined || data !== undefined ? null : timerData({ id: definition.id, rule: { kind: "cron", ...cron }, data: null }, now)
     const { changes, runId } = causedRun(
       definition,
-      { name: timer === null ? invokedEvent : scheduledTimerEvent, data: timer ?? text, ts: now },
+      { name: timer === null ? functionInvokedEvent : scheduledTimerEvent, data: timer ?? text, ts: now },
       newId,
       now,
     )
@@ -311,10 +340,11 @@ export function causedRun(
   cause: { readonly name: string; readonly data: string; readonly ts: number },
   newId: (kind: IdKind) => string,
   now: number,
+  sourceRunId: string | null = null,
 ): { changes: Change[]; runId: string } {
-  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId: null }
+  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId }
   const runId = newId("run")
-  return { changes: [{ kind: "event.add", event }, startRun(definition, event, runId, now)], runId }
+  return { changes: [{ kind: "event.add", event }, ...startChanges(definition, event, runId, now)], runId }
 }
 
 /** A send all of whose events are fit. */

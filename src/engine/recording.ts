@@ -1,4 +1,4 @@
-import type { Recorder, SendResult, SendWay, StepReport } from "../core/attempt.ts"
+import type { Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
 import type { Change, LogLine, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
@@ -11,11 +11,13 @@ import { retryDelay } from "../core/retry.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import type { Pull } from "../core/source.ts"
 import type { StepRecord } from "../core/step.ts"
+import { finishKey, type Wait } from "../core/wait.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
 import { type EventIntake, refusal, rulesFor, type SendOrigin, type Written } from "./intake.ts"
 import { produce } from "./producer.ts"
 import type { Telemetry } from "./telemetry.ts"
+import type { Waiting, WaitReport } from "./waiting.ts"
 
 export interface RecordingParts {
   readonly committer: Committer
@@ -23,6 +25,7 @@ export interface RecordingParts {
   readonly clock: Clock
   readonly random: Random
   readonly telemetry: Telemetry
+  readonly waiting: Waiting
   readonly newId: (kind: "fan") => string
   readonly joined: Store["joined"]
   readonly course: Store["course"]
@@ -55,12 +58,16 @@ export class Recording implements Recorder {
   #lines: LogLine[] = []
   #lineCount: number
   #closed = false
+  /** Waits have begun that are not durable yet. */
+  #urgent = false
   progressed = false
+  /** Whether the run may have waits. */
+  waits: boolean
 
   constructor(
     parts: RecordingParts,
     run: ClaimedRun,
-    definition: Pick<FunctionDefinition, "retries">,
+    definition: Pick<FunctionDefinition, "retries"> & Partial<FunctionDefinition>,
     steps: readonly StepRecord[],
     superseded: () => void,
   ) {
@@ -70,6 +77,15 @@ export class Recording implements Recorder {
     this.#steps = new Map(steps.map((step) => [step.key, step]))
     this.#superseded = superseded
     this.#lineCount = run.logLines
+    this.waits =
+      (definition.cancelOn ?? []).length > 0 ||
+      typeof definition.startTimeoutMs === "number" ||
+      typeof definition.finishTimeoutMs === "number" ||
+      steps.some(({ state, kind }) => state === "waiting" && kind !== "sleep")
+  }
+
+  get closed(): boolean {
+    return this.#closed
   }
 
   get steps(): ReadonlyMap<string, StepRecord> {
@@ -91,7 +107,9 @@ export class Recording implements Recorder {
 
   async report(report: StepReport): Promise<StepRecord> {
     if (this.#closed) return new Promise(() => {})
+    if (report.kind === "event" || report.kind === "signal" || report.kind === "invoke") return this.#beginWait(report)
     const step = report.kind === "join" ? await this.#joinRecord(report) : this.#toRecord(report)
+    if (report.kind === "join") this.waits = true
     const change: Change = { kind: "step.save", runId: this.#run.id, fence: this.#run.fence, step }
     if (step.state === "waiting") {
       // A wait is kept when the attempt parks: no commit of its own.
@@ -103,6 +121,33 @@ export class Recording implements Recorder {
     this.#steps.set(step.key, step)
     if (step.state === "completed") this.progressed = true
     return step
+  }
+
+  /** The run is cancelled if it has not ended by then. */
+  endBy(dueAt: number): void {
+    this.waits = true
+    const wait: Wait = { stepKey: finishKey, kind: "deadline", topic: "", key: "", condition: null, dueAt }
+    this.#pending.push({ kind: "wait.add", runId: this.#run.id, wait })
+    if (this.#run.fence > 1) return
+    this.#urgent = true
+    void this.register()
+  }
+
+  async register(): Promise<void> {
+    if (this.#closed || !this.#urgent) return
+    await this.#commit((unit) => this.#parts.committer.insist(unit), [], null)
+  }
+
+  after(ms: number): readonly [Promise<void>, () => void] {
+    let cancel: () => void = () => undefined
+    const rung = new Promise<void>((resolve) => {
+      cancel = this.#parts.clock.after(ms, resolve)
+    })
+    return [rung, cancel]
+  }
+
+  sendSignal(signal: string, data: unknown): Promise<SignalResult> {
+    return this.#parts.intake.sendSignal(signal, data)
   }
 
   async send(key: string, events: readonly EventInput[], way: Omit<SendWay, "joined"> = {}): Promise<SendResult> {
@@ -176,6 +221,7 @@ export class Recording implements Recorder {
   takePending(): Change[] {
     const pending = this.#pending
     this.#pending = []
+    this.#urgent = false
     if (this.#lines.length > 0) {
       const { id: runId, fence } = this.#run
       pending.push({ kind: "log.add", runId, fence, from: this.#lineCount, lines: this.#lines })
@@ -244,6 +290,24 @@ export class Recording implements Recorder {
     return this.#closed ? new Promise(() => {}) : result
   }
 
+  /** Waits for events are kept with whatever is kept next, or when the attempt parks; the others at once, since they may be refused. */
+  async #beginWait(report: WaitReport): Promise<StepRecord> {
+    const { waiting, committer } = this.#parts
+    const { step, changes } = await waiting.begin(this.#run, report)
+    this.waits = true
+    if (report.kind === "event" && report.since === null) {
+      this.#pending.push(...changes)
+      this.#urgent = true
+    } else {
+      const result = await this.#commit((unit) => committer.insist(unit), changes, null)
+      if (result.kind === "taken") throw signalTaken(report.kind === "signal" ? report.signal : "", result.runId)
+      if (report.kind === "invoke") this.progressed = true
+      if (report.kind === "event") await waiting.lookBack(this.#run, report)
+    }
+    this.#steps.set(step.key, step)
+    return step
+  }
+
   /** A join that is over is kept with what it gives; another one waits. */
   async #joinRecord({ key, fanoutId, until, timeoutAt, outputs }: Extract<StepReport, { kind: "join" }>): Promise<StepRecord> {
     const kept = this.#steps.get(key)
@@ -278,7 +342,7 @@ export class Recording implements Recorder {
     }
   }
 
-  #toRecord(report: Exclude<StepReport, { kind: "join" }>): StepRecord {
+  #toRecord(report: Extract<StepReport, { kind: "run" | "sleep" }>): StepRecord {
     const now = this.now()
     const attempts = (this.#steps.get(report.key)?.attempts ?? 0) + 1
     const base = { key: report.key, kind: report.kind, attempts, output: null, failure: null, dueAt: null, startedAt: now, endedAt: now }
@@ -290,6 +354,13 @@ export class Recording implements Recorder {
     const dueAt = retry === "policy" ? now + retryDelay(attempts, this.#parts.random.next()) : retry.at
     return { ...base, startedAt, state: "retrying", failure, dueAt }
   }
+}
+
+function signalTaken(signal: string, runId: string): FanfareError {
+  return new FanfareError("signal_taken", `the run ${runId} waits for the signal "${signal}" already`, {
+    field: "signal",
+    hint: 'A signal is for one run: use another name, or onConflict: "replace" to take its place.',
+  })
 }
 
 function orderChanged(before: string, now: string): FanfareError {

@@ -13,6 +13,7 @@ export class Registry {
   #active: readonly FunctionDefinition[] = []
   #match: Matcher = createMatcher([])
   #version = 0
+  #watched = new Map<string, string[]>()
 
   /** The store's count of changes up to which this is what it knows. */
   get version(): number {
@@ -22,6 +23,9 @@ export class Registry {
   get match(): Matcher {
     return this.#match
   }
+
+  /** The fields by which runs look at events of a name; none when no run waits for it. */
+  readonly waitedFor = (name: string): readonly string[] => this.#watched.get(name) ?? nothing
 
   get definitions(): ReadonlyMap<string, FunctionDefinition> {
     return this.#definitions
@@ -38,7 +42,9 @@ export class Registry {
     this.#own = new Map(apps.flatMap((app) => Array.from(app.hosted().values(), ({ definition }) => [definition.id, definition])))
   }
 
-  replace({ version, functions }: KnownFunctions): void {
+  replace({ version, functions, watched }: KnownFunctions): void {
+    this.#watched = new Map()
+    for (const { name, path } of watched) this.#watched.set(name, [...this.waitedFor(name), path])
     const active = functions.filter((known) => known.active).map(({ definition }) => definition)
     this.#version = version
     this.#active = active
@@ -48,6 +54,8 @@ export class Registry {
     for (const [id, definition] of this.#own) this.#definitions.set(id, definition)
   }
 }
+
+const nothing: readonly string[] = []
 
 /** The ids of the schedules that the cron triggers of these apps have. */
 export function scheduleIds(apps: readonly App[]): string[] {
@@ -81,7 +89,13 @@ export function registration(apps: readonly App[], stored: readonly Schedule[], 
 }
 
 /** The schedule of a cron trigger; null when it is stored just so. */
-function cronSchedule(id: string, definition: FunctionDefinition, trigger: CronDefinition, old: Schedule | null, now: number): Schedule | null {
+function cronSchedule(
+  id: string,
+  definition: FunctionDefinition,
+  trigger: CronDefinition,
+  old: Schedule | null,
+  now: number,
+): Schedule | null {
   if (old !== null && old.appId === null) {
     throw new FanfareError("invalid_function", `function "${definition.localId}": a schedule made at run time has the id "${id}"`, {
       field: "id",

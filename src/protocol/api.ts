@@ -10,6 +10,11 @@ export const paths = {
   trigger: "/api/v1/functions/:id/trigger",
   runs: "/api/v1/runs",
   run: "/api/v1/runs/:id",
+  runCancel: "/api/v1/runs/:id/cancel",
+  runReplay: "/api/v1/runs/:id/replay",
+  runsCount: "/api/v1/bulk/count",
+  runsBulk: "/api/v1/bulk",
+  signals: "/api/v1/signals",
   fanouts: "/api/v1/fanouts",
   fanout: "/api/v1/fanouts/:id",
   /** Answers when the fan-out has ended, or after `?wait=` milliseconds (at most 20,000). */

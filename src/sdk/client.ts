@@ -1,14 +1,17 @@
 import type { App, HostedFunction, ReceivedEvent } from "../core/app.ts"
-import type { Intake, SendResult } from "../core/attempt.ts"
-import { checkId, defineFunction, type FunctionOptions, type Trigger } from "../core/definition.ts"
+import type { Intake, SendResult, SignalResult } from "../core/attempt.ts"
+import { checkId, defineFunction, type FunctionDefinition, type FunctionOptions, type Trigger } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
+import { type Failure, toError } from "../core/failure.ts"
 import type { Fanouts } from "../core/fanouts.ts"
-import type { EventInput } from "../core/event.ts"
+import { type EventInput, functionFailedEvent } from "../core/event.ts"
 import { limits } from "../core/limits.ts"
+import { type Added, type Chain, chain, encodeEvents, type Middleware } from "../core/middleware.ts"
+import type { Runs } from "../core/runs.ts"
 import { currentScope } from "./context.ts"
 import type { FanOutRules } from "../core/gate.ts"
 import type { SourceResult } from "../core/source.ts"
-import type { DataOf, Handler } from "./function.ts"
+import type { DataOf, FailureContext, Handler } from "./function.ts"
 import { type FanfareFunction, toItem } from "./target.ts"
 import { remoteIntake } from "./remote.ts"
 import type { SqlFanout, SqlFanoutResult, Transaction } from "../core/transaction.ts"
@@ -16,13 +19,15 @@ import { type AppSchedules, appSchedules } from "./schedules.ts"
 import { checkSchema, type EventSchemas } from "./schema.ts"
 import type { SendableEvent } from "./sendable.ts"
 import { pullOf, type Source } from "./source.ts"
-import type { ItemOptions } from "./step.ts"
+import type { ItemOptions, Jsonify } from "./step.ts"
 
-export interface FanfareOptions<S extends EventSchemas> {
+export interface FanfareOptions<S extends EventSchemas, M extends readonly Middleware<object>[]> {
   /** Names the app: at most 128 of letters, digits, `-`, `_`, `.`. */
   readonly id: string
   /** Event names → Standard Schemas. Events are checked when they are sent and when they reach a function. */
   readonly schemas?: S
+  /** What stands around runs, steps and sends, the outermost first; see `Middleware` and `encryption`. */
+  readonly middleware?: M
   /**
    * Where `send` goes when no engine runs in this process: the URL of a Fanfare server. Default: the environment's
    * `FANFARE_URL`.
@@ -56,35 +61,50 @@ export interface ItemSource<Data> extends FanOutRules, ItemOptions<Data> {
 export type SourceOptions<S extends EventSchemas, Data> = EventSource<S> | ItemSource<Data>
 
 /** An app: functions that belong together, and the way to send events. */
-export class Fanfare<const S extends EventSchemas = EventSchemas> implements App {
+export class Fanfare<const S extends EventSchemas = EventSchemas, const M extends readonly Middleware<object>[] = readonly []>
+  implements App
+{
   readonly id: string
   readonly #schemas: EventSchemas
   readonly #functions = new Map<string, HostedFunction>()
   readonly #remote: Intake
+  readonly #chain: Chain | null
   #local: Intake | null = null
 
   /** @throws FanfareError `invalid_option` when the id is not one */
-  constructor(options: FanfareOptions<S>) {
+  constructor(options: FanfareOptions<S, M>) {
     checkId(options?.id, "new Fanfare({ id })", "invalid_option")
     this.id = options.id
     this.#schemas = options.schemas ?? {}
+    this.#chain = chain(options.middleware ?? [])
     this.#remote = remoteIntake(options.url)
   }
 
   /**
-   * Registers a function of this app. Its runs start by its triggers, each with its own retries, logs and record.
+   * Registers a function of this app. Its runs start by its triggers, each with its own retries, logs and record. `onFailure` is run,
+   * as a function of its own with the id `<id>-failure`, for each run that has failed for good.
    * @throws FanfareError `invalid_function` or `invalid_trigger`, naming field and bound; also when the id is taken
    */
-  createFunction<const T extends readonly Trigger[]>(
-    options: FunctionOptions<T>,
-    handler: Handler<S, T>,
-  ): FanfareFunction<DataOf<S, T[number]>> {
+  createFunction<const T extends readonly Trigger[], R>(
+    options: FunctionOptions<T> & { readonly onFailure?: (context: FailureContext<S, T> & Added<M>) => unknown },
+    handler: Handler<S, T, Added<M>, R>,
+  ): FanfareFunction<DataOf<S, T[number]>, Jsonify<Awaited<R>>> {
     const definition = defineFunction(this.id, options)
     if (typeof handler !== "function") {
       throw new FanfareError("invalid_function", `function "${options.id}": the second argument must be its handler`, { field: "handler" })
     }
+    const { onFailure } = options
+    if (onFailure !== undefined && typeof onFailure !== "function") {
+      throw new FanfareError("invalid_function", `function "${options.id}": onFailure must be a function`, { field: "onFailure" })
+    }
+    const hosted = this.#host(options.id, definition, handler)
+    if (onFailure !== undefined) this.#hostFailure(definition, onFailure)
+    return hosted
+  }
+
+  #host(id: string, definition: FunctionDefinition, handler: HostedFunction["handler"]): FanfareFunction<unknown, never> {
     if (this.#functions.has(definition.id)) {
-      throw new FanfareError("invalid_function", `two functions share the id "${options.id}"`, {
+      throw new FanfareError("invalid_function", `two functions share the id "${id}"`, {
         field: "id",
         hint: "Ids name stored runs, so they must be unique in an app: rename one of the two.",
       })
@@ -94,9 +114,22 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
         bound: limits.functionsPerApp,
       })
     }
-    const hosted: FanfareFunction<DataOf<S, T[number]>> = { id: options.id, definition, handler, receive: (event) => this.#receive(event) }
+    const receive = (event: ReceivedEvent): ReceivedEvent | Promise<ReceivedEvent> => this.#receive(event)
+    const hosted: FanfareFunction<unknown, never> = { id, definition, handler, chain: this.#chain, receive }
     this.#functions.set(definition.id, hosted)
     return hosted
+  }
+
+  #hostFailure({ id, localId, name }: FunctionDefinition, onFailure: (context: never) => unknown): void {
+    const failureId = `${localId}-failure`
+    const definition = defineFunction(this.id, {
+      id: failureId,
+      name: `${name} (failure)`,
+      triggers: [{ event: functionFailedEvent, if: `event.data.functionId == ${JSON.stringify(id)}` }],
+    })
+    this.#host(failureId, definition, (context: { readonly event: { readonly data: { readonly error: Failure } } }) =>
+      onFailure({ ...context, error: toError(context.event.data.error) } as never),
+    )
   }
 
   /**
@@ -110,11 +143,14 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
     const inputs = (Array.isArray(events) ? events : [events]) as readonly EventInput[]
     await this.#checkSchemas(inputs)
     const scope = currentScope()
-    const intake = this.#local ?? this.#remote
     const { tx, ...rules } = options
-    if (tx !== undefined) return intake.send(inputs, { rules, joined: { transaction: tx, runId: scope?.runId ?? null } })
-    if (scope !== null) return scope.send(inputs, rules)
-    return intake.send(inputs, { rules })
+    // Inside a run, the step around the send does what middleware wants of it.
+    if (scope !== null && tx === undefined) return scope.send(inputs, rules)
+    const intake = this.#local ?? this.#remote
+    const joined = tx === undefined ? {} : { joined: { transaction: tx, runId: scope?.runId ?? null } }
+    const send = async (changed: readonly EventInput[]): Promise<SendResult> =>
+      intake.send(await encodeEvents(this.#chain, changed), { rules, ...joined })
+    return this.#chain?.send == null ? send(inputs) : this.#chain.send(inputs, send)
   }
 
   /**
@@ -145,6 +181,23 @@ export class Fanfare<const S extends EventSchemas = EventSchemas> implements App
       },
       pullOf(source as Source<unknown>, toEvent),
     )
+  }
+
+  /**
+   * Sends a signal to the run that waits for it with `step.waitForSignal`; says whether one did. A signal is not kept: nobody gets one
+   * that was sent before they waited.
+   * @throws FanfareError `invalid_step`: not a name; `not_json`, `too_large`
+   */
+  sendSignal(signal: string, data?: unknown): Promise<SignalResult> {
+    return (this.#local ?? this.#remote).sendSignal(signal, data)
+  }
+
+  /**
+   * Runs, looked at and put right: `get`, `list`, `cancel`, `replay`, and `bulk` for many at once.
+   * @example const { items } = await fanfare.runs.list({ state: "failed" }); await fanfare.runs.replay(items[0].id)
+   */
+  get runs(): Runs {
+    return (this.#local ?? this.#remote).runs
   }
 
   /**

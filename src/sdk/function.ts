@@ -1,25 +1,9 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec"
 import type { CronTrigger, EventTrigger, Trigger } from "../core/definition.ts"
+import type { Logger } from "../core/middleware.ts"
+import type { HandlerEvent } from "./event.ts"
 import type { EventSchemas } from "./schema.ts"
 import type { StepTools } from "./step.ts"
-
-/** Writes lines that are kept with the run (the first 1,000) and also go to the engine's standard output. */
-export interface Logger {
-  debug(message: string, fields?: Readonly<Record<string, unknown>>): void
-  info(message: string, fields?: Readonly<Record<string, unknown>>): void
-  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
-  error(message: string, fields?: Readonly<Record<string, unknown>>): void
-}
-
-/** An event as a handler gets it. */
-export interface HandlerEvent<Name extends string = string, Data = Record<string, unknown>> {
-  /** The sender's id, or one made by Fanfare. */
-  readonly id: string
-  readonly name: Name
-  readonly data: Data
-  /** Milliseconds since 1970. */
-  readonly ts: number
-}
 
 /** What a cron trigger brings. */
 export type ScheduledTimer = HandlerEvent<
@@ -64,7 +48,23 @@ export interface HandlerContext<S extends EventSchemas, T extends readonly Trigg
   readonly signal: AbortSignal
 }
 
-export type Handler<S extends EventSchemas, T extends readonly Trigger[]> = (context: HandlerContext<S, T>) => unknown
+export type Handler<S extends EventSchemas, T extends readonly Trigger[], Added extends object = object, Output = unknown> = (
+  context: HandlerContext<S, T> & Added,
+) => Output
 
 /** The data that a function with these triggers takes. */
 export type DataOf<S extends EventSchemas, T extends Trigger> = [T] extends [never] ? Record<string, unknown> : EventOf<S, T>["data"]
+
+/** What an `onFailure` handler gets: `event` says what has failed, `error` is the error itself. */
+export type FailureContext<S extends EventSchemas, T extends readonly Trigger[]> = Omit<HandlerContext<S, T>, "event" | "events"> & {
+  readonly event: HandlerEvent<
+    "fanfare/function.failed",
+    {
+      readonly functionId: string
+      readonly runId: string
+      readonly event: EventOf<S, T[number]>
+      readonly error: { readonly name: string; readonly message: string }
+    }
+  >
+  readonly error: Error
+}

@@ -3,6 +3,7 @@ import { type ErrorCode, FanfareError, codes } from "../core/errors.ts"
 import type { FailureGroup, Fanouts } from "../core/fanouts.ts"
 import { hasEnded } from "../core/join.ts"
 import type { FanoutSummary, Page } from "../core/views.ts"
+import type { Runs } from "../core/runs.ts"
 import { type EventsWithRules, paths, type Problem } from "../protocol/api.ts"
 import { remoteSchedules } from "./remote-schedules.ts"
 
@@ -27,9 +28,19 @@ export function remoteIntake(configured: string | undefined): Intake {
       }
     },
   }
+  const runs: Runs = {
+    get: (id) => ask(paths.run, { params: { id } }),
+    list: ({ functionId, fanoutId, ...filter } = {}) => ask(paths.runs, { query: { ...filter, function: functionId, fanout: fanoutId } }),
+    cancel: (id, reason) => ask(paths.runCancel, { params: { id }, body: reason === undefined ? {} : { reason } }),
+    replay: (id, options = {}) => ask(paths.runReplay, { params: { id }, body: options }),
+    count: async (filter) => (await ask<{ count: number }>(paths.runsCount, { body: filter })).count,
+    bulk: (kind, filter) => ask(paths.runsBulk, { body: { kind, filter } }),
+  }
   return {
     fanouts,
     schedules: remoteSchedules(ask),
+    runs,
+    sendSignal: (signal, data) => ask(paths.signals, { body: { signal, data } }),
     async send(events, { joined, rules } = {}) {
       if (joined !== undefined) throw needsEngine()
       const plain = rules === undefined || Object.keys(rules).length === 0
@@ -73,9 +84,7 @@ async function call<T>(configured: string | undefined, path: string, { method, p
   try {
     response = await fetch(
       target,
-      body === undefined
-        ? {}
-        : { method: method ?? "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
+      body === undefined ? {} : { method: method ?? "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
     )
   } catch (cause) {
     throw new FanfareError("not_connected", `nothing answers at ${url}`, { cause, hint: "Start a server there, or correct FANFARE_URL." })

@@ -23,4 +23,5 @@ const unchanging = new Set<FanfareError["code"]>([
   "schema_mismatch",
   "event_conflict",
   "order_changed",
+  "signal_taken",
 ])

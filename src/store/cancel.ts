@@ -54,7 +54,7 @@ export async function cancelRuns(db: Db, runs: readonly LiveRun[], now: number):
   const gone = JSON.stringify(taken.map(({ runId }) => [runId]))
   await together([
     deleteSlots(db, taken),
-    db.execute(`delete from joining where run_id in ${these}`, [gone]),
+    db.execute(`delete from wait where run_id in ${these}`, [gone]),
     db.execute(
       `insert into result (run_id, state, attempt, started_at, ended_at) select run_id, 'cancelled', attempt, $2, $2 from ${db.dialect.rows(
         "$1",

@@ -3,6 +3,7 @@ import { fingerprintOf } from "../core/fingerprint.ts"
 import { left } from "../core/gate.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
+import { dropWaits } from "./commit-wait.ts"
 import { deleteSlots, enqueue, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
 
 const stepColumns: readonly Column[] = [
@@ -46,6 +47,20 @@ export async function saveSteps(db: Db, changes: readonly ChangeOf<"step.save">[
         ]),
       ),
     ],
+  )
+}
+
+/** Results of another run, for one that does it again from somewhere on. */
+export async function copySteps(db: Db, changes: readonly ChangeOf<"step.copy">[]): Promise<void> {
+  await together(
+    changes.map(({ runId, from, before }) =>
+      db.execute(
+        `insert into step (${stepNames}) select $1, key, 0, kind, state, attempts, output, failure, due_at, started_at, ended_at from step
+           where run_id = $2 and state = 'completed'
+             ${before === null ? "" : "and key <> $3 and ended_at <= (select s.started_at from step as s where s.run_id = $2 and s.key = $3)"}`,
+        before === null ? [runId, from] : [runId, from, before],
+      ),
+    ),
   )
 }
 
@@ -98,7 +113,8 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
   const ended = changes.filter((change): change is Ended => "output" in change.settlement)
   const queued = changes.filter((change): change is Queued => "dueAt" in change.settlement)
   const freed = changes.map(({ run, settlement }) => ({ runId: run.id, limits: "output" in settlement ? left(run.limits) : run.limits }))
-  const [, , back] = await together([deleteSlots(db, freed), endRuns(db, ended), putBack(db, queued)])
+  const waiting = ended.filter(({ waits }) => waits === true).map(({ run }) => run.id)
+  const [, , back] = await together([deleteSlots(db, freed), endRuns(db, ended), putBack(db, queued), dropWaits(db, waiting)])
   return { keys: [...keysOf(freed), ...back.keys], timers: back.timers, lines: back.lines }
 }
 

@@ -1,5 +1,7 @@
 import type { ChangeOf, Unit } from "../core/change.ts"
 import { type Ended, hasEnded, isJoined } from "../core/join.ts"
+import { fanoutTopic } from "../core/wait.ts"
+import { insertWaits } from "./commit-wait.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
 import { countFailures } from "./failure-groups.ts"
 import { growFanouts } from "./fanout-parts.ts"
@@ -130,19 +132,19 @@ async function lockJoined(db: Db, joins: readonly ChangeOf<"join.add">[]): Promi
 /** Waits that are over: their runs' timers are due now. */
 async function wakeJoined(db: Db, fanouts: readonly (Counted & Ended)[], now: number): Promise<number> {
   if (fanouts.length === 0) return 0
-  const waiting = await db.query<{ run_id: string; step_key: string; fanout_id: string; need: number | null }>(
-    `select run_id, step_key, fanout_id, need from joining where fanout_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`,
-    [JSON.stringify(fanouts.map(({ id }) => [id]))],
+  const waiting = await db.query<{ run_id: string; step_key: string; topic: string; need: number | null }>(
+    `select run_id, step_key, topic, need from wait where topic in (select topic from ${db.dialect.rows("$1", [["topic", "text"]])} as j)`,
+    [JSON.stringify(fanouts.map(({ id }) => [fanoutTopic(id)]))],
   )
-  const byId = new Map(fanouts.map((fanout) => [fanout.id, fanout]))
-  const over = waiting.filter(({ fanout_id, need }) => {
-    const fanout = byId.get(fanout_id)
+  const byTopic = new Map(fanouts.map((fanout) => [fanoutTopic(fanout.id), fanout]))
+  const over = waiting.filter(({ topic, need }) => {
+    const fanout = byTopic.get(topic)
     return fanout !== undefined && isJoined(fanout, need)
   })
   if (over.length === 0) return 0
   await together([
     db.execute(
-      `delete from joining where (run_id, step_key) in (select run_id, step_key from ${db.dialect.rows("$1", [
+      `delete from wait where (run_id, step_key) in (select run_id, step_key from ${db.dialect.rows("$1", [
         ["run_id", "text"],
         ["step_key", "text"],
       ])} as j)`,
@@ -158,14 +160,9 @@ async function wakeJoined(db: Db, fanouts: readonly (Counted & Ended)[], now: nu
 
 export async function addJoins(db: Db, changes: readonly ChangeOf<"join.add">[]): Promise<void> {
   if (changes.length === 0) return
-  await db.execute(
-    `insert into joining (run_id, step_key, fanout_id, need) select run_id, step_key, fanout_id, need from ${db.dialect.rows("$1", [
-      ["run_id", "text"],
-      ["step_key", "text"],
-      ["fanout_id", "text"],
-      ["need", "bigint"],
-    ])} as j where true on conflict (run_id, step_key) do nothing`,
-    [JSON.stringify(changes.map(({ runId, join }) => [runId, join.stepKey, join.fanoutId, join.need]))],
+  await insertWaits(
+    db,
+    changes.map(({ runId, join }) => [runId, join.stepKey, "fanout", fanoutTopic(join.fanoutId), "", null, join.need, null]),
   )
 }
 

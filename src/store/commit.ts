@@ -1,9 +1,11 @@
 import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
 import { addEvents, addPacked, addRuns, eventsByKey, type KnownEvents, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
-import { addAttempts, addLogs, saveSteps, settleRuns } from "./commit-attempt.ts"
+import { addAttempts, addLogs, copySteps, saveSteps, settleRuns } from "./commit-attempt.ts"
+import { takeCancelled } from "./commit-cancel.ts"
 import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
 import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
 import { dropSchedules, putSchedules } from "./commit-schedule.ts"
+import { addWaits, endWaits, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
 import { type Db, together } from "./db.ts"
 import { closedFanouts } from "./fanout-parts.ts"
 import { addLines, type Lines } from "./queue.ts"
@@ -11,6 +13,8 @@ import { releaseHeld } from "./release.ts"
 
 export interface Committed {
   readonly results: readonly UnitResult[]
+  /** Runs that are to be cancelled. */
+  readonly doomed: number
   /** The earliest timer among those that were set; null when none was. */
   readonly timerAt: number | null
   readonly lines: Lines
@@ -26,28 +30,57 @@ export interface Committed {
  * found out first, then there is one statement for each kind of change of all units together.
  */
 export async function commitUnits(db: Db, units: readonly Unit[], now: number): Promise<Committed> {
-  const [held, announced, closed, known, version] = await together([
+  const [held, cancelled, taken, announced, closed, known, version] = await together([
     takeGuards(db, units),
+    takeCancelled(db, units, now),
+    takenSignals(db, units),
     announcedBefore(db, units),
     closedFanouts(db, units),
     eventsByKey(db, units, now),
     registryVersion(db, units),
   ])
-  const results = units.map((unit, i) => refusal(unit, held.has(i), announced.has(i), closed.has(i), version))
+  const results = units.map((unit, i) =>
+    refusal(unit, version, {
+      held: held.has(i),
+      takenBy: taken.get(i),
+      cancels: cancelled.has(i),
+      announced: announced.has(i),
+      closed: closed.has(i),
+    }),
+  )
   const duplicates = refuseByKeys(units, results, known satisfies KnownEvents)
   const accepted: Change[] = []
+  const offers: UnitOffer[] = []
   for (const [i, unit] of units.entries()) {
     if (results[i] !== undefined) continue
     const before = duplicates.get(i) ?? null
-    accepted.push(...(before === null ? unit.changes : withoutDuplicates(unit.changes, before)))
+    for (const change of before === null ? unit.changes : withoutDuplicates(unit.changes, before)) {
+      if (change.kind === "wait.offer") offers.push({ unit: i, offer: change.offer })
+      else accepted.push(change.kind === "run.cancel" ? (cancelled.get(i) ?? change) : change)
+    }
     results[i] = { kind: "applied", duplicates: before }
   }
-  const written = await writeChanges(db, accepted, now)
+  const { delivered, ...written } = await write(db, accepted, offers, now)
+  for (const [i, runIds] of delivered) {
+    const result = results[i]
+    if (result?.kind === "applied") results[i] = { ...result, delivered: runIds }
+  }
   return { results: results.map((result) => result ?? { kind: "fenced" }), ...written }
 }
 
-function refusal(unit: Unit, held: boolean, announced: boolean, closed: boolean, version: number): UnitResult | undefined {
+/** What was found out about a unit. */
+interface Found {
+  readonly held: boolean
+  readonly takenBy: string | undefined
+  readonly cancels: boolean
+  readonly announced: boolean
+  readonly closed: boolean
+}
+
+function refusal(unit: Unit, version: number, { held, takenBy, cancels, announced, closed }: Found): UnitResult | undefined {
   if (unit.guard !== null && !held) return { kind: "fenced" }
+  if (takenBy !== undefined) return { kind: "taken", runId: takenBy }
+  if (!cancels && unit.changes.some(({ kind }) => kind === "run.cancel")) return { kind: "gone" }
   if (announced) return { kind: "duplicate" }
   if (closed) return { kind: "closed" }
   return unit.registry !== null && unit.registry < version ? { kind: "stale" } : undefined
@@ -97,13 +130,30 @@ function listed(leases: Iterable<string>): string {
   return `[${[...leases].toSorted().join(",")}]`
 }
 
-/** @param freed limits that have room since then */
-export async function writeChanges(
+type Written = Omit<Committed, "results"> & Pick<WaitsEnded, "delivered">
+
+/**
+ * Writes changes that nothing can refuse, outside of any unit.
+ * @param freed limits that have room since then
+ */
+export async function writeChanges(db: Db, changes: readonly Change[], now: number, freed: readonly string[] = []): Promise<Written> {
+  const offers = changes.flatMap((change) => (change.kind === "wait.offer" ? [{ unit: 0, offer: change.offer }] : []))
+  return write(
+    db,
+    changes.filter(({ kind }) => kind !== "wait.offer"),
+    offers,
+    now,
+    freed,
+  )
+}
+
+async function write(
   db: Db,
   changes: readonly Change[],
+  offers: readonly UnitOffer[],
   now: number,
   freed: readonly string[] = [],
-): Promise<Omit<Committed, "results">> {
+): Promise<Written> {
   const by = groupByKind(changes)
   const [settled, added, packed] = await together([
     settleRuns(db, by["run.settle"]),
@@ -117,13 +167,21 @@ export async function writeChanges(
     saveSteps(db, by["step.save"]),
     addAttempts(db, by["attempt.add"]),
     addLogs(db, by["log.add"]),
+    copySteps(db, by["step.copy"]),
     addJoins(db, by["join.add"]),
+    addWaits(db, by["wait.add"], now),
     announce(db, by["fanout.announce"]),
   ])
+  const parks = by["run.settle"].flatMap(({ run, settlement }) =>
+    "awaits" in settlement && settlement.awaits !== undefined ? [{ runId: run.id, keys: settlement.awaits }] : [],
+  )
+  const { woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parks, now)
   const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys, ...freed])
   const timers = [...settled.timers, ...added.timers]
   return {
-    timerAt: timers.length === 0 ? null : Math.min(...timers),
+    timerAt: woken > 0 ? now : timers.length === 0 ? null : Math.min(...timers),
+    doomed,
+    delivered,
     lines: addLines([settled.lines, added.lines, packed.lines, released]),
     count: () => countFanouts(db, by["fanout.grow"], by["run.settle"], by["join.add"], now),
   }
@@ -139,6 +197,10 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "fanout.grow": [],
     "fanout.announce": [],
     "join.add": [],
+    "wait.add": [],
+    "wait.offer": [],
+    "run.cancel": [],
+    "step.copy": [],
     "step.save": [],
     "log.add": [],
     "attempt.add": [],

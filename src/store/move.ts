@@ -33,11 +33,12 @@ const history = [
   "event_key",
   "fanout",
   "failure_group",
-  "joining",
+  "wait",
+  "doomed",
   "finished",
   "operation",
 ]
-const small = ["function", "registry", "schedule"]
+const small = ["function", "registry", "schedule", "watched"]
 const queues = ["timer", "held", "ready", "slot", "lease"]
 const batch = 2_000
 

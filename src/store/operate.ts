@@ -1,4 +1,5 @@
 import { suspectClaims } from "../core/advance.ts"
+import type { BulkFilter } from "../core/bulk.ts"
 import type { ChangeOf } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { Operation, OperationKind } from "../core/fanouts.ts"
@@ -8,7 +9,9 @@ import { limits } from "../core/limits.ts"
 import type { LimitClaim } from "../core/run.ts"
 import { countFanouts, sealFanouts } from "./commit-fanout.ts"
 import { type Column, type Db, together } from "./db.ts"
+import { dropWaits } from "./commit-wait.ts"
 import { forgetFailures } from "./failure-groups.ts"
+import { bulkPart, freeze, type FrozenFilter, unfinishedSteps } from "./operate-runs.ts"
 import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
@@ -19,6 +22,7 @@ interface OperationRow {
   id: string
   kind: OperationKind
   fanout_id: string
+  filter: string | null
   fingerprint: string | null
   run_id: string | null
   snapshot_at: number
@@ -37,19 +41,39 @@ export interface Operated {
   /** Milliseconds until there is something to do again; null: until an operation begins. */
   readonly restMs: number | null
   readonly ended: number
+  /** Runs that are to be cancelled. */
+  readonly doomed?: number
 }
 
 /** Does the next part of the operation whose turn it is: whoever comes first, under the lock of its row. Runs in a transaction. */
-export async function operate(db: Db, limitsOf: LimitsOf, now: number): Promise<Operated> {
+export async function operate(db: Db, limitsOf: LimitsOf, runPrefix: string, now: number): Promise<Operated> {
   const [row] = await db.query<OperationRow>(
     `select * from operation where ended_at is null and next_at <= $1 order by next_at, id limit 1 ${db.dialect.skipLocked}`,
     [now],
   )
-  if (row !== undefined) return row.kind === "retry" ? retryPart(db, row, limitsOf, now) : cancelPart(db, row, limitsOf, now)
+  if (row !== undefined) {
+    if (row.filter !== null) return filteredPart(db, row, JSON.parse(row.filter) as FrozenFilter, limitsOf, runPrefix, now)
+    return row.kind === "retry" ? retryPart(db, row, limitsOf, now) : cancelPart(db, row, limitsOf, now)
+  }
   const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from operation where ended_at is null")
   // One that is due is in the hands of another node.
   const restMs = next?.at == null ? null : Math.max(limits.lookAgainMs, next.at - now)
   return { lines: new Map(), restMs, ended: 0 }
+}
+
+/** The next part of an operation on the runs that a filter means. */
+async function filteredPart(
+  db: Db,
+  row: OperationRow,
+  filter: FrozenFilter,
+  limitsOf: LimitsOf,
+  runPrefix: string,
+  now: number,
+): Promise<Operated> {
+  const part = { kind: row.kind, filter, snapshotAt: row.snapshot_at, cursor: row.cursor }
+  const { cursor, affected, doomed, lines } = await bulkPart(db, part, limitsOf, runPrefix, now)
+  await advanceTo(db, row, { cursor: cursor ?? row.cursor, affected, nextAt: now, ...(cursor === null ? { endedAt: now } : {}) })
+  return { lines, restMs: 0, ended: 0, doomed }
 }
 
 async function advanceTo(
@@ -107,7 +131,7 @@ async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: num
   await together([
     db.execute(`delete from result where run_id in ${these}`, [list]),
     // A step that failed for good would fail its run again with what is kept of it.
-    db.execute(`delete from step where run_id in ${these} and state = 'failed'`, [list]),
+    db.execute(`delete from step where run_id in ${these} and ${unfinishedSteps}`, [list]),
     advanceTo(db, row, { cursor: last.id, affected: failed.length, nextAt: now }),
   ])
   // The first runs of a canary go first again; the others come through the gate like those that were never begun.
@@ -154,10 +178,15 @@ async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: nu
   const taken = standing.map((each) => ({ ...each, limits: left(each.limits) }))
   const ended = taken.map(({ runId, functionId, fence, rank, limits: claims, attempt }): ChangeOf<"run.settle"> => {
     const run = { id: runId, functionId, fence, rank, fanoutId: row.fanout_id, limits: claims }
-    return { kind: "run.settle", run, attempt, startedAt: now, endedAt: now, settlement: { to: "cancelled", output: null, failure: null } }
+    const settlement = { to: "cancelled", output: null, failure: null } as const
+    return { kind: "run.settle", run, attempt, startedAt: now, endedAt: now, settlement, waits: true }
   })
   await together([
     deleteSlots(db, taken),
+    dropWaits(
+      db,
+      taken.map(({ runId }) => runId),
+    ),
     db.execute(
       `insert into result (run_id, state, attempt, started_at, ended_at) select run_id, 'cancelled', attempt, $2, $2 from ${db.dialect.rows(
         "$1",
@@ -168,9 +197,6 @@ async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: nu
       )} as j where true`,
       [JSON.stringify(taken.map(({ runId, attempt }) => [runId, attempt])), now],
     ),
-    db.execute(`delete from joining where run_id in (select id from ${db.dialect.rows("$1", ids)} as j)`, [
-      listed(taken.map(({ runId }) => runId)),
-    ]),
     advanceTo(db, row, { cursor: last.id, affected: taken.length, nextAt: now }),
   ])
   const lines = await releaseHeld(db, keysOf(taken))
@@ -230,6 +256,8 @@ export interface NewOperation {
   readonly fingerprint: string | null
   readonly runId: string | null
   readonly event: { readonly id: string; readonly data: string } | null
+  /** Runs that are meant, instead of those of a fan-out. */
+  readonly filter?: BulkFilter
 }
 
 /**
@@ -238,9 +266,14 @@ export interface NewOperation {
  */
 export async function addOperation(
   db: Db,
-  { id, kind, fanoutId, fingerprint, runId, event }: NewOperation,
+  { id, kind, fanoutId, fingerprint, runId, event, filter }: NewOperation,
   now: number,
 ): Promise<Operation> {
+  const begun = { id, kind, fanoutId, fingerprint, runId, affected: 0, state: "running", createdAt: now, endedAt: null } as const
+  if (filter !== undefined) {
+    await insertOperation(db, begun, await freeze(db, filter))
+    return { ...begun, filter }
+  }
   if (runId !== null) await failedRun(db, fanoutId, runId)
   if (runId !== null && event !== null) await changeData(db, runId, event)
   const set =
@@ -251,12 +284,20 @@ export async function addOperation(
   const changed = await db.execute(`update fanout set ${set} where id = $1`, [fanoutId, now])
   if (changed === 0) throw new FanfareError("not_found", `there is no fan-out ${fanoutId}`, { field: "id" })
   if (kind === "cancel") await sealFanouts(db, [fanoutId], now)
+  await insertOperation(db, begun, null)
+  return begun
+}
+
+async function insertOperation(
+  db: Db,
+  { id, kind, fanoutId, fingerprint, runId, createdAt }: Operation,
+  filter: FrozenFilter | null,
+): Promise<void> {
   await db.execute(
-    `insert into operation (id, kind, fanout_id, fingerprint, run_id, snapshot_at, cursor, looks, next_at, affected, created_at)
-       values ($1, $2, $3, $4, $5, $6, '', 0, $6, 0, $6)`,
-    [id, kind, fanoutId, fingerprint, runId, now],
+    `insert into operation (id, kind, fanout_id, filter, fingerprint, run_id, snapshot_at, cursor, looks, next_at, affected, created_at)
+       values ($1, $2, $3, $4, $5, $6, $7, '', 0, $7, 0, $7)`,
+    [id, kind, fanoutId, filter === null ? null : JSON.stringify(filter), fingerprint, runId, createdAt],
   )
-  return { id, kind, fanoutId, fingerprint, runId, affected: 0, state: "running", createdAt: now, endedAt: null }
 }
 
 async function failedRun(db: Db, fanoutId: string, runId: string): Promise<void> {
@@ -301,6 +342,7 @@ export async function operation(db: Db, id: string): Promise<Operation | null> {
     fanoutId: row.fanout_id,
     fingerprint: row.fingerprint,
     runId: row.run_id,
+    ...(row.filter === null ? {} : { filter: JSON.parse(row.filter) as BulkFilter }),
     affected: row.affected,
     state: row.ended_at === null ? "running" : "done",
     createdAt: row.created_at,

@@ -14,6 +14,9 @@ export function postgresDialect(schema: string): Dialect {
       `(select ${columns.map(([name, type], i) => `(value ->> ${i})::${type} as ${name}`).join(", ")} from jsonb_array_elements(${param}::text::jsonb))`,
     concurrent: true,
     lockRows: "for update",
+    shareRows: "for share",
+    // Whoever reads a table holds it open until the transaction ends. Others queue up behind this: not for long.
+    seizeRegistry: ["set local lock_timeout = '100ms'", "lock table registry in access exclusive mode"],
     skipLocked: "for update skip locked",
     hex: (expression) => `lpad(to_hex(${expression}), 8, '0')`,
     isObject: (expression) => `json_typeof(${expression}::json) = 'object'`,

@@ -76,7 +76,7 @@ export function queueValues(row: QueueRow): readonly (string | number | null)[] 
 
 /** A run that was never claimed. */
 export function newQueueRow(run: NewRun): QueueRow {
-  return { runId: run.id, functionId: run.functionId, rank: run.dueAt, attempt: 0, fence: 0, losses: 0, limits: run.limits }
+  return { runId: run.id, functionId: run.functionId, rank: run.dueAt, attempt: 0, fence: run.fence ?? 0, losses: 0, limits: run.limits }
 }
 
 /** A run that is held, under the first of its limits until `release.ts` knows better. */

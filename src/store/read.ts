@@ -5,6 +5,7 @@ import type { FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSu
 import { type Db, type Param, together } from "./db.ts"
 import { hostedFunctions } from "./read-nodes.ts"
 import { cronSchedules } from "./read-schedules.ts"
+import { watches } from "./waits.ts"
 import { type StoredStep, toFailure, toStep } from "./rows.ts"
 
 interface RunRow {
@@ -28,7 +29,8 @@ interface RunRow {
   due_at: number | null
   ready_attempt: number | null
   last_failure: string | null
-  joins: string | null
+  wait: string | null
+  waits: number
 }
 
 /** A run's state is where it stands: ended, leased, on a timer or in line; what is in none of these is held by a limit. */
@@ -36,7 +38,10 @@ const runSelect = `select r.id, r.function_id, r.created_at, r.event_id, e.name 
     x.state as result_state, x.output, x.failure, x.started_at, x.ended_at, x.attempt as result_attempt,
     l.attempt as lease_attempt, l.claimed_at, t.state as timer_state, t.attempt as timer_attempt, t.due_at, q.attempt as ready_attempt,
     (select a.failure from attempt as a where a.run_id = r.id order by a.fence desc limit 1) as last_failure,
-    (select w.fanout_id from joining as w where w.run_id = r.id limit 1) as joins`
+    (select w.topic || case when w.key = '' then '' else ' with ' || w.key end || coalesce((select ' (' || (g.completed + g.failed + g.cancelled)
+       || ' of ' || g.total || ' ended)' from fanout as g where w.kind = 'fanout' and g.id = substr(w.topic, 8)), '')
+       from wait as w where w.run_id = r.id and w.kind not in ('cancel', 'deadline') order by w.step_key limit 1) as wait,
+    (select count(*) from wait as w where w.run_id = r.id and w.kind not in ('cancel', 'deadline')) as waits`
 const runJoins = `join event as e on e.id = r.event_id
     left join result as x on x.run_id = r.id
     left join lease as l on l.run_id = r.id
@@ -143,8 +148,10 @@ function standing(row: RunRow, hosted: ReadonlySet<string>): Pick<RunSummary, "s
   if (row.lease_attempt !== null) return { state: "running", attempt: row.lease_attempt, dueAt: null, reason: null }
   if (row.timer_state !== null) {
     const attempt = row.timer_attempt ?? 0
-    const wait = row.joins === null ? "sleeping" : `waiting for the fan-out ${row.joins}`
-    const reason = row.timer_state === "waiting" ? wait : attempt > 0 ? "waiting for its next attempt" : "its event is due later"
+    const at = moment(row.due_at)
+    const wait = row.wait === null ? `sleeping until ${at}` : waitReason(row.wait, row.waits, row.due_at)
+    const reason =
+      row.timer_state === "waiting" ? wait : attempt > 0 ? `waiting for its next attempt at ${at}` : `its event is due at ${at}`
     return { state: row.timer_state, attempt, dueAt: row.due_at, reason }
   }
   if (row.ready_attempt !== null) {
@@ -154,13 +161,29 @@ function standing(row: RunRow, hosted: ReadonlySet<string>): Pick<RunSummary, "s
   return { state: "waiting", attempt: 0, dueAt: null, reason: "held by the concurrency limit" }
 }
 
+const waitNouns: Readonly<Record<string, string>> = { event: "the event", signal: "the signal", run: "the run", fanout: "the fan-out" }
+
+/** `event:app/paid with data.id="7"` and how many there are in all → for people. */
+function waitReason(wait: string, waits: number, dueAt: number | null): string {
+  const kind = wait.slice(0, wait.indexOf(":"))
+  const what = `waiting for ${waitNouns[kind] ?? kind} ${wait.slice(kind.length + 1)}`
+  const until = dueAt === null || dueAt >= limits.eventTsMax ? "" : `, until ${moment(dueAt)}`
+  return `${what}${waits > 1 ? ` and ${waits - 1} more` : ""}${until}`
+}
+
+function moment(at: number | null): string {
+  return new Date(at ?? 0).toISOString()
+}
+
 export async function knownFunctions(db: Db): Promise<KnownFunctions> {
-  const [functions, version] = await together([
+  const [functions, version, watched] = await together([
     db.query<{ definition: string; retired_at: number | null }>("select definition, retired_at from function order by id"),
     db.query<{ version: number }>("select version from registry where id = 1"),
+    watches(db),
   ])
   return {
     version: version[0]?.version ?? 0,
+    watched,
     functions: functions.map(({ definition, retired_at }) => ({
       definition: JSON.parse(definition) as FunctionDefinition,
       active: retired_at === null,

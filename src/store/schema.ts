@@ -74,19 +74,46 @@ const causes = [
       primary key (fanout_id, fingerprint)
     )`,
 
-  `create table joining (                -- a run waits for a fan-out
+  `create table wait (                   -- what a run waits for besides a time; the row goes when it has come, once
       run_id text not null,
-      step_key text not null,
-      fanout_id text not null,
-      need bigint,                         -- over when so many have completed; null: when all have ended
+      step_key text not null,              -- the step that gets it; '$…' for a rule of the function
+      kind text not null,                  -- event, signal, run, fanout; cancel and deadline end the run
+      topic text not null,                 -- event:<name>, signal:<name>, run:<id>, fanout:<id>
+      key text not null,                   -- what the event must have, as data.id="42"; empty: nothing
+      condition text,                      -- CEL, when the key does not say it all
+      need bigint,                         -- of a fan-out: over when so many have completed; null: when all have ended
+      due_at bigint,                       -- over in any case
       primary key (run_id, step_key)
     )`,
-  `create index joining_fanout on joining (fanout_id)`,
+  `create index wait_topic on wait (topic, key)`,
+  `create unique index wait_signal on wait (topic) where kind = 'signal'`,
+  `create index wait_due on wait (due_at) where due_at is not null`,
+
+  `create table watched (                -- names of events that runs wait for, and the fields they look at: every sender knows them
+      name text not null,
+      path text not null,
+      used_at bigint not null,
+      primary key (name, path)
+    )`,
+
+  `create table doomed (                 -- runs that are to be cancelled
+      run_id text primary key not null,
+      reason text not null,
+      unbegun bigint not null              -- 1: only while it has not begun
+    )`,
+
+  `create table recall (                 -- runs that were taken from a node while it had them
+      node_id text not null,
+      run_id text not null,
+      at bigint not null,
+      primary key (node_id, run_id)
+    )`,
 
   `create table operation (              -- something done to many runs, in parts
       id text primary key not null,
       kind text not null,
-      fanout_id text not null,
+      fanout_id text not null,             -- empty: the runs that the filter means
+      filter text,                         -- JSON
       fingerprint text,
       run_id text,                         -- this run only
       snapshot_at bigint not null,         -- what came about later is not touched

@@ -6,6 +6,8 @@ export const sqliteDialect: Dialect = {
   rows: (param, columns) => `(select ${columns.map(([name], i) => `value ->> ${i} as ${name}`).join(", ")} from json_each(${param}))`,
   concurrent: false,
   lockRows: "",
+  shareRows: "",
+  seizeRegistry: [],
   skipLocked: "",
   hex: (expression) => `printf('%08x', ${expression})`,
   isObject: (expression) => `(json_valid(${expression}) and json_type(${expression}) = 'object')`,

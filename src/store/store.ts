@@ -1,5 +1,7 @@
+import type { BulkFilter } from "../core/bulk.ts"
 import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
+import type { ExpressionEvent } from "../core/expression.ts"
 import type { FailureGroup, Operation } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import type { LimitClaim } from "../core/run.ts"
@@ -7,10 +9,11 @@ import type { Clock } from "../core/ports.ts"
 import type { Schedule, Tick } from "../core/schedule.ts"
 import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/schedules.ts"
 import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import type { Watch } from "../core/wait.ts"
 import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
 import { nothingEnded } from "./commit-fanout.ts"
-import type { Db } from "./db.ts"
+import { type Db, together } from "./db.ts"
 import { Known, type Offered } from "./known.ts"
 import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
@@ -19,6 +22,7 @@ import * as read from "./read.ts"
 import { failureGroups } from "./failure-groups.ts"
 import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
 import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
+import { countRuns } from "./operate-runs.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
@@ -26,6 +30,7 @@ import * as schedules from "./schedule-operate.ts"
 import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
 import { type Chance, type Ticked, tickSchedules } from "./tick.ts"
 import { releaseBatch, releaseGate, releaseMissed } from "./release.ts"
+import { type CancelFacts, cancelFacts, doomedRuns, recentEvents, unkeyedWaits, watch } from "./waits.ts"
 
 /** One transaction: units made durable, then runs claimed. */
 export interface TurnRequest {
@@ -44,6 +49,8 @@ export interface TurnResult {
   readonly ended: number
   /** Fan-outs whose gate has opened. */
   readonly opened: readonly string[]
+  /** Runs that are to be cancelled. */
+  readonly doomed?: number
   /** The time that counts. */
   readonly now: number
 }
@@ -54,6 +61,14 @@ export interface NodeRow {
   readonly pid: number
   /** Ids of the functions whose code it has. */
   readonly functionIds: readonly string[]
+}
+
+/** What a node hears at its pulse. */
+export interface Pulse {
+  /** The registry's version. */
+  readonly version: number
+  /** Runs that were taken from it: their attempts are to stop. */
+  readonly recalled: readonly string[]
 }
 
 /** The only way to the rows for the engine. Each method is one transaction: it happened, or it did not. */
@@ -68,11 +83,11 @@ export interface Store {
   gone(claims: readonly (readonly [runId: string, fence: number])[]): Promise<readonly (readonly [runId: string, fence: number])[]>
   prune(before: number, limit: number): Promise<number>
   /** This node lives; `alone`: whoever else is recorded does not (the file can have one engine only). */
-  pulse(node: NodeRow, alone: boolean): Promise<void>
+  pulse(node: NodeRow, alone: boolean): Promise<Pulse>
   leave(nodeId: string): Promise<void>
   functions(): Promise<KnownFunctions>
   /**
-   * Begins an operation on a fan-out's runs; `operate` does it.
+   * Begins an operation on a fan-out's runs, or on those that a filter means; `operate` does it.
    * @throws FanfareError `not_found`, `invalid_option`
    */
   addOperation(operation: NewOperation): Promise<Operation>
@@ -82,8 +97,22 @@ export interface Store {
   releaseGate(fanoutId: string): Promise<void>
   /** How far a fan-out has come; by its id, or its sender's name for it. */
   course(by: "id" | "key", value: string): Promise<FanoutCourse | null>
-  /** Does the next part of the operation whose turn it is. `limits`: those of each function's runs. */
-  operate(limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[]): Promise<Omit<Operated, "lines">>
+  /** Makes names of events, and the fields that runs look at, known to every sender. False: not now, ask again. */
+  watch(watches: readonly Watch[]): Promise<boolean>
+  /** Waits for a topic that have to be looked at one by one, counted up to `most`. */
+  unkeyedWaits(topic: string, most: number): Promise<number>
+  recentEvents(name: string, since: number): Promise<readonly ExpressionEvent[]>
+  /** Runs that are to be cancelled. */
+  doomed(limit: number): Promise<readonly CancelFacts[]>
+  cancelFacts(id: string, reason: string): Promise<CancelFacts | null>
+  /**
+   * Does the next part of the operation whose turn it is. `limits`: those of each function's runs; `runPrefix`: the beginning of the ids of
+   * runs it may start.
+   */
+  operate(
+    limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[],
+    runPrefix: string,
+  ): Promise<Omit<Operated, "lines">>
   /** Of one fan-out all that a join gives; null when there is none. */
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
   /** Fan-outs that have ended and were not announced yet. */
@@ -105,6 +134,8 @@ export interface Store {
 export interface Reader {
   run(id: string): Promise<RunDetail | null>
   runs(filter: RunFilter): Promise<Page<RunSummary>>
+  /** Runs that a filter means, counted up to `limits.bulkCount`. */
+  countRuns(filter: BulkFilter): Promise<number>
   fanout(id: string): Promise<FanoutSummary | null>
   fanouts(after: string | null, limit: number): Promise<Page<FanoutSummary>>
   failureGroups(fanoutId: string): Promise<readonly FailureGroup[]>
@@ -158,7 +189,7 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     async addOperation(asked) {
       const begun = await inTx((tx, now) => addOperation(tx, asked, now))
       // Apart from it: the lock of a limit comes before that of a fan-out.
-      if (asked.kind === "retry") await openGate(asked.fanoutId)
+      if (asked.kind === "retry" && asked.filter === undefined) await openGate(asked.fanoutId)
       return begun
     },
     async resume(fanoutId) {
@@ -167,10 +198,15 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       return resumed
     },
     releaseGate: openGate,
+    watch: (watches) => watch(db, watches),
+    unkeyedWaits: (topic, most) => unkeyedWaits(db, topic, most),
+    recentEvents: (name, since) => recentEvents(db, name, since),
+    doomed: (limit) => doomedRuns(db, limit),
+    cancelFacts: (id, reason) => cancelFacts(db, id, reason),
     course: (by, value) => fanoutCourse(db, by, value),
-    async operate(limitsByFunction) {
+    async operate(limitsByFunction, runPrefix) {
       const byFunction = new Map(limitsByFunction)
-      const { lines, ...operated } = await inTx((tx, now) => operate(tx, (id) => byFunction.get(id) ?? [], now))
+      const { lines, ...operated } = await inTx((tx, now) => operate(tx, (id) => byFunction.get(id) ?? [], runPrefix, now))
       marks.lined(lines)
       return operated
     },
@@ -220,6 +256,7 @@ export function openReader(db: Db): Reader {
   return {
     run: (id) => read.run(db, id),
     runs: (filter) => read.runs(db, filter),
+    countRuns: (filter) => countRuns(db, filter),
     fanout: (id) => fanout(db, id),
     fanouts: (after, limit) => fanouts(db, after, limit),
     failureGroups: (fanoutId) => failureGroups(db, fanoutId),
@@ -250,7 +287,7 @@ async function turnWith(db: Db, request: TurnRequest, marks: Marks): Promise<Tur
 
 async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now: number): Promise<TurnResult> {
   if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt, lines, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
+  const { results, timerAt, lines, doomed, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
   marks.lined(lines)
   const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
   const { ended, woken, opened } = await count()
@@ -261,11 +298,12 @@ async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now
     left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)),
     ended,
     opened,
+    doomed,
     now,
   }
 }
 
-const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => nothingEnded }
+const nothing: Committed = { results: [], timerAt: null, lines: new Map(), doomed: 0, count: async () => nothingEnded }
 
 function runsIn(lines: Lines): number {
   let runs = 0
@@ -273,11 +311,16 @@ function runsIn(lines: Lines): number {
   return runs
 }
 
-async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<void> {
+async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<Pulse> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])
   await tx.execute(
     `insert into node (id, host, pid, started_at, seen_at, functions) values ($1, $2, $3, $4, $4, $5)
        on conflict (id) do update set seen_at = excluded.seen_at, functions = excluded.functions`,
     [id, host, pid, now, JSON.stringify(functionIds)],
   )
+  const [version, recalled] = await together([
+    tx.query<{ version: number }>("select version from registry where id = 1"),
+    tx.query<{ run_id: string }>("select run_id from recall where node_id = $1", [id]),
+  ])
+  return { version: version[0]?.version ?? 0, recalled: recalled.map(({ run_id }) => run_id) }
 }

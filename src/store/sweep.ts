@@ -6,9 +6,12 @@ import { sealFanouts } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
 import { addLines, enqueue, keysOf, type Lines, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
+import { expireWaits, forgetWatches } from "./waits.ts"
 
 export interface Woken {
   readonly count: number
+  /** Runs that are to be cancelled. */
+  readonly doomed: number
   /** When the next timer is due; null when there is none. */
   readonly nextAt: number | null
   /** By the store's time. */
@@ -16,18 +19,25 @@ export interface Woken {
   readonly lines: Lines
 }
 
-/** Puts runs whose time has come in line, the longest due first. Runs in a transaction. */
+/**
+ * Puts runs whose time has come in line, the longest due first; their waits that are over end with it. One whose wait another connection
+ * is just ending is left to the next look. Runs in a transaction.
+ */
 export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woken> {
+  const doomed = await expireWaits(db, limit, now)
   const due = await db.query<StoredQueueRow & { due_at: number }>(
     `with picked as materialized
-       (select due_at, run_id from timer where due_at <= $1 order by due_at, run_id limit $2 ${db.dialect.skipLocked})
+       (select due_at, run_id from timer where due_at <= $1 and (state <> 'waiting' or not exists
+          (select 1 from wait as w where w.run_id = timer.run_id and w.due_at <= $1)) order by due_at, run_id limit $2 ${db.dialect.skipLocked})
      delete from timer where (due_at, run_id) in (select due_at, run_id from picked) returning ${queueNames}, due_at`,
     [now, limit],
   )
   const rows = due.map(toQueueRow)
   const lines = addLines([await enqueue(db, rows), await releaseHeld(db, keysOf(rows))])
-  const [next] = await db.query<{ at: number | null }>("select min(due_at) as at from timer")
-  return { count: rows.length, nextAt: next?.at ?? null, now, lines }
+  const [next] = await db.query<{ at: number | null }>(
+    "select min(at) as at from (select min(due_at) as at from timer union all select min(due_at) from wait where due_at is not null) as t",
+  )
+  return { count: rows.length, doomed, nextAt: next?.at ?? null, now, lines }
 }
 
 /** A run in the hands of a node that is dead, and what its last attempt left behind. */
@@ -104,7 +114,7 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
   if (rows.length === 0) return 0
   const ids = JSON.stringify(rows.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
-  for (const table of ["step", "attempt", "log", "joining", "result"])
+  for (const table of ["step", "attempt", "log", "wait", "doomed", "result"])
     await db.execute(`delete from ${table} where run_id in ${these}`, [ids])
   await db.execute(`delete from run where id in ${these}`, [ids])
   await db.execute(`delete from event where id in ${these} and not exists (select 1 from run where run.event_id = event.id)`, [
@@ -127,6 +137,7 @@ async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
      delete from limiter where key in (select key from picked)`,
     [limit],
   )
+  await forgetWatches(db, now)
   await db.execute("delete from node where seen_at < $1", [now - limits.nodeMemoryMs])
 }
 

@@ -243,7 +243,7 @@ describe("concurrency", () => {
     await app.send([{ name: "app/go" }, { name: "app/go" }, { name: "app/go" }])
     await harness.settle()
     expect((await harness.runs()).map(({ state, reason }) => [state, reason])).toEqual(
-      Array.from({ length: 3 }, () => ["waiting", "sleeping"]),
+      Array.from({ length: 3 }, () => ["waiting", expect.stringContaining("sleeping until")]),
     )
     await harness.advance("1h")
     expect(await harness.runs({ state: "completed" })).toHaveLength(3)

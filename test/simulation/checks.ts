@@ -115,7 +115,7 @@ async function attempts({ db, options }: World): Promise<string[]> {
 async function orphans(db: Db): Promise<string[]> {
   const open = await rows<{ id: string }>(db, "select id from run where id not in (select run_id from result)")
   const left = await Promise.all(
-    ["ready", "lease", "timer", "held", "slot", "joining", "finished"].map(async (table) => {
+    ["ready", "lease", "timer", "held", "slot", "wait", "doomed", "finished"].map(async (table) => {
       const [row] = await rows<{ n: number }>(db, `select count(*) as n from ${table}`)
       return row?.n === 0 ? [] : [`I16: ${row?.n} rows are left in ${table}`]
     }),

@@ -62,9 +62,11 @@ async function fill(db: Db): Promise<void> {
     select 4000000000000 + i, 'scheduled', ${queue} ${series} where i % 40 = 10`)
   await db.execute(`insert into held (limit_key, run_id, function_id, rank, attempt, fence, losses, limits)
     select 'l' || i % 1000, ${queue} ${series} where i % 40 = 30`)
-  await db.execute(`insert into joining (run_id, step_key, fanout_id) select ${id("run")}, 's', 'fan_' || i ${series} where i % 40 = 20`)
-  await db.execute(`insert into operation (id, kind, fanout_id, snapshot_at, cursor, looks, next_at, affected, created_at, ended_at)
-    select 'op_' || i, 'retry', 'fan_' || i, i, '', 0, i, 0, i, i from generate_series(1, 10000) as i`)
+  await db.execute(`insert into wait (run_id, step_key, kind, topic, key, due_at) select ${id("run")}, 's', case when i % 80 = 20 then 'event' else 'fanout' end,
+    case when i % 80 = 20 then 'event:app/paid' else 'fanout:fan_' || i end, case when i % 80 = 20 then 'data.id=' || i else '' end,
+    case when i % 80 = 20 then 4000000000000 + i end ${series} where i % 40 = 20`)
+  await db.execute(`insert into operation (id, kind, fanout_id, snapshot_at, cursor, affected, created_at, ended_at)
+    select 'op_' || i, 'retry', 'fan_' || i, i, '', 0, i, i from generate_series(1, 10000) as i`)
   await db.execute("analyze")
 }
 

@@ -11,6 +11,8 @@ import type { Answered, FromCode, ToCode } from "./messages.ts"
 
 const script = new URL(import.meta.url.endsWith(".ts") ? "./code.ts" : "./code.js", import.meta.url)
 
+type Asking = Extract<FromCode, { kind: "report" | "send" | "source" | "register" | "signal" }>
+
 interface Call {
   readonly attempt: Attempt
   readonly finish: (outcome: Outcome) => void
@@ -123,10 +125,10 @@ export class CodeProcess implements Transport {
       const fields = message.fields === undefined ? undefined : (JSON.parse(message.fields) as Record<string, unknown>)
       this.#calls.get(message.call)?.attempt.recorder.log(message.level, message.message, fields)
     } else if (message.kind === "piece") this.#pieces.get(message.ask)?.(message)
-    else if (message.kind === "report" || message.kind === "send" || message.kind === "source") void this.#answer(message)
+    else if (message.kind !== "ready" && message.kind !== "unfit") void this.#answer(message)
   }
 
-  async #answer(message: Extract<FromCode, { kind: "report" | "send" | "source" }>): Promise<void> {
+  async #answer(message: Asking): Promise<void> {
     const { ask } = message
     try {
       const recorder = message.call === null ? null : this.#calls.get(message.call)?.attempt.recorder
@@ -139,14 +141,21 @@ export class CodeProcess implements Transport {
     }
   }
 
-  async #inside(message: Extract<FromCode, { kind: "report" | "send" | "source" }>, recorder: Recorder): Promise<Answered> {
+  async #inside(message: Asking, recorder: Recorder): Promise<Answered> {
     if (message.kind === "report") return recorder.report(message.report)
+    if (message.kind === "signal") return recorder.sendSignal(message.signal, message.data)
+    if (message.kind === "register") {
+      await recorder.register()
+      return null
+    }
     if (message.kind === "send") return recorder.send(message.key, message.events, message.way)
     return recorder.sendSource(message.send.key, message.send, this.#pull(message.ask))
   }
 
-  async #outside(message: Extract<FromCode, { kind: "report" | "send" | "source" }>): Promise<Answered> {
-    if (this.#intake === null || message.kind === "report") throw new FanfareError("not_connected", "the engine has not started yet")
+  async #outside(message: Asking): Promise<Answered> {
+    if (this.#intake === null || message.kind === "report" || message.kind === "register")
+      throw new FanfareError("not_connected", "the engine has not started yet")
+    if (message.kind === "signal") return this.#intake.sendSignal(message.signal, message.data)
     if (message.kind === "send") return this.#intake.send(message.events, message.way)
     return this.#intake.sendSource(message.send, this.#pull(message.ask))
   }

@@ -74,6 +74,8 @@ async function load(): Promise<void> {
   const intake: Intake = {
     fanouts: engine.fanouts,
     schedules: engine.schedules,
+    runs: engine.runs,
+    sendSignal: (signal, data) => ask((id) => ({ kind: "signal", ask: id, call: null, signal, data })),
     async send(events, { joined, ...way } = {}) {
       if (joined !== undefined) throw needsEngine()
       return ask((id) => ({ kind: "send", ask: id, call: null, key: "", events, way }))
@@ -107,6 +109,18 @@ async function execute({ call, run, steps }: Extract<ToCode, { kind: "execute" }
   const recorder: Recorder = {
     now: () => systemClock.now(),
     turn: () => turn(),
+    get closed() {
+      return controller.signal.aborted
+    },
+    after(ms) {
+      let cancel: () => void = () => undefined
+      const rung = new Promise<void>((resolve) => {
+        cancel = systemClock.after(ms, resolve)
+      })
+      return [rung, () => cancel()]
+    },
+    register: async () => void (await ask<null>((id) => ({ kind: "register", ask: id, call }))),
+    sendSignal: (signal, data) => ask((id) => ({ kind: "signal", ask: id, call, signal, data })),
     report: (report) => ask((id) => ({ kind: "report", ask: id, call, report })),
     send: (key, events, way = {}) => ask((id) => ({ kind: "send", ask: id, call, key, events, way })),
     sendSource: (key, way, pull) => askSource(call, { ...way, key, runId: null }, pull),

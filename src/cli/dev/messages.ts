@@ -1,4 +1,4 @@
-import type { SendResult, SendWay, SourceSend, StepReport } from "../../core/attempt.ts"
+import type { SendResult, SendWay, SignalResult, SourceSend, StepReport } from "../../core/attempt.ts"
 import type { LogLine } from "../../core/change.ts"
 import type { FunctionDefinition } from "../../core/definition.ts"
 import type { EventInput } from "../../core/event.ts"
@@ -16,7 +16,7 @@ export type ToCode =
   /** The next piece of the source that came with `ask`; `from` with the first one. */
   | { readonly kind: "pull"; readonly ask: number; readonly from?: { readonly taken: number; readonly cursor: string | null } }
 
-export type Answered = StepRecord | SendResult | SourceResult | string
+export type Answered = StepRecord | SendResult | SignalResult | SourceResult | string | null
 
 /** And back. `ask`s are answered, in any order. */
 export type FromCode =
@@ -25,7 +25,9 @@ export type FromCode =
   | { readonly kind: "outcome"; readonly call: number; readonly outcome: Outcome }
   | { readonly kind: "log"; readonly call: number; readonly level: LogLine["level"]; readonly message: string; readonly fields?: string }
   | { readonly kind: "report"; readonly ask: number; readonly call: number; readonly report: StepReport }
-  /** `call` is null for a send outside of runs. */
+  | { readonly kind: "register"; readonly ask: number; readonly call: number }
+  /** `call` is null outside of runs. */
+  | { readonly kind: "signal"; readonly ask: number; readonly call: number | null; readonly signal: string; readonly data: unknown }
   | {
       readonly kind: "send"
       readonly ask: number
