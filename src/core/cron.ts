@@ -145,7 +145,12 @@ function nextMoment(wall: Moments, zone: Zone, dst: DstPolicy, after: number): n
 }
 
 /** The first moment of the stretch itself; null when there is none in it, "none" when there will never be one. */
-function plainMoment(wall: Moments, { from, to, offset, before, after }: Stretch, { repeat }: DstPolicy, than: number): number | null | "none" {
+function plainMoment(
+  wall: Moments,
+  { from, to, offset, before, after }: Stretch,
+  { repeat }: DstPolicy,
+  than: number,
+): number | null | "none" {
   // What this stretch's clocks show is shown a second time by those of the next one, or was shown before by those of the last one.
   const secondUntil = repeat === "first" && before > offset ? from + before : Number.NEGATIVE_INFINITY
   const firstFrom = repeat === "second" && after < offset ? to + after : Number.POSITIVE_INFINITY

@@ -25,7 +25,8 @@ export function checkSchedule(
 ): CheckedSchedule {
   if (typeof input !== "object" || input === null) throw invalid(at, `${at} must be an object such as { id, every: "15m", event }`)
   const unknown = Object.keys(input).find((field) => !fields.has(field))
-  if (unknown !== undefined) throw invalid(`${at}.${unknown}`, `${at} has an unknown field "${unknown}"; known are ${[...fields].join(", ")}`)
+  if (unknown !== undefined)
+    throw invalid(`${at}.${unknown}`, `${at} has an unknown field "${unknown}"; known are ${[...fields].join(", ")}`)
   const id = text(input.id, `${at}.id`, limits.scheduleIdChars)
   const policies = readPolicies(input, at)
   const rule = readRule(input, policies.startAt, now, at)
@@ -66,7 +67,10 @@ function checkTarget(
 
 function text(value: unknown, field: string, most: number): string {
   if (typeof value === "string" && value.length <= most && idShape.test(value)) return value
-  throw new FanfareError("invalid_option", `${field} must be text of 1 to ${most} characters without control characters`, { field, bound: most })
+  throw new FanfareError("invalid_option", `${field} must be text of 1 to ${most} characters without control characters`, {
+    field,
+    bound: most,
+  })
 }
 
 /** A schedule as it was written, with changes: what `update` makes of it. */
@@ -113,7 +117,10 @@ export function readBackfill(
   { overlap = "allow" }: BackfillOptions,
   now: number,
 ): BackfillRange {
-  for (const [field, at] of [["from", from], ["to", to]] as const) {
+  for (const [field, at] of [
+    ["from", from],
+    ["to", to],
+  ] as const) {
     if (!(at >= limits.eventTsMin && at <= limits.eventTsMax)) throw invalid(field, `${field} must be a moment between 1980 and 2100`)
   }
   if (from > to) throw invalid("from", "from lies after to")
@@ -122,11 +129,15 @@ export function readBackfill(
   let n = 0
   for (let at = moments.next(from - 1); at !== null && at <= to; at = moments.next(at)) {
     if (++n <= limits.backfillTicks) continue
-    throw new FanfareError("too_many", `the schedule "${schedule.id}" has more than ${limits.backfillTicks} moments from ${iso(from)} to ${iso(to)}`, {
-      field: "from",
-      bound: limits.backfillTicks,
-      hint: `The first ${limits.backfillTicks} end before ${iso(at)}: backfill in several calls.`,
-    })
+    throw new FanfareError(
+      "too_many",
+      `the schedule "${schedule.id}" has more than ${limits.backfillTicks} moments from ${iso(from)} to ${iso(to)}`,
+      {
+        field: "from",
+        bound: limits.backfillTicks,
+        hint: `The first ${limits.backfillTicks} end before ${iso(at)}: backfill in several calls.`,
+      },
+    )
   }
   return { from, to, overlap }
 }
@@ -151,7 +162,10 @@ export function upcoming(
   n: number,
 ): UpcomingMoment[] {
   if (!Number.isInteger(n) || n < 1 || n > limits.previewMoments) {
-    throw new FanfareError("invalid_option", `n must be a whole number from 1 to ${limits.previewMoments}`, { field: "n", bound: limits.previewMoments })
+    throw new FanfareError("invalid_option", `n must be a whole number from 1 to ${limits.previewMoments}`, {
+      field: "n",
+      bound: limits.previewMoments,
+    })
   }
   const moments = momentsOf(rule, policies)
   const found: UpcomingMoment[] = []
@@ -168,7 +182,8 @@ function onTheClock(rule: Schedule["rule"], at: number): Pick<UpcomingMoment, "l
   const { from, to, offset, before, after } = zoneNamed(rule.timezone, "timezone").stretch(at)
   const local = `${new Date(at + offset).toISOString().slice(0, 19)}${offsetText(offset)}`
   // A moment that would not be there without the shift.
-  const isShifted = (): boolean => momentsOf({ ...rule, dst: { ...rule.dst, gap: "skip" } }, { startAt: null, endAt: null }).next(at - 1) !== at
+  const isShifted = (): boolean =>
+    momentsOf({ ...rule, dst: { ...rule.dst, gap: "skip" } }, { startAt: null, endAt: null }).next(at - 1) !== at
   const skipped = offset > before && at < from + (offset - before) && isShifted()
   const second = before > offset && at + offset < from + before
   const first = after < offset && at + offset >= to + after

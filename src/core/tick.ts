@@ -27,7 +27,9 @@ export interface TickDecision {
 }
 
 /** What has to be known of a schedule to decide its moments. */
-export type TickState = Pick<Schedule, "id" | "lastTickAt" | "nextTickAt" | "waitingAt" | "pausedAt"> & { readonly policies: SchedulePolicies }
+export type TickState = Pick<Schedule, "id" | "lastTickAt" | "nextTickAt" | "waitingAt" | "pausedAt"> & {
+  readonly policies: SchedulePolicies
+}
 
 export function startsRuns(outcome: TickOutcome): boolean {
   return outcome === "fired" || outcome === "caught_up" || outcome === "backfilled"
@@ -96,7 +98,11 @@ type Judged = Pick<TickDecision, "ticks" | "cancels" | "waitingAt">
 
 function pausedTicks(due: readonly number[], { waitingAt }: TickState): Judged {
   const at = waitingAt === null ? due : [waitingAt, ...due]
-  return { ticks: at.map((moment) => ({ at: moment, outcome: "paused", reason: "the schedule is paused" })), cancels: false, waitingAt: null }
+  return {
+    ticks: at.map((moment) => ({ at: moment, outcome: "paused", reason: "the schedule is paused" })),
+    cancels: false,
+    waitingAt: null,
+  }
 }
 
 function judge(due: readonly number[], fires: (at: number) => number, state: TickState, busy: boolean, now: number): Judged {
@@ -118,7 +124,8 @@ function judge(due: readonly number[], fires: (at: number) => number, state: Tic
     if (isLate && !caughtUp.has(at)) ticks.push({ at, outcome: "skipped_late", reason: whyLate(missed, now - fires(at)) })
     else if (overlap === "cancel" && at !== starting.at(-1)) {
       ticks.push({ at, outcome: "skipped_overlap", reason: "the moment after it would have cancelled it at once" })
-    } else if (running && overlap === "skip") ticks.push({ at, outcome: "skipped_overlap", reason: "what the one before started has not ended" })
+    } else if (running && overlap === "skip")
+      ticks.push({ at, outcome: "skipped_overlap", reason: "what the one before started has not ended" })
     else if (running && overlap === "queue" && waitingAt === null) waitingAt = at
     else if (running && overlap === "queue") ticks.push({ at, outcome: "skipped_overlap", reason: "another moment waits already" })
     else {
@@ -132,7 +139,12 @@ function judge(due: readonly number[], fires: (at: number) => number, state: Tic
 }
 
 /** The missed moments that are started after all. `covered`: a newer one is on time. */
-function toCatchUp(late: readonly number[], covered: boolean, { take, withinMs, cap }: SchedulePolicies["missed"], now: number): readonly number[] {
+function toCatchUp(
+  late: readonly number[],
+  covered: boolean,
+  { take, withinMs, cap }: SchedulePolicies["missed"],
+  now: number,
+): readonly number[] {
   if (take === "none" || (take === "latest" && covered)) return []
   return late.filter((at) => withinMs === null || now - at <= withinMs).slice(-cap)
 }

@@ -61,5 +61,11 @@ export function createAgents(parts: AgentsParts): Agents {
     createJanitor(store, clock, retentionDays),
     { name: "bell", tick: async () => (committer.ring(), pollMs) },
   ]
-  return { waker, announcer, operator, ticker, all: [waker, announcer, operator, ticker, ...others.map((agent) => new Loop(agent, clock, failed))] }
+  return {
+    waker,
+    announcer,
+    operator,
+    ticker,
+    all: [waker, announcer, operator, ticker, ...others.map((agent) => new Loop(agent, clock, failed))],
+  }
 }

@@ -139,11 +139,12 @@ export class Engine {
   /** Makes these the functions of their apps from now on. */
   async register(apps: readonly App[]): Promise<void> {
     const { store } = this.#options
-    const stored = await store.schedules(
+    // By the store's time: this node's own clock may be wrong, and nothing has put it right yet.
+    const { stored, now } = await store.schedules(
       apps.map(({ id }) => id),
       scheduleIds(apps),
     )
-    await this.#committer.submit(registration(apps, stored, this.#clock.now()))
+    await this.#committer.submit(registration(apps, stored, now))
     this.registry.host(apps)
     this.registry.replace(await store.functions())
     for (const disconnect of this.#disconnect) disconnect()

@@ -179,7 +179,8 @@ export class EventIntake implements Intake {
     const now = clock.now()
     const text = encodeJson(data ?? {}, { field: "data", bytes: limits.eventBytes })
     const cron = definition.triggers.find((trigger) => "cron" in trigger)
-    const timer = cron === undefined || data !== undefined ? null : timerData({ id: definition.id, rule: { kind: "cron", ...cron }, data: null }, now)
+    const timer =
+      cron === undefined || data !== undefined ? null : timerData({ id: definition.id, rule: { kind: "cron", ...cron }, data: null }, now)
     const { changes, runId } = causedRun(
       definition,
       { name: timer === null ? "fanfare/function.invoked" : scheduledTimerEvent, data: timer ?? text, ts: now },

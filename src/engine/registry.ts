@@ -81,7 +81,13 @@ export function registration(apps: readonly App[], stored: readonly Schedule[], 
 }
 
 /** The schedule of a cron trigger; null when it is stored just so. */
-function cronSchedule(id: string, definition: FunctionDefinition, trigger: CronDefinition, old: Schedule | null, now: number): Schedule | null {
+function cronSchedule(
+  id: string,
+  definition: FunctionDefinition,
+  trigger: CronDefinition,
+  old: Schedule | null,
+  now: number,
+): Schedule | null {
   if (old !== null && old.appId === null) {
     throw new FanfareError("invalid_function", `function "${definition.localId}": a schedule made at run time has the id "${id}"`, {
       field: "id",

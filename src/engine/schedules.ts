@@ -76,7 +76,10 @@ export class StoredSchedules implements Schedules {
   async get(id: string, { app }: ScheduleScope = {}): Promise<Schedule> {
     const found = await this.#parts.reader.schedule(this.#ids(id, app))
     if (found !== null) return found
-    throw new FanfareError("not_found", `there is no schedule "${id}"`, { field: "id", hint: "`fanfare schedules list` shows those there are." })
+    throw new FanfareError("not_found", `there is no schedule "${id}"`, {
+      field: "id",
+      hint: "`fanfare schedules list` shows those there are.",
+    })
   }
 
   async list(filter: ScheduleFilter = {}): Promise<Page<Schedule>> {
@@ -132,7 +135,10 @@ export class StoredSchedules implements Schedules {
     const range = readBackfill(schedule, momentsOf(schedule.rule, schedule.policies), from, to, rest, this.#parts.clock.now())
     const sum = { started: 0, known: 0 }
     for (let at: number | null = range.from; at !== null; ) {
-      const part: Omit<BackfillPart, "lines"> = this.#found(schedule.id, await this.#parts.store.backfill(this.#chance(), { ...range, id: schedule.id, from: at }))
+      const part: Omit<BackfillPart, "lines"> = this.#found(
+        schedule.id,
+        await this.#parts.store.backfill(this.#chance(), { ...range, id: schedule.id, from: at }),
+      )
       sum.started += part.started
       sum.known += part.known
       at = part.rest
@@ -152,10 +158,14 @@ export class StoredSchedules implements Schedules {
       return result
     }
     if (result.kind === "owned") throw owned(result.id, result.appId)
-    throw new FanfareError("invalid_option", `the schedule "${result.id}" has its one moment in the past: ${new Date(result.at).toISOString()}`, {
-      field: "at",
-      hint: "Send the event, or trigger the function, to start something now.",
-    })
+    throw new FanfareError(
+      "invalid_option",
+      `the schedule "${result.id}" has its one moment in the past: ${new Date(result.at).toISOString()}`,
+      {
+        field: "at",
+        hint: "Send the event, or trigger the function, to start something now.",
+      },
+    )
   }
 
   #function(app: string, name: string): string | null {

@@ -64,9 +64,7 @@ async function call<T>(configured: string | undefined, path: string, { method, p
   try {
     response = await fetch(
       target,
-      body === undefined
-        ? {}
-        : { method: method ?? "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
+      body === undefined ? {} : { method: method ?? "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
     )
   } catch (cause) {
     throw new FanfareError("not_connected", `nothing answers at ${url}`, { cause, hint: "Start a server there, or correct FANFARE_URL." })

@@ -7,7 +7,9 @@ import { paths } from "../protocol/api.ts"
 import { jsonBody, pageSize, wholeNumber } from "./request.ts"
 
 export function scheduleRoutes(api: Hono, schedules: Schedules): void {
-  api.get(paths.schedules, async (c) => c.json(await schedules.list({ ...named(c, "tag"), ...scope(c), ...named(c, "after"), ...limited(c) })))
+  api.get(paths.schedules, async (c) =>
+    c.json(await schedules.list({ ...named(c, "tag"), ...scope(c), ...named(c, "after"), ...limited(c) })),
+  )
   api.post(paths.schedules, async (c) => {
     const body = await objectBody(c)
     const { app, schedules: wanted } = body

@@ -121,15 +121,7 @@ export async function moveSchedules(db: Db, schedules: readonly MovedSchedule[],
        from ${db.dialect.rows("$1", moved)} as j where schedule.id = j.id`,
     [
       JSON.stringify(
-        schedules.map((s) => [
-          s.id,
-          s.lastTickAt,
-          s.nextTickAt,
-          s.nextAt,
-          s.waitingAt,
-          s.lastEventId,
-          s.nextAt === null ? now : null,
-        ]),
+        schedules.map((s) => [s.id, s.lastTickAt, s.nextTickAt, s.nextAt, s.waitingAt, s.lastEventId, s.nextAt === null ? now : null]),
       ),
     ],
   )

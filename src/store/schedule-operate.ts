@@ -36,7 +36,8 @@ export async function upsertSchedules(db: Db, wanted: readonly CheckedSchedule[]
     const next = completed(wish, old, now)
     if (old !== null && isSame(specOf(old), specOf(next))) continue
     const { rule } = next
-    if (rule.kind === "at" && rule.at < now - limits.tickLateMs && !isSame(old?.rule, rule)) return { kind: "past", id: wish.id, at: rule.at }
+    if (rule.kind === "at" && rule.at < now - limits.tickLateMs && !isSame(old?.rule, rule))
+      return { kind: "past", id: wish.id, at: rule.at }
     if (old === null) created++
     saved.push(next)
   }
@@ -105,7 +106,13 @@ export interface BackfillPart extends BackfillResult {
 }
 
 /** Starts the moments of a range that are not in the ledger, oldest first, a bounded part of them. Runs in a transaction. */
-export async function backfillSchedule(db: Db, offered: Offered, chance: Chance, request: BackfillRequest, now: number): Promise<BackfillPart | null> {
+export async function backfillSchedule(
+  db: Db,
+  offered: Offered,
+  chance: Chance,
+  request: BackfillRequest,
+  now: number,
+): Promise<BackfillPart | null> {
   const schedule = (await locked(db, [request.id])).get(request.id)
   if (schedule === undefined) return null
   const moments = momentsOf(schedule.rule, schedule.policies)
@@ -120,7 +127,9 @@ export async function backfillSchedule(db: Db, offered: Offered, chance: Chance,
   )
   const limit = { key: `backfill:${schedule.id}`, max: 1 }
   const changes = written.changes.map((change) =>
-    change.kind !== "run.add" || request.overlap === "allow" ? change : { ...change, run: { ...change.run, limits: [...change.run.limits, limit] } },
+    change.kind !== "run.add" || request.overlap === "allow"
+      ? change
+      : { ...change, run: { ...change.run, limits: [...change.run.limits, limit] } },
   )
   const { lines } = await writeChanges(db, changes, now)
   const rest = at !== null && at <= request.to ? at : null

@@ -53,7 +53,10 @@ export async function tickSchedules(db: Db, offered: Offered, chance: Chance, no
     ticks += each.writes.length
   }
   const written = await writeDecided(db, decided, live, now)
-  const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from schedule where next_at is not null and next_at > $1", [now])
+  const [next] = await db.query<{ at: number | null }>(
+    "select min(next_at) as at from schedule where next_at is not null and next_at > $1",
+    [now],
+  )
   return { ...written, more: decided.length < rows.length || rows.length === limits.schedulesPerLook, nextAt: next?.at ?? null, now }
 }
 
@@ -65,7 +68,9 @@ export function contextOf({ functions, match }: Offered, chance: Chance, now: nu
 
 /** By event: what the last moments started and has not ended, of those schedules that mind. */
 async function stillLive(db: Db, schedules: readonly Schedule[]): Promise<Map<string, LiveRun[]>> {
-  const events = schedules.flatMap(({ policies, lastEventId }) => (policies.overlap === "allow" || lastEventId === null ? [] : [lastEventId]))
+  const events = schedules.flatMap(({ policies, lastEventId }) =>
+    policies.overlap === "allow" || lastEventId === null ? [] : [lastEventId],
+  )
   return Map.groupBy(await liveRuns(db, events), ({ eventId }) => eventId)
 }
 

@@ -117,7 +117,9 @@ export function differences({ zone, at }: Change): string[] {
       const iso = (all: number[]): string => all.map((moment) => new Date(moment).toISOString()).join(" ")
       const missing = expected.filter((moment) => !got.includes(moment))
       const extra = got.filter((moment) => !expected.includes(moment))
-      found.push(`${zone} ${new Date(at).toISOString()} "${each.line}" ${dst.gap}/${dst.repeat}: missing ${iso(missing)}, extra ${iso(extra)}`)
+      found.push(
+        `${zone} ${new Date(at).toISOString()} "${each.line}" ${dst.gap}/${dst.repeat}: missing ${iso(missing)}, extra ${iso(extra)}`,
+      )
     }
   }
   return found
@@ -143,7 +145,8 @@ function look(localAt: Local, from: number, to: number): Shown {
   const skipped: { local: number; instead: number }[] = []
   for (const [i, { at, local }] of minutes.entries()) {
     const next = minutes[i + 1]?.local ?? local
-    for (let each = local + minute; each < next; each += minute) if (!byLocal.has(each)) skipped.push({ local: each, instead: at + each - local })
+    for (let each = local + minute; each < next; each += minute)
+      if (!byLocal.has(each)) skipped.push({ local: each, instead: at + each - local })
   }
   return { there: Array.from(byLocal, ([local, all]) => ({ local, instants: all.map(({ at }) => at) })), skipped }
 }

@@ -2,7 +2,15 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { cronMoments, readCron } from "../../src/core/cron.ts"
 import { limits } from "../../src/core/limits.ts"
-import { fireAt, type MissedPolicy, momentsOf, type OverlapPolicy, readPolicies, readRule, type SchedulePolicies } from "../../src/core/schedule.ts"
+import {
+  fireAt,
+  type MissedPolicy,
+  momentsOf,
+  type OverlapPolicy,
+  readPolicies,
+  readRule,
+  type SchedulePolicies,
+} from "../../src/core/schedule.ts"
 import { upcoming } from "../../src/core/schedule-input.ts"
 import { decideTicks, type DecidedTick, type TickState } from "../../src/core/tick.ts"
 
@@ -179,7 +187,10 @@ describe("rules and policies", () => {
       const rule = { kind: "cron", ...readCron({ cron, timezone: "Europe/Paris", dst: { repeat: "both" } }, "t") } as const
       const policies = readPolicies({}, "t")
       const now = Date.parse(from)
-      return upcoming({ id: "s", rule, policies, nextTickAt: momentsOf(rule, policies).next(now) }, now, 3).map(({ local, note }) => [local, note])
+      return upcoming({ id: "s", rule, policies, nextTickAt: momentsOf(rule, policies).next(now) }, now, 3).map(({ local, note }) => [
+        local,
+        note,
+      ])
     }
     expect(preview("30 2 * * *", "2026-03-28T00:00:00Z")).toEqual([
       ["2026-03-28T02:30:00+01:00", null],
