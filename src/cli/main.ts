@@ -119,6 +119,66 @@ fanouts
   .addHelpText("after", "\nExample: fanfare fanouts cancel fan_06fk3…")
   .action(async (id: string) => (await import("./fanouts.ts")).cancelFanout(id, globals()))
 
+const schedules = program.command("schedules").description("look at schedules, pause them, catch up on them")
+schedules
+  .command("list", { isDefault: true })
+  .description("schedules of cron triggers and those made at run time, by their ids")
+  .option("--tag <tag>", "those with this tag")
+  .option("--app <id>", "those of this app")
+  .option("--after <cursor>", "the page after this one")
+  .option("--limit <n>", `rows: 1 to ${limits.pageRowsMax}`, String(20))
+  .addHelpText("after", "\nExample: fanfare schedules list --tag customers")
+  .action(async (options: Record<string, string>) => (await import("./schedules.ts")).listSchedules({ ...globals(), ...options }))
+schedules
+  .command("show")
+  .description("one schedule: its rule, its policies and its newest moments with what became of them")
+  .argument("<id>")
+  .option("--ticks <n>", "moments to show", String(10))
+  .addHelpText("after", "\nExample: fanfare schedules show nightly-digest")
+  .action(async (id: string, options: { ticks: string }) => (await import("./schedules.ts")).showSchedule(id, { ...globals(), ...options }))
+schedules
+  .command("next")
+  .description("the next moments of a schedule, or of a cron line, with what changes of the clocks do to them")
+  .argument("<id>", "of a schedule; or a cron line in quotes, which needs no server")
+  .option("-n, --count <n>", `moments: 1 to ${limits.previewMoments}`, String(5))
+  .option("--tz <zone>", "zone of a cron line (default UTC)")
+  .addHelpText("after", '\nExample: fanfare schedules next "30 2 * * *" --tz Europe/Paris -n 4')
+  .action(async (id: string, options: { count: string; tz?: string }) =>
+    (await import("./schedules.ts")).nextMoments(id, { ...globals(), ...options }),
+  )
+schedules
+  .command("pause")
+  .description("let its moments pass from now on, recorded as paused")
+  .argument("<id>")
+  .option("--note <text>", "why, for people")
+  .addHelpText("after", '\nExample: fanfare schedules pause nightly-digest --note "mail server moves"')
+  .action(async (id: string, options: { note?: string }) =>
+    (await import("./schedules.ts")).pauseSchedule(id, { ...globals(), ...options }),
+  )
+schedules
+  .command("resume")
+  .description("go on with the next moment")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare schedules resume nightly-digest")
+  .action(async (id: string) => (await import("./schedules.ts")).resumeSchedule(id, globals()))
+schedules
+  .command("run")
+  .description("start what a moment would start, now")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare schedules run nightly-digest")
+  .action(async (id: string) => (await import("./schedules.ts")).runSchedule(id, globals()))
+schedules
+  .command("backfill")
+  .description(`start past moments that are not in the ledger, at most ${limits.backfillTicks}`)
+  .argument("<id>")
+  .requiredOption("--from <time>", "first moment: ISO 8601")
+  .requiredOption("--to <time>", "last moment: ISO 8601")
+  .option("--overlap <policy>", "allow: all at once (default); queue: one at a time, in order")
+  .addHelpText("after", "\nExample: fanfare schedules backfill nightly-digest --from 2026-11-01 --to 2026-11-08T00:00:00Z")
+  .action(async (id: string, options: { from: string; to: string; overlap?: string }) =>
+    (await import("./schedules.ts")).backfillSchedule(id, { ...globals(), ...options }),
+  )
+
 program
   .command("functions")
   .description("the functions, their triggers and next moments")
@@ -169,14 +229,16 @@ program
     await move({ ...globals(), ...options })
   })
 
-for (const command of [...program.commands.filter((each) => each !== runs && each !== fanouts), ...runs.commands, ...fanouts.commands]) {
+const groups = [runs, fanouts, schedules]
+const commands = [...program.commands.filter((each) => !groups.includes(each)), ...groups.flatMap((group) => group.commands)]
+for (const command of commands) {
   command.exitOverride().option("--json", "print JSON").option("--url <url>", "server to talk to")
 }
 
 function globals(): Globals {
   const given: { url?: string; json?: boolean } = Object.assign(
     {},
-    ...[program, ...program.commands, ...runs.commands, ...fanouts.commands].map((each) => each.opts()),
+    ...[program, ...program.commands, ...groups.flatMap((group) => group.commands)].map((each) => each.opts()),
   )
   return { url: given.url ?? process.env["FANFARE_URL"] ?? "http://127.0.0.1:8288", json: given.json === true }
 }

@@ -175,11 +175,12 @@ export class Engine {
     await this.#waiting.watch(
       apps.flatMap((app) => [...app.hosted().values()].flatMap(({ definition }) => definition.cancelOn.map(watchOf))),
     )
-    const stored = await store.schedules(
+    // By the store's time: this node's own clock may be wrong, and nothing has put it right yet.
+    const { stored, now } = await store.schedules(
       apps.map(({ id }) => id),
       scheduleIds(apps),
     )
-    await this.#committer.submit(registration(apps, stored, this.#clock.now()))
+    await this.#committer.submit(registration(apps, stored, now))
     this.registry.host(apps)
     this.registry.replace(await store.functions())
     for (const disconnect of this.#disconnect) disconnect()

@@ -33,10 +33,13 @@ export type EventOf<S extends EventSchemas, T extends Trigger> = T extends CronT
       : { [Name in Schemas<S, Pattern>]: HandlerEvent<Name, StandardSchemaV1.InferOutput<S[Name]>> }[Schemas<S, Pattern>]
     : never
 
+/** A function without triggers is started by hand or by a schedule: its event may be any. */
+type EventOfAny<S extends EventSchemas, T extends readonly Trigger[]> = [T[number]] extends [never] ? HandlerEvent : EventOf<S, T[number]>
+
 export interface HandlerContext<S extends EventSchemas, T extends readonly Trigger[]> {
-  readonly event: EventOf<S, T[number]>
+  readonly event: EventOfAny<S, T>
   /** All events of the run; `event` is the first. */
-  readonly events: readonly EventOf<S, T[number]>[]
+  readonly events: readonly EventOfAny<S, T>[]
   readonly step: StepTools<S>
   readonly logger: Logger
   /** 0 for the first attempt. */

@@ -84,13 +84,13 @@ export function appSchedules<S extends EventSchemas>(app: string, schemas: Event
   }
   return {
     async upsert(schedule) {
-      await upsert([schedule as ScheduleInput])
+      await upsert([schedule])
       return target().get(schedule.id, scope)
     },
-    upsertMany: (schedules) => upsert(schedules as readonly ScheduleInput[]),
+    upsertMany: (schedules) => upsert(schedules),
     async update(id, changes) {
-      await checked(changes as Partial<ScheduleInput>, "schedule")
-      return target().update(id, changes as Partial<ScheduleInput>, scope)
+      await checked(changes, "schedule")
+      return target().update(id, changes, scope)
     },
     get: (id) => target().get(id, scope),
     list: (options = {}) => target().list({ ...options, app }),

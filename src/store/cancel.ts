@@ -1,5 +1,5 @@
-import { type Column, type Db, together } from "./db.ts"
-import { deleteSlots, keysOf, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { type Column, Conflict, type Db, together } from "./db.ts"
+import { deleteSlots, keysOf, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 
 /** A live run as it is found by its event. */
 export interface LiveRun {
@@ -34,7 +34,12 @@ export async function liveRuns(db: Db, eventIds: readonly string[]): Promise<Liv
  */
 export async function cancelRuns(db: Db, runs: readonly LiveRun[], now: number): Promise<Cancelled> {
   if (runs.length === 0) return { freed: [], claims: [] }
-  const list = JSON.stringify(runs.map(({ id }) => [id]).toSorted())
+  const list = JSON.stringify(
+    runs
+      .map(({ id }) => id)
+      .toSorted()
+      .map((id) => [id]),
+  )
   const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
   // What has a lease is locked first: whoever settles it at this moment was first, or finds it gone.
   const leased = await db.query<StoredQueueRow>(`delete from lease where run_id in ${these} returning ${queueNames}`, [list])
@@ -51,6 +56,7 @@ export async function cancelRuns(db: Db, runs: readonly LiveRun[], now: number):
     ),
   ])
   const taken = [...leased, ...timers, ...held, ...ready].map(toQueueRow)
+  if (taken.length < runs.length) await expectEnded(db, runs, taken)
   const gone = JSON.stringify(taken.map(({ runId }) => [runId]))
   await together([
     deleteSlots(db, taken),
@@ -67,4 +73,15 @@ export async function cancelRuns(db: Db, runs: readonly LiveRun[], now: number):
     ),
   ])
   return { freed: keysOf(taken), claims: leased.map(({ run_id, fence }) => [run_id, fence] as const) }
+}
+
+/** What was found nowhere has ended meanwhile; or it moved on behind our back, and all begins anew. */
+async function expectEnded(db: Db, runs: readonly LiveRun[], taken: readonly QueueRow[]): Promise<void> {
+  const found = new Set(taken.map(({ runId }) => runId))
+  const missing = runs.filter(({ id }) => !found.has(id))
+  const [ended] = await db.query<{ n: number }>(
+    `select count(*) as n from ${db.dialect.rows("$1", ids)} as j join result on result.run_id = j.id`,
+    [JSON.stringify(missing.map(({ id }) => [id]))],
+  )
+  if (ended?.n !== missing.length) throw new Conflict("a run moved on while it was to be cancelled")
 }

@@ -118,7 +118,7 @@ export interface Store {
   /** Fan-outs that have ended and were not announced yet. */
   finished(limit: number): Promise<readonly FanoutSummary[]>
   /** Those of the cron triggers of these apps, and whatever else has one of these ids. */
-  schedules(appIds: readonly string[], ids: readonly string[]): Promise<readonly Schedule[]>
+  schedules(appIds: readonly string[], ids: readonly string[]): Promise<{ readonly stored: readonly Schedule[]; readonly now: number }>
   /** Decides the moments of schedules that are due. */
   tick(chance: Chance): Promise<Omit<Ticked, "lines">>
   upsertSchedules(wanted: readonly CheckedSchedule[]): Promise<UpsertResult | schedules.Refused>
@@ -235,7 +235,7 @@ function scheduleCommands(db: Db, marks: Marks): ScheduleCommands {
     return rest
   }
   return {
-    schedules: (appIds, ids) => readSchedules.registered(db, appIds, ids),
+    schedules: (appIds, ids) => db.tx(async (tx) => ({ stored: await readSchedules.registered(tx, appIds, ids), now: await tx.now() })),
     tick: async (chance) => lined(await inTx((tx, offered, now) => tickSchedules(tx, offered, chance, now))),
     upsertSchedules: (wanted) => db.tx(async (tx) => schedules.upsertSchedules(tx, wanted, await tx.now())),
     pauseSchedule: (id, note) => db.tx(async (tx) => schedules.pauseSchedule(tx, id, note, await tx.now())),

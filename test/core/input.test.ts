@@ -173,7 +173,7 @@ describe("ids", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: -5, max: 5 }), { minLength: 2, maxLength: 200 }), fc.integer(), (steps, seed) => {
         let now = 1_700_000_000_000
-        const next = createIds({ now: () => now, after: () => () => undefined }, seededRandom(seed))
+        const next = createIds({ now: () => now }, seededRandom(seed))
         const ids = steps.map((step) => {
           now += step
           return next("run")

@@ -203,7 +203,8 @@ describe("time", () => {
       app.createFunction({ id: "cron", triggers: [{ cron: "* * * * * *" }] }, () => void runs++)
     })
     await harness.jump(365 * 24 * 3_600_000)
-    expect(runs).toBe(1)
+    // Those of the last ten seconds are on time; a year of others is not caught up.
+    expect(runs).toBe(11)
   })
 
   it("passes in milliseconds: a day of a schedule of every minute", async () => {

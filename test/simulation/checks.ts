@@ -1,4 +1,6 @@
 import type { Db } from "../../src/store/db.ts"
+import { momentsOf } from "../../src/core/schedule.ts"
+import { type ScheduleRow, toSchedule } from "../../src/store/commit-schedule.ts"
 import { childrenPerParent, type Ledger, limitOfChild, retries } from "./workload.ts"
 import type { World } from "./world.ts"
 
@@ -86,13 +88,34 @@ async function ticks(db: Db): Promise<string[]> {
   )
   const wrong = await rows<{ at: number; outcome: string }>(
     db,
-    `select at, outcome from tick where (run_id is not null) <> (outcome in ('fired', 'caught_up'))
+    `select at, outcome from tick where (run_id is not null) <> (outcome in ('fired', 'caught_up', 'backfilled'))
        or (run_id is not null and run_id not in (select id from run))`,
   )
+  const stray = await rows<{ id: string }>(
+    db,
+    "select id from run where function_id in ('sim-beat', 'sim-tick') and id not in (select run_id from tick where run_id is not null)",
+  )
   return [
+    ...(await undecided(db)),
+    ...stray.map(({ id }) => `I9: run ${id} of a schedule belongs to no tick`),
     ...twice.map(({ data, n }) => `I9: ${n} runs for one tick ${data}`),
     ...wrong.map(({ at, outcome }) => `I9: tick ${at} has outcome ${outcome} and a run that does not fit`),
   ]
+}
+
+/** I9: of each schedule every moment from the first to the last that was decided has its row, or waits. */
+async function undecided(db: Db): Promise<string[]> {
+  const schedules = await rows<ScheduleRow>(db, "select * from schedule")
+  const found: string[] = []
+  for (const { id, rule, policies, createdAt, lastTickAt, waitingAt } of schedules.map(toSchedule)) {
+    if (lastTickAt === null) continue
+    const decided = new Set((await rows<{ at: number }>(db, "select at from tick where schedule_id = $1", [id])).map(({ at }) => at))
+    const moments = momentsOf(rule, policies)
+    for (let at = moments.next(createdAt); at !== null && at <= lastTickAt; at = moments.next(at)) {
+      if (!decided.has(at) && at !== waitingAt) found.push(`I9: moment ${at} of ${id} was never decided`)
+    }
+  }
+  return found
 }
 
 /** I13: attempts stay within the retries, and each waits at least as long as its back-off. */
@@ -178,17 +201,26 @@ export async function checkNow(db: Db): Promise<string[]> {
   )
   const used = await rows<{ limit_key: string; n: number }>(db, "select limit_key, count(*) as n from slot group by limit_key")
   // Suspects' limits have their number in their name.
-  const over = used.filter(
-    ({ limit_key: key, n }) => n > (key.startsWith("suspects:") ? Number(key.slice(9)) : key.startsWith("fan:") ? 500 : limitOfChild),
-  )
+  const most = (key: string): number => {
+    if (key.startsWith("suspects:")) return Number(key.slice(9))
+    if (key.startsWith("backfill:")) return 1
+    return key.startsWith("fan:") ? 500 : limitOfChild
+  }
+  const over = used.filter(({ limit_key: key, n }) => n > most(key))
   const early = await rows<{ id: string; n: number }>(
     db,
     `select id, n from (select f.id, f.rules, (select count(*) from run as r where r.fanout_id = f.id and (r.id in (select run_id from ready)
          or r.id in (select run_id from lease) or r.id in (select run_id from result))) as n
        from fanout as f where f.gate = 'canary' and f.cancelled_at is null) as g where n > g.rules ->> 'canary'`,
   )
+  const beside = await rows<{ id: string; n: number }>(
+    db,
+    `select t.schedule_id as id, count(*) as n from tick as t where t.schedule_id in ('sim-skip', 'sim-queue', 'sim-cancel') and t.run_id is not null
+       and t.outcome <> 'backfilled' and not exists (select 1 from result as x where x.run_id = t.run_id) group by t.schedule_id having count(*) > 1`,
+  )
   return [
     ...early.map(({ id, n }) => `canary: ${n} runs of fan-out ${id} have begun`),
+    ...beside.map(({ id, n }) => `overlap: ${n} runs of the schedule ${id} live`),
     ...twice.map(({ run_id, n }) => `I7: run ${run_id} stands in ${n} places`),
     ...over.map(({ limit_key, n }) => `I8: limit ${limit_key} has ${n} runs`),
   ]

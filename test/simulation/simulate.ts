@@ -2,11 +2,11 @@ import type { Random } from "../../src/core/ports.ts"
 import type { EventInput } from "../../src/core/event.ts"
 import type { FanOutRules } from "../../src/core/gate.ts"
 import { pullOf } from "../../src/sdk/source.ts"
-import { type Store, storeOn } from "../../src/store/store.ts"
+import { storeOn } from "../../src/store/store.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import { checkAll, checkNow } from "./checks.ts"
-import { createApps, Ledger, pausing } from "./workload.ts"
-import { World } from "./world.ts"
+import { beats, createApps, Ledger, pausing } from "./workload.ts"
+import { World, type WorldOptions } from "./world.ts"
 
 export interface Simulation {
   readonly seed: number
@@ -19,18 +19,20 @@ export interface Simulation {
 }
 
 /** One seed: a cluster, a workload, faults, a healing, and what must be true in the end. */
-export async function simulate(seed: number, mutate?: (store: Store) => Store): Promise<Simulation> {
+export async function simulate(seed: number, mutate?: WorldOptions["mutate"]): Promise<Simulation> {
   const random = seededRandom(seed, "plan")
   const ledger = new Ledger()
   const world = await World.open({ seed, ...plan(random), apps: createApps(seed, ledger), ...(mutate === undefined ? {} : { mutate }) })
   const began = world.clock.now()
   const violations: string[] = []
   for (const node of world.nodes) node.boot()
+  const scheduled = random.next() < 0.35
   const rounds = 3 + Math.floor(random.next() * 4)
   for (let round = 0; round < rounds; round++) {
     sendSome(world, ledger, random, round)
     if (random.next() < 0.35) letLoose(world, ledger, random, round)
     await meddle(world, ledger, random)
+    if (scheduled) changeSchedules(world, random, began)
     await world.pass(500 + random.next() * 4_000)
     if (random.next() < world.options.faults.jump) {
       world.clock.jump(random.next() * 120_000)
@@ -60,7 +62,7 @@ function plan(random: Random): Pick<World["options"], "nodes" | "faults" | "skew
   return {
     nodes: 1 + Math.floor(random.next() * 3),
     faults: { slow: maybe(0.5, 0.05), refused: maybe(0.5, 0.05), crash: maybe(0.7, 0.06), jump: maybe(0.3, 0.3) },
-    skewMs: maybe(0.4, 2_000),
+    skewMs: maybe(0.5, random.next() < 0.5 ? 2_000 : 30_000),
   }
 }
 
@@ -79,6 +81,23 @@ function sendSome(world: World, ledger: Ledger, random: Random, round: number): 
     const other = world.nodes[Math.floor(random.next() * world.nodes.length)]
     if (random.next() < 0.3 && other !== undefined) world.clock.after(random.next() * 3_000, () => deliver(ledger, events, other))
   }
+}
+
+/** Upserts that repeat themselves, pauses, backfills: from whichever node, whether it lives to see the answer or not. */
+function changeSchedules(world: World, random: Random, began: number): void {
+  const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
+  const id = beats[Math.floor(random.next() * beats.length)]?.id ?? ""
+  const x = random.next()
+  const from = Math.max(began, world.clock.now() - 8_000) - Math.floor(random.next() * 8_000)
+  if (node?.engine === null || node === undefined) return
+  const { schedules } = node.engine.intake
+  const change = async (): Promise<unknown> => {
+    await schedules.upsert("sim", beats)
+    if (x < 0.2) return schedules.pause(id, { app: "sim", note: "simulated" })
+    if (x < 0.5) return schedules.resume(id, { app: "sim" })
+    return x < 0.8 ? schedules.backfill(id, from, world.clock.now(), { app: "sim", overlap: "queue" }) : null
+  }
+  change().catch(() => undefined)
 }
 
 function deliver(

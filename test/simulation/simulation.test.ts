@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
 import type { Unit } from "../../src/core/change.ts"
+import type { Db } from "../../src/store/db.ts"
 import type { Store } from "../../src/store/store.ts"
 import { simulate } from "./simulate.ts"
 
@@ -17,7 +18,7 @@ describe("simulation", () => {
       for (const pair of result.coverage.keys()) coverage.add(pair)
     }
     expect(deaths).toBeGreaterThan(500)
-    for (const command of ["turn", "wake", "lost", "pulse", "dueSchedules", "releaseMissed"]) {
+    for (const command of ["turn", "wake", "lost", "pulse", "tick", "upsertSchedules", "backfill", "releaseMissed"]) {
       for (const fault of ["none", "slow", "refused", "crash-before", "crash-after"]) expect(coverage).toContain(`${command} ${fault}`)
     }
   })
@@ -32,7 +33,7 @@ describe("simulation", () => {
 })
 
 /** Deliberate bugs. One that no seed finds would mean that a check is missing. */
-const mutants: Readonly<Record<string, (store: Store) => Store>> = {
+const mutants: Readonly<Record<string, (store: Store, db: Db) => Store>> = {
   "writes of an old claim are let through": (store) => changeUnits(store, (unit) => ({ ...unit, guard: null })),
   "an event's id is forgotten": (store) =>
     changeUnits(store, (unit) => ({
@@ -49,11 +50,34 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
       ...unit,
       changes: unit.changes.filter((change) => !(change.kind === "step.save" && change.step.kind === "run")),
     })),
-  "a moment of a schedule is not recorded": (store) =>
-    changeUnits(store, (unit) => ({
-      ...unit,
-      changes: unit.changes.filter(({ kind }) => kind !== "tick.add" && kind !== "schedule.move"),
-    })),
+  "a schedule forgets what it has decided": (store, db) => ({
+    ...store,
+    async tick(chance) {
+      const ticked = await store.tick(chance)
+      for (const { scheduleId, at } of ticked.ticks.slice(0, 1)) {
+        await db.execute("delete from tick where schedule_id = $1 and at = $2", [scheduleId, at])
+        await db.execute("update schedule set next_tick_at = $2, next_at = $2 where id = $1 and next_tick_at > $2", [scheduleId, at])
+      }
+      return ticked
+    },
+  }),
+  "a moment of a schedule is not recorded": (store, db) => ({
+    ...store,
+    async tick(chance) {
+      const ticked = await store.tick(chance)
+      for (const { scheduleId, at, runId } of ticked.ticks) {
+        if (runId === null) await db.execute("delete from tick where schedule_id = $1 and at = $2", [scheduleId, at])
+      }
+      return ticked
+    },
+  }),
+  "a schedule forgets what it has started": (store, db) => ({
+    ...store,
+    async tick(chance) {
+      await db.execute("update schedule set last_event_id = null")
+      return store.tick(chance)
+    },
+  }),
   "a send is acknowledged before it is durable": (store) => ({
     ...store,
     turn: async (request) => {

@@ -1,4 +1,5 @@
 import type { App } from "../../src/core/app.ts"
+import type { ScheduleInput } from "../../src/core/schedules.ts"
 import { Fanfare, NonRetriableError, RetryAfterError } from "../../src/index.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import type { SimulatedNode } from "./world.ts"
@@ -6,6 +7,14 @@ import type { SimulatedNode } from "./world.ts"
 export const limitOfChild = 3
 export const childrenPerParent = 4
 export const retries = 2
+
+/** Schedules made at run time: one for each way to overlap. */
+export const beats: readonly ScheduleInput[] = [
+  { id: "allow", every: 7_000, function: "beat", missed: { take: "all", within: "1h", cap: 5 } },
+  { id: "skip", cron: "*/5 * * * * *", function: "beat", overlap: "skip", jitter: 900 },
+  { id: "queue", every: 4_000, function: "beat", overlap: "queue", missed: "none" },
+  { id: "cancel", cron: "*/5 * * * * *", timezone: "Europe/Paris", function: "beat", overlap: "cancel", missed: "all" },
+]
 
 /** What the outside world saw: the side effects of user code, which no crash can take back. */
 export class Ledger {
@@ -130,6 +139,11 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
     app.createFunction({ id: "tick", triggers: [{ cron: "*/10 * * * * *" }], retries }, async ({ runId, attempt, event }) => {
       began(runId, attempt)
       return event.data.scheduledAt
+    })
+    app.createFunction({ id: "beat", triggers: [], retries }, async ({ runId, attempt, step }) => {
+      await pause(`${runId} ${attempt}`)
+      if (chance(`${runId} sleeps`) < 0.3) await step.sleep("nap", 1_000 + chance(`${runId} nap`) * 6_000)
+      if (chance(`${runId} ${attempt} outcome`) < 0.2) throw new Error("beat fails")
     })
     return [app]
   }

@@ -4,6 +4,7 @@ import type { ClaimedRun, LimitClaim } from "../../src/core/run.ts"
 import type { Store } from "../../src/store/store.ts"
 import type { OpenStore } from "../../src/store/open.ts"
 import type { VirtualClock } from "../../src/testing/clock.ts"
+import { scheduleConformance } from "./schedule-conformance.ts"
 
 export interface StoreUnderTest {
   readonly opened: OpenStore
@@ -56,6 +57,7 @@ const kinds = (results: readonly UnitResult[]): string[] => results.map(({ kind 
 
 /** What a store is: every database that Fanfare runs on passes exactly this. */
 export function storeConformance(name: string, open: () => Promise<StoreUnderTest>): void {
+  scheduleConformance(name, open)
   describe(`a store on ${name}`, () => {
     let under: StoreUnderTest
     let store: Store
@@ -172,29 +174,6 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       expect(results[1]).toMatchObject({ duplicates: { [again.event.id]: { id: first.event.id } } })
       expect(await commit(unit([event({ key: "k" })]))).toMatchObject([{ kind: "applied" }])
       expect(await claim()).toHaveLength(1)
-    })
-
-    it("decides each moment of a schedule once", async () => {
-      await commit(
-        unit([
-          {
-            kind: "schedule.put",
-            schedule: { id: "s", functionId: "app-f", cron: "* * * * *", timezone: "UTC", lastTickAt: null, nextAt: 5 },
-          },
-        ]),
-      )
-      const tick = (at: number): Unit =>
-        unit([
-          ...pair(),
-          { kind: "tick.add", tick: { scheduleId: "s", at, outcome: "fired", reason: null, runId: null, decidedAt: at } },
-          { kind: "schedule.move", id: "s", lastTickAt: at, nextAt: at + 5 },
-        ])
-      expect(kinds(await commit(tick(5)))).toEqual(["applied"])
-      expect(kinds(await commit(tick(5)))).toEqual(["duplicate"])
-      expect(kinds(await commit(tick(4)))).toEqual(["duplicate"])
-      expect(kinds(await commit(tick(10)))).toEqual(["applied"])
-      expect(await claim()).toHaveLength(2)
-      expect((await store.dueSchedules(10)).due).toMatchObject([{ id: "s", lastTickAt: 10, nextAt: 15 }])
     })
 
     it("counts a fan-out in the same turn as its runs", async () => {

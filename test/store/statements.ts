@@ -32,10 +32,26 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   await node.start()
   await app.send([{ name: "go", id: `a ${systemClock.now()}` }, { name: "go" }, { name: "go" }])
   while (ended < 3) await new Promise((resolve) => setTimeout(resolve, 20))
+  await exerciseSchedules(app)
+  await store.gone([["run_1", 1]])
   await store.prune(Date.now() + 1_000, 10)
   await store.lost("node_other", 10)
   await store.releaseMissed()
   await node.stop()
+}
+
+async function exerciseSchedules(app: Fanfare): Promise<void> {
+  const { schedules } = app
+  for (const overlap of ["allow", "skip", "queue", "cancel"] as const) {
+    await schedules.upsert({ id: overlap, every: "1s", event: "go", overlap, tag: "t" })
+  }
+  await schedules.upsert({ id: "one", every: "1s", function: "f", overlap: "cancel" })
+  await new Promise((resolve) => setTimeout(resolve, 2_300))
+  await schedules.pause("skip", { note: "n" })
+  await schedules.resume("skip")
+  await schedules.run("one")
+  await schedules.backfill("one", systemClock.now() - 60_000, systemClock.now(), { overlap: "queue" })
+  await schedules.delete("one")
 }
 
 /** Asks a reader everything that people can ask. */
@@ -55,6 +71,10 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.fanouts(null, 10)
   await reader.fanout("fan_1")
   await reader.functionList()
+  await reader.schedule(["a", "b"])
+  await reader.schedules({})
+  await reader.schedules({ tag: "t", app: "app", after: "a" })
+  await reader.ticks("app-s1", null, 10)
   await reader.depth()
   await reader.nodes()
 }
