@@ -1,5 +1,5 @@
 import type { App } from "../core/app.ts"
-import { createIds } from "../core/id.ts"
+import { createIds, type IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
 import type { NodeRow, Reader, Store } from "../store/store.ts"
@@ -78,19 +78,7 @@ export class Engine {
     const committer = this.#committer
     const reload = async (): Promise<void> => registry.replace(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
-    this.#fanouts = new StoredFanouts({
-      store,
-      reader: options.reader,
-      registry,
-      clock,
-      newId,
-      begun: () => {
-        this.#agents.operator.ring()
-        this.#fanoutsEnded()
-        committer.ring()
-      },
-      claimable: () => committer.ring(),
-    })
+    this.#fanouts = this.#createFanouts(clock, newId)
     const course: Store["course"] = (by, value) => store.course(by, value)
     this.intake = new EventIntake({ committer, joined, fanouts: this.#fanouts, course, registry, reload, clock, newId, telemetry })
     this.#executor = new Executor({
@@ -173,6 +161,16 @@ export class Engine {
       .leave(this.nodeId)
       .catch((error: unknown) => this.telemetry.emit({ name: "agent.failed", agent: "pulse", error }))
     this.telemetry.emit({ name: "engine.stopped", nodeId: this.nodeId, returned, abandoned })
+  }
+
+  #createFanouts(clock: Clock, newId: (kind: IdKind) => string): StoredFanouts {
+    const { store, reader } = this.#options
+    const begun = (): void => {
+      this.#agents.operator.ring()
+      this.#fanoutsEnded()
+      this.#committer.ring()
+    }
+    return new StoredFanouts({ store, reader, registry: this.registry, clock, newId, begun, claimable: () => this.#committer.ring() })
   }
 
   #fanoutsEnded(): void {
