@@ -39,12 +39,18 @@ program
   .option("--data <json>", "its data, a JSON object")
   .option("--file <path>", "JSON lines: one object of data per line, or whole events ({ name, data, id })")
   .option("--id <id>", "makes the send idempotent for 24 h")
-  .option("--watch", "wait until the runs have ended")
+  .option("--watch", "wait until the runs have ended, or the fan-out is paused")
+  .option("--canary <n>", 'the first n runs (or "1%") go alone; the others follow when they have completed')
+  .option("--breaker <failures>", 'pause this fan-out when more than a share ("5%"), or so many, have failed')
+  .option("--breaker-min <n>", "ended runs before the breaker decides (default 100)")
+  .option("--spread <time>", 'spread the starts over this time, such as "15m"')
+  .option("--rate <rate>", 'runs that start per second, or "100/m"')
+  .option("--dry-run", "say what would be sent and what it would start, and send nothing")
   .addHelpText(
     "after",
-    `\nExamples: fanfare send app/user.created --data '{"id":1}'\n          fanfare send app/user.created --file users.jsonl --watch`,
+    `\nExamples: fanfare send app/user.created --data '{"id":1}'\n          fanfare send app/user.created --file users.jsonl --canary 50 --watch`,
   )
-  .action(async (name: string, options: { data?: string; file?: string; id?: string; watch?: boolean }) => {
+  .action(async (name: string, options: Record<string, string>) => {
     const { send } = await import("./send.ts")
     await send(name, { ...globals(), ...options })
   })
@@ -101,17 +107,27 @@ fanouts
   .action(async (id: string) => (await import("./fanouts.ts")).showFanout(id, globals()))
 fanouts
   .command("watch")
-  .description("follow a fan-out until it has ended; exit code 1 if a run failed")
+  .description("follow a fan-out until it has ended or is stopped; exit code 1 if a run failed or it is stopped")
   .argument("<id>")
   .addHelpText("after", "\nExample: fanfare fanouts watch fan_06fk3…")
   .action(async (id: string) => (await import("./runs.ts")).watch(id, globals()))
 fanouts
   .command("retry")
-  .description("run what has failed again: all of it, or the failures of one cause; finished steps are kept")
+  .description("run what has failed again: all, one cause or one run; finished steps are kept, and a stopped fan-out goes on")
   .argument("<id>")
   .option("--group <fingerprint>", "only failures of this cause, as `fanouts show` names it")
+  .option("--run <id>", "only this failed run")
+  .option("--data <json>", "with --run: other data for it; it begins anew")
   .addHelpText("after", "\nExample: fanfare fanouts retry fan_06fk3…")
-  .action(async (id: string, options: { group?: string }) => (await import("./fanouts.ts")).retryFanout(id, { ...globals(), ...options }))
+  .action(async (id: string, options: { group?: string; run?: string; data?: string }) =>
+    (await import("./fanouts.ts")).retryFanout(id, { ...globals(), ...options }),
+  )
+fanouts
+  .command("resume")
+  .description("let a fan-out go on that a canary or its breaker has stopped; what has failed stays failed")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare fanouts resume fan_06fk3…")
+  .action(async (id: string) => (await import("./fanouts.ts")).resumeFanout(id, globals()))
 fanouts
   .command("cancel")
   .description("cancel what has not begun or waits; what is running may end")

@@ -36,6 +36,13 @@ export function idBefore(kind: IdKind, ms: number): string {
   return `${kind}_${encode(Math.max(0, ms), 10)}`
 }
 
+/** Sorts before the id of every run of a fan-out that began at `createdAt`, also when a node whose clock is behind added to it. */
+export function beforeRuns(createdAt: number): string {
+  return idBefore("run", createdAt - skewMostMs)
+}
+
+const skewMostMs = 60_000
+
 function encode(value: number, chars: number): string {
   let text = ""
   let rest = value

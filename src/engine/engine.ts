@@ -1,5 +1,5 @@
 import type { App } from "../core/app.ts"
-import { createIds } from "../core/id.ts"
+import { createIds, type IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
 import { watchOf } from "../core/wait.ts"
@@ -86,28 +86,9 @@ export class Engine {
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
     const { reader } = options
     const ring = (): void => committer.ring()
-    this.#fanouts = new StoredFanouts({
-      store,
-      reader,
-      registry,
-      clock,
-      newId,
-      begun: () => {
-        this.#agents.operator.ring()
-        this.#fanoutsEnded()
-        ring()
-      },
-      claimable: ring,
-    })
-    const schedules = new StoredSchedules({
-      store,
-      reader,
-      registry,
-      clock,
-      random,
-      changed: () => this.#agents.ticker.ring(),
-      lined: ring,
-    })
+    this.#fanouts = this.#createFanouts(clock, newId)
+    const changed = (): void => this.#agents.ticker.ring()
+    const schedules = new StoredSchedules({ store, reader, registry, clock, random, changed, lined: ring })
     const course: Store["course"] = (by, value) => store.course(by, value)
     const recall = { recall: (runIds: readonly string[]): void => this.#executor.recall(runIds) }
     const begun = (): void => this.#agents.operator.ring()
@@ -207,6 +188,16 @@ export class Engine {
       .leave(this.nodeId)
       .catch((error: unknown) => this.telemetry.emit({ name: "agent.failed", agent: "pulse", error }))
     this.telemetry.emit({ name: "engine.stopped", nodeId: this.nodeId, returned, abandoned })
+  }
+
+  #createFanouts(clock: Clock, newId: (kind: IdKind) => string): StoredFanouts {
+    const { store, reader } = this.#options
+    const begun = (): void => {
+      this.#agents.operator.ring()
+      this.#fanoutsEnded()
+      this.#committer.ring()
+    }
+    return new StoredFanouts({ store, reader, registry: this.registry, clock, newId, begun, claimable: () => this.#committer.ring() })
   }
 
   #fanoutsEnded(): void {

@@ -170,7 +170,7 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
         hint: `Name the fan-out with 1 to ${limits.eventIdChars} characters: the same name goes on with it.`,
       })
     }
-    const item = toItem(key as ((item: never) => string) | undefined)
+    const item = toItem(key)
     const toEvent = target === undefined ? (event: unknown, place: number) => this.#checked(event as EventInput, `events[${place}]`) : item
     return (this.#local ?? this.#remote).sendSource(
       {

@@ -4,7 +4,7 @@ import type { ChangeOf } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { Operation, OperationKind } from "../core/fanouts.ts"
 import { gateClaims, left } from "../core/gate.ts"
-import { idBefore } from "../core/id.ts"
+import { beforeRuns } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { LimitClaim } from "../core/run.ts"
 import { countFanouts, sealFanouts } from "./commit-fanout.ts"
@@ -120,7 +120,7 @@ async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: num
   const [fanout] = await db.query<{ created_at: number; gate: string | null }>("select created_at, gate from fanout where id = $1", [
     row.fanout_id,
   ])
-  const failed = await failedRuns(db, row, row.cursor === "" ? idBefore("run", fanout?.created_at ?? 0) : row.cursor)
+  const failed = await failedRuns(db, row, row.cursor === "" ? beforeRuns(fanout?.created_at ?? 0) : row.cursor)
   const last = failed.at(-1)
   if (last === undefined) {
     await advanceTo(db, row, { cursor: row.cursor, affected: 0, nextAt: now, endedAt: now })

@@ -178,7 +178,7 @@ async function sources(db: Db, ledger: Ledger): Promise<string[]> {
   )
   return found.flatMap(({ id, key, cancelled_at, items, different }) => {
     const wanted = ledger.sources.get(key ?? id) ?? items
-    const whole = cancelled_at === null ? items === wanted : items <= wanted
+    const whole = cancelled_at === null && !ledger.cancelled.has(id) ? items === wanted : items <= wanted
     return items === different && whole ? [] : [`fan-out ${id} of ${wanted} items has ${items}, ${different} of them different`]
   })
 }
@@ -210,7 +210,7 @@ export async function checkNow(db: Db): Promise<string[]> {
   const early = await rows<{ id: string; n: number }>(
     db,
     `select id, n from (select f.id, f.rules, (select count(*) from run as r where r.fanout_id = f.id and (r.id in (select run_id from ready)
-         or r.id in (select run_id from lease) or r.id in (select run_id from result))) as n
+         or r.id in (select run_id from lease) or r.id in (select run_id from result where state <> 'cancelled'))) as n
        from fanout as f where f.gate = 'canary' and f.cancelled_at is null) as g where n > g.rules ->> 'canary'`,
   )
   const beside = await rows<{ id: string; n: number }>(

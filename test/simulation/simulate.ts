@@ -165,8 +165,10 @@ async function meddle(world: World, ledger: Ledger, random: Random): Promise<voi
   const x = random.next()
   if (id === undefined || engine === null || engine === undefined) return
   const { fanouts: all } = engine.intake
-  if (x < 0.15) all.cancel(id).catch(() => undefined)
-  else if (x < 0.4) {
+  if (x < 0.15) {
+    ledger.cancelled.add(id)
+    all.cancel(id).catch(() => undefined)
+  } else if (x < 0.4) {
     ledger.retried.add(id)
     // The same attempt of a run may begin again.
     world.interruptions++

@@ -33,6 +33,7 @@ export class Ledger {
   readonly sources = new Map<string, number>()
   /** Fan-outs that were retried: their end may be announced again. */
   readonly retried = new Set<string>()
+  readonly cancelled = new Set<string>()
 
   saw(run: string, step: string, value: unknown): void {
     const key = `${run} ${step}`

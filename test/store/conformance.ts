@@ -17,43 +17,46 @@ const now = (): number => Date.now()
 let n = 0
 const id = (kind: string): string => `${kind}_${String(++n).padStart(22, "0")}`
 
-function event(over: Partial<Extract<Change, { kind: "event.add" }>["event"]> = {}): Extract<Change, { kind: "event.add" }> {
+export function event(over: Partial<Extract<Change, { kind: "event.add" }>["event"]> = {}): Extract<Change, { kind: "event.add" }> {
   return {
     kind: "event.add",
     event: { id: id("evt"), key: null, name: "app/go", data: '{"a":1}', ts: 1, receivedAt: 1, fanoutId: null, sourceRunId: null, ...over },
   }
 }
 
-function run(eventId: string, over: Partial<Extract<Change, { kind: "run.add" }>["run"]> = {}): Extract<Change, { kind: "run.add" }> {
+export function run(
+  eventId: string,
+  over: Partial<Extract<Change, { kind: "run.add" }>["run"]> = {},
+): Extract<Change, { kind: "run.add" }> {
   return {
     kind: "run.add",
     run: { id: id("run"), functionId: "app-f", eventId, fanoutId: null, parentId: null, createdAt: 1, dueAt: 1, limits: [], ...over },
   }
 }
 
-function part(over: Partial<Extract<Change, { kind: "fanout.grow" }>> = {}): Extract<Change, { kind: "fanout.grow" }> {
+export function part(over: Partial<Extract<Change, { kind: "fanout.grow" }>> = {}): Extract<Change, { kind: "fanout.grow" }> {
   const rest = { key: null, runId: null, name: "app/go", cursor: null, at: 1, rules: null, runsBefore: 0 }
   return { kind: "fanout.grow", id: "fan_1", from: 0, taken: 2, events: 2, runs: 2, sealed: true, ...rest, ...over }
 }
 
-function pair(over: Parameters<typeof run>[1] = {}): Change[] {
+export function pair(over: Parameters<typeof run>[1] = {}): Change[] {
   const cause = event({ fanoutId: over.fanoutId ?? null })
   return [cause, run(cause.event.id, over)]
 }
 
-const unit = (changes: readonly Change[], guard: Unit["guard"] = null, registry: number | null = null): Unit => ({
+export const unit = (changes: readonly Change[], guard: Unit["guard"] = null, registry: number | null = null): Unit => ({
   changes,
   guard,
   registry,
 })
 const guardOf = (claimed: ClaimedRun): Unit["guard"] => ({ runId: claimed.id, fence: claimed.fence })
 
-function settle(claimed: ClaimedRun, settlement: Extract<Change, { kind: "run.settle" }>["settlement"]): Unit {
+export function settle(claimed: ClaimedRun, settlement: Extract<Change, { kind: "run.settle" }>["settlement"]): Unit {
   return unit([{ kind: "run.settle", run: claimed, attempt: claimed.attempt, startedAt: 5, endedAt: 9, settlement }], guardOf(claimed))
 }
 
-const completed = { to: "completed", output: "1", failure: null } as const
-const kinds = (results: readonly UnitResult[]): string[] => results.map(({ kind }) => kind)
+export const completed = { to: "completed", output: "1", failure: null } as const
+export const kinds = (results: readonly UnitResult[]): string[] => results.map(({ kind }) => kind)
 
 /** What a store is: every database that Fanfare runs on passes exactly this. */
 export function storeConformance(name: string, open: () => Promise<StoreUnderTest>): void {

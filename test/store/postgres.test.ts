@@ -12,6 +12,7 @@ import { openPostgres, type PostgresOptions } from "../../src/store/postgres.ts"
 import { openStore, type Store, storeOn } from "../../src/store/store.ts"
 import { type Cut, startProxy } from "../chaos/proxy.ts"
 import { storeConformance } from "./conformance.ts"
+import { fanoutConformance } from "./fanout-conformance.ts"
 import { startPostgres, type TestServer } from "./postgres.ts"
 
 let server: TestServer
@@ -33,14 +34,16 @@ async function migrated(): Promise<{ place: string; db: Db; store: Store }> {
   return { place, db, store: await openStore(db, systemClock) }
 }
 
-storeConformance("PostgreSQL 18, in its threads", async () => {
-  const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
-  const close = async (): Promise<void> => {
-    await opened.reader.close()
-    await opened.store.close()
-  }
-  return { opened, clock: null, close }
-})
+for (const conformance of [storeConformance, fanoutConformance]) {
+  conformance("PostgreSQL 18, in its threads", async () => {
+    const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
+    const close = async (): Promise<void> => {
+      await opened.reader.close()
+      await opened.store.close()
+    }
+    return { opened, clock: null, close }
+  })
+}
 
 let n = 0
 const id = (kind: string): string => `${kind}_${String(++n).padStart(22, "0")}`

@@ -79,7 +79,7 @@ export class Screen {
     const news = tenth !== this.#open.get(id)
     if (done) this.#open.delete(id)
     else this.#open.set(id, tenth)
-    const line = `${styleText("magenta", "⇉")} ${fanout.name}  ${fanoutLine(fanout, Date.now())}`
+    const line = `${styleText("magenta", "⇉")} ${fanout.name}  ${fanoutLine(fanout)}`
     if (this.#globals.json && news) printJson({ event: "fanout", ...fanout })
     if (this.#globals.json) return null
     if (done || (news && !process.stderr.isTTY)) this.#write(line)
