@@ -83,7 +83,7 @@ export function checkDemand(demand: { event: unknown; match?: unknown; if?: unkn
     throw invalid("match", `${JSON.stringify(demand.match)} is not a field`, "Name a field that both events have, such as data.userId.")
   }
   if (demand.if !== undefined) compilePairCondition(demand.if as string, `${at}.if`, code)
-  return { event, match: (demand.match as string | undefined) ?? null, if: (demand.if as string | undefined) ?? null }
+  return { event, match: demand.match ?? null, if: (demand.if as string | undefined) ?? null }
 }
 
 /**

@@ -65,9 +65,9 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     const { store, random, transport } = options
+    this.#options = options
     const clock = new StoreClock(options.clock)
     this.#clock = clock
-    this.#options = options
     const newId = createIds(clock, random)
     this.nodeId = newId("node")
     this.startedAt = clock.now()
@@ -84,47 +84,25 @@ export class Engine {
     const committer = this.#committer
     const reload = async (): Promise<void> => registry.replace(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
-    const { reader } = options
-    const ring = (): void => committer.ring()
-    this.#fanouts = this.#createFanouts(clock, newId)
-    const changed = (): void => this.#agents.ticker.ring()
-    const schedules = new StoredSchedules({ store, reader, registry, clock, random, changed, lined: ring })
     const course: Store["course"] = (by, value) => store.course(by, value)
-    const recall = { recall: (runIds: readonly string[]): void => this.#executor.recall(runIds) }
-    const begun = (): void => this.#agents.operator.ring()
-    const runs = new StoredRuns({ store, reader, committer, executor: recall, registry, clock, newId, telemetry, begun })
-    const asked = { fanouts: this.#fanouts, schedules, runs }
+    this.#fanouts = this.#createFanouts(newId)
+    const asked = { fanouts: this.#fanouts, schedules: this.#createSchedules(), runs: this.#createRuns(newId) }
     this.intake = new EventIntake({ ...asked, committer, joined, course, registry, reload, clock, newId, telemetry })
     this.#waiting = new Waiting({ store, committer, registry, reload, clock, newId })
-    this.#executor = new Executor({
-      waiting: this.#waiting,
-      joined: (id, outputs) => store.joined(id, outputs),
-      course,
-      committer,
-      intake: this.intake,
-      clock,
-      random,
-      telemetry,
-      newId,
-      registry,
-      transport,
-    })
+    const shared = { committer, intake: this.intake, registry, telemetry, clock, random, newId }
+    const joinedOf: Store["joined"] = (id, outputs) => store.joined(id, outputs)
+    this.#executor = new Executor({ ...shared, waiting: this.#waiting, joined: joinedOf, course, transport })
     const executor = this.#executor
+    const { nodeId } = this
     const concurrency = options.concurrency ?? limits.nodeConcurrency
-    this.#dispatcher = new Dispatcher({ executor, clock, nodeId: this.nodeId, functionIds: () => transport.hosts(), concurrency })
+    this.#dispatcher = new Dispatcher({ executor, clock, nodeId, functionIds: () => transport.hosts(), concurrency })
     this.#agents = createAgents({
+      ...shared,
       store,
-      committer,
       executor,
-      intake: this.intake,
-      registry,
       reload,
-      telemetry,
-      clock,
-      random,
-      newId,
       fanoutsEnded: () => this.#fanoutsEnded(),
-      nodeId: this.nodeId,
+      nodeId,
       node: () => this.#node(),
       exclusive: options.exclusive,
       pollMs: options.pollMs ?? limits.restMs,
@@ -190,14 +168,30 @@ export class Engine {
     this.telemetry.emit({ name: "engine.stopped", nodeId: this.nodeId, returned, abandoned })
   }
 
-  #createFanouts(clock: Clock, newId: (kind: IdKind) => string): StoredFanouts {
+  #createFanouts(newId: (kind: IdKind) => string): StoredFanouts {
     const { store, reader } = this.#options
     const begun = (): void => {
       this.#agents.operator.ring()
       this.#fanoutsEnded()
       this.#committer.ring()
     }
-    return new StoredFanouts({ store, reader, registry: this.registry, clock, newId, begun, claimable: () => this.#committer.ring() })
+    const claimable = (): void => this.#committer.ring()
+    return new StoredFanouts({ store, reader, registry: this.registry, clock: this.#clock, newId, begun, claimable })
+  }
+
+  #createSchedules(): StoredSchedules {
+    const { store, reader, random } = this.#options
+    const changed = (): void => this.#agents.ticker.ring()
+    const lined = (): void => this.#committer.ring()
+    return new StoredSchedules({ store, reader, registry: this.registry, clock: this.#clock, random, changed, lined })
+  }
+
+  #createRuns(newId: (kind: IdKind) => string): StoredRuns {
+    const { store, reader } = this.#options
+    const { registry, telemetry } = this
+    const executor = { recall: (runIds: readonly string[]): void => this.#executor.recall(runIds) }
+    const begun = (): void => this.#agents.operator.ring()
+    return new StoredRuns({ store, reader, committer: this.#committer, executor, registry, clock: this.#clock, newId, telemetry, begun })
   }
 
   #fanoutsEnded(): void {

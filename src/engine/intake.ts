@@ -22,6 +22,7 @@ import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
 import type { JoinedSends } from "./joined.ts"
 import { produce } from "./producer.ts"
+import { closedFor, refusal } from "./refusal.ts"
 import type { Registry } from "./registry.ts"
 import type { Telemetry } from "./telemetry.ts"
 
@@ -371,30 +372,6 @@ function checkSlice(events: readonly EventInput[], from: number, to: number, fun
 export function rulesFor(rules: FanOutRules | undefined, events: number | null): SettledRules | null {
   const checked = rules === undefined ? null : checkRules(rules)
   return checked === null ? null : settleRules(checked, events)
-}
-
-function closedFor(key: string): FanfareError {
-  return new FanfareError("fanout_closed", `another process sends the fan-out "${key}" at the same time`, {
-    field: "id",
-    hint: "Let one go on; the same id goes on where it stopped.",
-  })
-}
-
-export function refusal(result: Exclude<UnitResult, { kind: "applied" }>): FanfareError {
-  if (result.kind === "closed") {
-    return new FanfareError("fanout_closed", "the fan-out was cancelled while it was being sent", {
-      hint: "What was sent before is cancelled with it; the rest was not sent.",
-    })
-  }
-  if (result.kind !== "conflict") return new FanfareError("internal", `the store refused the events: ${result.kind}`)
-  return new FanfareError(
-    "event_conflict",
-    `an event with the id "${result.eventKey}" was sent within the last 24 h with another name or data`,
-    {
-      field: "id",
-      hint: "Ids make a send idempotent: the same id must stand for the same event. Nothing of this send was written.",
-    },
-  )
 }
 
 function nameOf(events: readonly CheckedEvent[]): string {

@@ -10,7 +10,7 @@ import { finalStates, type FinalState, moves } from "../core/run.ts"
 import type { Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import type { Reader, Store } from "../store/store.ts"
 import { type CancellerParts, cancelRun } from "./canceller.ts"
-import { refusal } from "./intake.ts"
+import { refusal } from "./refusal.ts"
 
 export interface RunsParts extends Omit<CancellerParts, "store" | "pollMs"> {
   readonly store: Pick<Store, "cancelFacts" | "addOperation">

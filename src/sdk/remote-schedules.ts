@@ -1,6 +1,6 @@
 import type { Schedules, ScheduleScope } from "../core/schedules.ts"
 import { paths } from "../protocol/api.ts"
-import type { Asked } from "./remote.ts"
+import type { Asked } from "./remote-call.ts"
 
 type Ask = <T>(path: string, request?: Asked) => Promise<T>
 

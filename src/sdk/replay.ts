@@ -1,5 +1,5 @@
 import type { Attempt, Recorder, SendResult, SendWay, StepReport } from "../core/attempt.ts"
-import { type Duration, durationMs } from "../core/duration.ts"
+import { durationMs } from "../core/duration.ts"
 import { FanfareError, StepError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import { toFailure } from "../core/failure.ts"
@@ -13,20 +13,12 @@ import { compareSteps, createStepKeys, type StepRecord } from "../core/step.ts"
 import { checkDemand, checkSignal } from "../core/wait.ts"
 import { request } from "./fetch.ts"
 import { currentScope, type RunScope, withScope } from "./context.ts"
-import { type FanfareFunction, isFunction, toItem } from "./target.ts"
 import { retryWish } from "./retry-wish.ts"
-import { pullOf, type Source } from "./source.ts"
+import { pullOf } from "./source.ts"
+import { type FanOutArguments, type FanOutCall, fanOutOf, nothingJoined } from "./fan-out.ts"
 import { invokedId } from "./invoke.ts"
-import type {
-  FanOutOptions,
-  FetchInit,
-  InvokeOptions,
-  ItemOptions,
-  StepId,
-  StepTools,
-  WaitForEventOptions,
-  WaitForSignalOptions,
-} from "./step.ts"
+import { sleepMoment, sleepMs, waitMs } from "./moments.ts"
+import type { FetchInit, InvokeOptions, StepId, StepTools, WaitForEventOptions, WaitForSignalOptions } from "./step.ts"
 
 const fetchTimeoutMs = 5 * 60 * 1_000
 
@@ -361,52 +353,10 @@ function awaitsOf({ kind, key }: StepRecord): string[] {
   return kind === "event" || kind === "signal" || kind === "invoke" ? [key] : []
 }
 
-const nothingJoined: JoinResult = {
-  fanoutId: null,
-  total: 0,
-  completed: 0,
-  failed: 0,
-  cancelled: 0,
-  timedOut: false,
-  failures: [],
-  slowest: [],
-}
-
-/** `step.fanOut` behind its id: events, or a function and its items. */
-type FanOutArguments =
-  | [events: Source<EventInput>, options?: FanOutOptions]
-  | [target: FanfareFunction<never>, items: Source<unknown>, options?: FanOutOptions & ItemOptions<never>]
-
-interface FanOutCall {
-  readonly functionId: string | null
-  readonly source: Source<unknown>
-  readonly toEvent: (item: unknown) => EventInput
-  readonly options: FanOutOptions
-}
-
-function fanOutOf(given: FanOutArguments): FanOutCall {
-  const [first] = given
-  if (isFunction(first)) {
-    const [target, source, options = {}] = given as [FanfareFunction, Source<unknown>, (FanOutOptions & ItemOptions<unknown>)?]
-    return { functionId: target.definition.id, source, toEvent: toItem(options.key), options }
-  }
-  const [source, options = {}] = given as [Source<EventInput>, FanOutOptions?]
-  return { functionId: null, source: source as Source<unknown>, toEvent: (item) => item as EventInput, options }
-}
-
 /** What a run waits for when it parks at this step. */
 function joinsOf({ kind, key, output }: StepRecord): Join[] {
   if (kind !== "join" || output === null) return []
   return [{ ...(JSON.parse(output) as Pick<Join, "fanoutId" | "need">), stepKey: key }]
-}
-
-function waitMs(duration: Duration | undefined, call: string): number {
-  if (duration === undefined) {
-    throw new FanfareError("invalid_step", `${call} needs a timeout`, { field: "timeout", hint: 'For example timeout: "3d".' })
-  }
-  const ms = durationMs(duration, `${call} timeout`)
-  if (ms <= limits.sleepMaxMs) return ms
-  throw new FanfareError("invalid_step", `${call}: ${duration} is longer than 366 days`, { field: "timeout", bound: limits.sleepMaxMs })
 }
 
 function timedOut(key: string, ms: number): Error {
@@ -421,27 +371,4 @@ function tooMuchState(): FanfareError {
     bound: limits.stateBytes,
     hint: "Store large results elsewhere and keep a reference to them.",
   })
-}
-
-function sleepMs(duration: number | string): number {
-  const ms = durationMs(duration, "step.sleep duration")
-  if (ms <= limits.sleepMaxMs) return ms
-  throw new FanfareError("invalid_step", `step.sleep: ${duration} is longer than 366 days`, { field: "duration", bound: limits.sleepMaxMs })
-}
-
-function sleepMoment(moment: Date | string | number, now: number): number {
-  const at = typeof moment === "number" ? moment : new Date(moment).getTime()
-  if (!Number.isFinite(at)) {
-    throw new FanfareError("invalid_step", `step.sleepUntil: ${String(moment)} is not a moment`, {
-      field: "moment",
-      hint: "Use a Date, an ISO 8601 text or milliseconds since 1970.",
-    })
-  }
-  if (at - now > limits.sleepMaxMs) {
-    throw new FanfareError("invalid_step", "step.sleepUntil: the moment is more than 366 days ahead", {
-      field: "moment",
-      bound: limits.sleepMaxMs,
-    })
-  }
-  return at
 }
