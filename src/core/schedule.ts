@@ -142,7 +142,7 @@ export function planned(
   id: string,
   rule: ScheduleRule,
   policies: SchedulePolicies,
-  old: Pick<Schedule, "rule" | "nextTickAt" | "lastTickAt"> | null,
+  old: Pick<Schedule, "rule" | "nextTickAt" | "lastTickAt" | "waitingAt"> | null,
   now: number,
 ): Pick<Schedule, "nextTickAt" | "nextAt"> {
   const moments = momentsOf(rule, policies)
@@ -151,7 +151,8 @@ export function planned(
   // A single moment may lie a little in the past: on its way here.
   const from = goesOn ? (old.nextTickAt ?? now) - 1 : rule.kind === "at" ? rule.at - 1 : now
   const nextTickAt = moments.next(Math.max(from, decided))
-  return { nextTickAt, nextAt: nextTickAt === null ? null : fireAt(id, nextTickAt, policies.jitterMs) }
+  const waits = old !== null && old.waitingAt !== null
+  return { nextTickAt, nextAt: waits ? now : nextTickAt === null ? null : fireAt(id, nextTickAt, policies.jitterMs) }
 }
 
 /** Whether two values of ours are the same as JSON. */

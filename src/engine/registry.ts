@@ -118,7 +118,7 @@ function cronSchedule(
     updatedAt: now,
     lastTickAt: old?.lastTickAt ?? null,
     ...planned(id, rule, policies, old, now),
-    waitingAt: null,
+    waitingAt: old?.waitingAt ?? null,
     lastEventId: old?.lastEventId ?? null,
     pausedAt: old?.pausedAt ?? null,
     note: old?.note ?? null,

@@ -11,6 +11,7 @@ import type {
   UpcomingMoment,
   UpsertResult,
 } from "../core/schedules.ts"
+import { checkId } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
@@ -40,6 +41,7 @@ export class StoredSchedules implements Schedules {
   }
 
   async upsert(app: string, schedules: readonly ScheduleInput[]): Promise<UpsertResult> {
+    checkId(app, "app", "invalid_option")
     if (schedules.length > limits.schedulesPerUpsert) {
       throw new FanfareError("too_many", `one upsert has ${schedules.length} schedules; the most is ${limits.schedulesPerUpsert}`, {
         field: "schedules",

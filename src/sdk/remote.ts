@@ -10,7 +10,7 @@ import { remoteSchedules } from "./remote-schedules.ts"
 
 /** Sends and asks over HTTP, for processes in which no engine runs. */
 export function remoteIntake(configured: string | undefined): Intake {
-  const ask = <T>(path: string, request: Asked = {}): Promise<T> => call(configured, path, request)
+  const ask: Ask = (path, request = {}) => call(configured, path, request)
   const fanout = (id: string): Asked => ({ params: { id } })
   const fanouts: Fanouts = {
     get: (id) => ask(paths.fanout, fanout(id)),

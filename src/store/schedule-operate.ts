@@ -53,8 +53,9 @@ function completed(wish: CheckedSchedule, old: Schedule | null, now: number): Sc
   const { rule } = wish
   // Without a start of its own an interval is counted from when the schedule was made.
   const keeps = old !== null && rule.kind === "every" && old.rule.kind === "every" && rule.everyMs === old.rule.everyMs
-  const waitingAt = old?.waitingAt ?? null
-  const kept = keeps && wish.policies.startAt === null && old.policies.startAt === null ? old.rule : rule
+  const free = wish.policies.startAt === null && rule.kind === "every"
+  const anchored = free ? { ...rule, anchorAt: Math.min(rule.anchorAt, now) } : rule
+  const kept = keeps && free && old.policies.startAt === null ? old.rule : anchored
   return {
     ...wish,
     rule: kept,
@@ -63,8 +64,7 @@ function completed(wish: CheckedSchedule, old: Schedule | null, now: number): Sc
     updatedAt: now,
     lastTickAt: old?.lastTickAt ?? null,
     ...planned(wish.id, kept, wish.policies, old, now),
-    waitingAt,
-    ...(waitingAt === null ? {} : { nextAt: now }),
+    waitingAt: old?.waitingAt ?? null,
     lastEventId: old?.lastEventId ?? null,
     pausedAt: old?.pausedAt ?? null,
     note: old?.note ?? null,
