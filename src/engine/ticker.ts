@@ -26,9 +26,12 @@ export function createTicker(parts: TickerParts): Agent {
     name: "ticker",
     async tick() {
       const began = clock.now()
-      const { ticks, more, nextAt, now, cancelled } = await store.tick([random.next(), random.next()])
+      const { ticks, more, nextAt, now, cancelled, unfit } = await store.tick([random.next(), random.next()])
       executor.supersede(cancelled)
       for (const { scheduleId, at, outcome, runId } of ticks) telemetry.emit({ name: "tick.decided", scheduleId, at, outcome, runId })
+      for (const { scheduleId, why } of unfit) {
+        telemetry.emit({ name: "agent.failed", agent: "ticker", error: new Error(`the schedule ${scheduleId} cannot be decided: ${why}`) })
+      }
       if (ticks.length > 0) committer.ring()
       if (more) return 0
       const wait = nextAt === null ? pollMs : Math.min(pollMs, Math.max(0, nextAt - now))

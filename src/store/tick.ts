@@ -21,6 +21,8 @@ export interface Ticked {
   readonly nextAt: number | null
   /** By the store's time. */
   readonly now: number
+  /** Schedules that cannot be decided here, such as one in a zone that this machine does not know: looked at again later. */
+  readonly unfit: readonly { readonly scheduleId: string; readonly why: string }[]
   /** Claims that were taken away. */
   readonly cancelled: Cancelled["claims"]
   readonly lines: Lines
@@ -45,19 +47,26 @@ export async function tickSchedules(db: Db, offered: Offered, chance: Chance, no
   const live = await stillLive(db, due)
   const context = contextOf(offered, chance, now)
   const decided: Decided[] = []
+  const unfit: { scheduleId: string; why: string }[] = []
   let ticks = 0
   for (const schedule of due) {
     if (ticks >= limits.ticksPerTransaction) break
-    const each = decide(schedule, live, context)
-    decided.push(each)
-    ticks += each.writes.length
+    try {
+      const each = decide(schedule, live, context)
+      decided.push(each)
+      ticks += each.writes.length
+    } catch (error) {
+      // One that cannot be read must not keep all others from their moments.
+      unfit.push({ scheduleId: schedule.id, why: error instanceof Error ? error.message : String(error) })
+      decided.push({ schedule, decision: { ...schedule, ticks: [], cancels: false, nextAt: now + limits.waitLookMostMs }, writes: [] })
+    }
   }
   const written = await writeDecided(db, decided, live, now)
   const [next] = await db.query<{ at: number | null }>(
     "select min(next_at) as at from schedule where next_at is not null and next_at > $1",
     [now],
   )
-  return { ...written, more: decided.length < rows.length || rows.length === limits.schedulesPerLook, nextAt: next?.at ?? null, now }
+  return { ...written, more: decided.length < rows.length || rows.length === limits.schedulesPerLook, nextAt: next?.at ?? null, now, unfit }
 }
 
 export function contextOf({ functions, match, waitedFor }: Offered, chance: Chance, now: number): TickContext {

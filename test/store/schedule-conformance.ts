@@ -119,6 +119,19 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
       expect(await under.opened.reader.schedule(["app-s"])).toMatchObject({ lastTickAt: now - 100 })
     })
 
+    it("decides the others when one cannot be read, and looks at that one again later", async () => {
+      await register()
+      const rule = { kind: "cron", cron: "* * * * *", timezone: "Mars/Base", dst: { gap: "shift", repeat: "both" } } as const
+      await put(now - 200, { id: "app-mars", rule })
+      await put(now - 100)
+      expect(await store.tick(chance())).toMatchObject({
+        ticks: [{ scheduleId: "app-s" }],
+        unfit: [{ scheduleId: "app-mars", why: expect.stringContaining("Mars/Base") }],
+      })
+      expect(await under.opened.reader.schedule(["app-mars"])).toMatchObject({ nextTickAt: now - 200, lastTickAt: null })
+      expect((await store.tick(chance())).unfit).toEqual([])
+    })
+
     it("sends an event to all functions that hear it, and says when none does", async () => {
       await register()
       await put(now - 100, { functionId: null, event: "app/due", data: '{"a":1}' })
