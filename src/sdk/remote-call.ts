@@ -9,6 +9,8 @@ export interface Asked {
   readonly body?: unknown
 }
 
+export type Ask = <T>(path: string, request?: Asked) => Promise<T>
+
 /** @param configured where; default: the environment's `FANFARE_URL` */
 export async function call<T>(configured: string | undefined, path: string, { method, params = {}, query = {}, body }: Asked): Promise<T> {
   const url = configured ?? environment("FANFARE_URL")

@@ -1,8 +1,6 @@
 import type { Schedules, ScheduleScope } from "../core/schedules.ts"
 import { paths } from "../protocol/api.ts"
-import type { Asked } from "./remote-call.ts"
-
-type Ask = <T>(path: string, request?: Asked) => Promise<T>
+import type { Ask, Asked } from "./remote-call.ts"
 
 /** Schedules of an engine elsewhere, over HTTP. */
 export function remoteSchedules(ask: Ask): Schedules {

@@ -5,7 +5,7 @@ import { hasEnded } from "../core/join.ts"
 import type { FanoutSummary, Page } from "../core/views.ts"
 import type { Runs } from "../core/runs.ts"
 import { type EventsWithRules, paths } from "../protocol/api.ts"
-import { type Asked, call } from "./remote-call.ts"
+import { type Ask, type Asked, call } from "./remote-call.ts"
 import { remoteSchedules } from "./remote-schedules.ts"
 
 /** Sends and asks over HTTP, for processes in which no engine runs. */
