@@ -65,7 +65,7 @@ export async function cancelFanout(id: string, globals: Globals): Promise<void> 
 }
 
 /** Waits until the server has done it; it goes on there also when nobody waits. */
-async function follow(begun: Operation, globals: Globals, done: string): Promise<void> {
+export async function follow(begun: Operation, globals: Globals, done: string): Promise<void> {
   let operation = begun
   let said = 0
   while (operation.state === "running") {

@@ -1,5 +1,5 @@
 import type { Attempt, Recorder, SendResult, StepReport } from "../core/attempt.ts"
-import { type Duration, durationMs } from "../core/duration.ts"
+import { durationMs } from "../core/duration.ts"
 import { FanfareError, StepError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import { toFailure } from "../core/failure.ts"
@@ -13,6 +13,7 @@ import { checkDemand, checkSignal } from "../core/wait.ts"
 import { request } from "./fetch.ts"
 import { currentScope, type RunScope, withScope } from "./context.ts"
 import { retryWish } from "./retry-wish.ts"
+import { sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
 import { invokedId } from "./invoke.ts"
 import type { FanOutOptions, FetchInit, InvokeOptions, StepId, StepTools, WaitForEventOptions, WaitForSignalOptions } from "./step.ts"
 
@@ -355,50 +356,4 @@ function awaitsOf({ kind, key }: StepRecord): string[] {
 function joinsOf({ kind, key, output }: StepRecord): Join[] {
   if (kind !== "join" || output === null) return []
   return [{ ...(JSON.parse(output) as Pick<Join, "fanoutId" | "need">), stepKey: key }]
-}
-
-function waitMs(duration: Duration | undefined, call: string): number {
-  if (duration === undefined) {
-    throw new FanfareError("invalid_step", `${call} needs a timeout`, { field: "timeout", hint: 'For example timeout: "3d".' })
-  }
-  const ms = durationMs(duration, `${call} timeout`)
-  if (ms <= limits.sleepMaxMs) return ms
-  throw new FanfareError("invalid_step", `${call}: ${duration} is longer than 366 days`, { field: "timeout", bound: limits.sleepMaxMs })
-}
-
-function timedOut(key: string, ms: number): Error {
-  const error = new Error(`the step "${key}" took longer than ${ms} ms`)
-  error.name = "StepTimeoutError"
-  return error
-}
-
-function tooMuchState(): FanfareError {
-  return new FanfareError("too_large", `the results of the run's steps are over ${limits.stateBytes} bytes together`, {
-    field: "step",
-    bound: limits.stateBytes,
-    hint: "Store large results elsewhere and keep a reference to them.",
-  })
-}
-
-function sleepMs(duration: number | string): number {
-  const ms = durationMs(duration, "step.sleep duration")
-  if (ms <= limits.sleepMaxMs) return ms
-  throw new FanfareError("invalid_step", `step.sleep: ${duration} is longer than 366 days`, { field: "duration", bound: limits.sleepMaxMs })
-}
-
-function sleepMoment(moment: Date | string | number, now: number): number {
-  const at = typeof moment === "number" ? moment : new Date(moment).getTime()
-  if (!Number.isFinite(at)) {
-    throw new FanfareError("invalid_step", `step.sleepUntil: ${String(moment)} is not a moment`, {
-      field: "moment",
-      hint: "Use a Date, an ISO 8601 text or milliseconds since 1970.",
-    })
-  }
-  if (at - now > limits.sleepMaxMs) {
-    throw new FanfareError("invalid_step", "step.sleepUntil: the moment is more than 366 days ahead", {
-      field: "moment",
-      bound: limits.sleepMaxMs,
-    })
-  }
-  return at
 }

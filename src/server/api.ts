@@ -13,6 +13,7 @@ import { paths, type Problem, type Status, type TriggerResult } from "../protoco
 import type { Reader } from "../store/store.ts"
 import { createBacklog } from "./backlog.ts"
 import { createCounters } from "./counters.ts"
+import { runRoutes } from "./runs-api.ts"
 import { version } from "./version.ts"
 
 export interface ApiParts {
@@ -64,6 +65,7 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   })
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
   fanoutRoutes(api, engine.intake.fanouts)
+  runRoutes(api, engine.intake, jsonBody)
   return api
 }
 

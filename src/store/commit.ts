@@ -148,7 +148,8 @@ async function write(db: Db, changes: readonly Change[], offers: readonly UnitOf
   )
   const { woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parks, now)
   const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys])
-  const timers = [...settled.timers, ...added.timers]
+  const deadlines = by["wait.add"].flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
+  const timers = [...settled.timers, ...added.timers, ...deadlines]
   return {
     timerAt: woken > 0 ? now : timers.length === 0 ? null : Math.min(...timers),
     doomed,

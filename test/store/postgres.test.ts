@@ -12,6 +12,7 @@ import { openPostgres, type PostgresOptions } from "../../src/store/postgres.ts"
 import { openStore, type Store, storeOn } from "../../src/store/store.ts"
 import { type Cut, startProxy } from "../chaos/proxy.ts"
 import { storeConformance } from "./conformance.ts"
+import { waitsConformance } from "./waits.ts"
 import { startPostgres, type TestServer } from "./postgres.ts"
 
 let server: TestServer
@@ -34,6 +35,15 @@ async function migrated(): Promise<{ place: string; db: Db; store: Store }> {
 }
 
 storeConformance("PostgreSQL 18, in its threads", async () => {
+  const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
+  const close = async (): Promise<void> => {
+    await opened.reader.close()
+    await opened.store.close()
+  }
+  return { opened, clock: null, close }
+})
+
+waitsConformance("PostgreSQL 18, in its threads", async () => {
   const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
   const close = async (): Promise<void> => {
     await opened.reader.close()

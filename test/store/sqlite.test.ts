@@ -13,6 +13,7 @@ import { openReader, openStore } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
 import { storeConformance } from "./conformance.ts"
 import { exercise, exerciseReader } from "./statements.ts"
+import { waitsConformance } from "./waits.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "fanfare-store-"))
 let files = 0
@@ -20,6 +21,12 @@ const file = (): string => join(folder, `${files++}.db`)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 storeConformance("SQLite in memory", async () => {
+  const clock = new VirtualClock(Date.now())
+  const opened = await sqlite(":memory:").open(clock)
+  return { opened, clock, close: () => opened.store.close() }
+})
+
+waitsConformance("SQLite in memory", async () => {
   const clock = new VirtualClock(Date.now())
   const opened = await sqlite(":memory:").open(clock)
   return { opened, clock, close: () => opened.store.close() }
