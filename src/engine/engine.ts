@@ -85,7 +85,18 @@ export class Engine {
     const recall = { recall: (runIds: readonly string[]): void => this.#executor.recall(runIds) }
     const { reader } = options
     const begun = (): void => this.#agents.operator.ring()
-    const runs = new StoredRuns({ store, reader, committer, executor: recall, registry, clock, newId, telemetry, begun })
+    const runs = new StoredRuns({
+      store,
+      reader,
+      committer,
+      executor: recall,
+      registry,
+      clock,
+      newId,
+      telemetry,
+      begun,
+      checkOpen: () => this.intake.checkOpen(),
+    })
     this.intake = new EventIntake({ committer, joined, fanouts, runs, registry, reload, clock, newId, telemetry })
     this.#waiting = new Waiting({ store, committer, registry, reload, clock, newId })
     this.#executor = new Executor({

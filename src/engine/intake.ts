@@ -61,7 +61,7 @@ export class EventIntake implements Intake {
   }
 
   async send(events: readonly EventInput[], joined?: Joined): Promise<SendResult> {
-    this.#checkOpen()
+    this.checkOpen()
     const checked = await this.check(events)
     if (checked.total === 0) return { ids: [], fanoutId: null }
     let fanoutId = checked.total > 1 ? this.#parts.newId("fan") : null
@@ -80,7 +80,7 @@ export class EventIntake implements Intake {
   }
 
   async sendSignal(signal: string, data: unknown): Promise<SignalResult> {
-    this.#checkOpen()
+    this.checkOpen()
     checkSignal(signal)
     const text = encodeJson(data ?? null, { field: "data", bytes: limits.eventBytes })
     const offer: Offer = {
@@ -101,7 +101,7 @@ export class EventIntake implements Intake {
   }
 
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult> {
-    this.#checkOpen()
+    this.checkOpen()
     return this.#parts.joined.fromSql(fanout, joined)
   }
 
@@ -195,7 +195,7 @@ export class EventIntake implements Intake {
 
   /** Starts one run of a function by hand, with an event of its own. */
   async trigger(definition: FunctionDefinition, data: unknown): Promise<string> {
-    this.#checkOpen()
+    this.checkOpen()
     const { committer, clock, newId } = this.#parts
     const now = clock.now()
     const text = encodeJson(data ?? {}, { field: "data", bytes: limits.eventBytes })
@@ -212,7 +212,8 @@ export class EventIntake implements Intake {
     return runId
   }
 
-  #checkOpen(): void {
+  /** @throws FanfareError `stopping`: what follows from a request is not known before the functions are */
+  checkOpen(): void {
     if (this.#state === "open") return
     throw new FanfareError(
       "stopping",

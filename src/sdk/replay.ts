@@ -13,7 +13,7 @@ import { checkDemand, checkSignal } from "../core/wait.ts"
 import { request } from "./fetch.ts"
 import { currentScope, type RunScope, withScope } from "./context.ts"
 import { retryWish } from "./retry-wish.ts"
-import { sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
+import { quiet, sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
 import { invokedId } from "./invoke.ts"
 import type { FanOutOptions, FetchInit, InvokeOptions, StepId, StepTools, WaitForEventOptions, WaitForSignalOptions } from "./step.ts"
 
@@ -76,14 +76,14 @@ export class Replay {
       sendEvent: async (id, events) =>
         this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[]),
       fanOut: async (id, events, options) => this.#fanOut(this.#begin(id, "step.fanOut"), events, options ?? {}),
-      waitForEvent: (async (id: StepId, options: WaitForEventOptions) =>
-        this.#waitForEvent(this.#begin(id, "step.waitForEvent"), options)) as StepTools["waitForEvent"],
-      waitForSignal: (async (id: StepId, options: WaitForSignalOptions) =>
-        this.#waitForSignal(this.#begin(id, "step.waitForSignal"), options)) as StepTools["waitForSignal"],
+      waitForEvent: ((id: StepId, options: WaitForEventOptions) =>
+        quiet(async () => this.#waitForEvent(this.#begin(id, "step.waitForEvent"), options))) as StepTools["waitForEvent"],
+      waitForSignal: ((id: StepId, options: WaitForSignalOptions) =>
+        quiet(async () => this.#waitForSignal(this.#begin(id, "step.waitForSignal"), options))) as StepTools["waitForSignal"],
       sendSignal: (async (id: StepId, { signal, data }: { signal: string; data?: unknown }) =>
         this.#run(this.#begin(id, "step.sendSignal"), id, () => recorder.sendSignal(signal, data))) as StepTools["sendSignal"],
-      invoke: (async (id: StepId, options: InvokeOptions<unknown>) =>
-        this.#invoke(this.#begin(id, "step.invoke"), options)) as StepTools["invoke"],
+      invoke: ((id: StepId, options: InvokeOptions<unknown>) =>
+        quiet(async () => this.#invoke(this.#begin(id, "step.invoke"), options))) as StepTools["invoke"],
       fetch: (async (id: StepId, url: string | URL, init: FetchInit = {}) => {
         const timeout = init.timeout ?? fetchTimeoutMs
         const timed = typeof id === "string" ? { id, timeout } : { timeout, ...id }

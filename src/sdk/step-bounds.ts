@@ -2,6 +2,13 @@ import { type Duration, durationMs } from "../core/duration.ts"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 
+/** A handler may take its time to await what it waits for: a failure meanwhile must not end the process as one that nobody handles. */
+export function quiet<T>(work: () => Promise<T>): Promise<T> {
+  const result = work()
+  result.catch(() => undefined)
+  return result
+}
+
 export function waitMs(duration: Duration | undefined, call: string): number {
   if (duration === undefined) {
     throw new FanfareError("invalid_step", `${call} needs a timeout`, { field: "timeout", hint: 'For example timeout: "3d".' })

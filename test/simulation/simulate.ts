@@ -2,6 +2,7 @@ import type { Random } from "../../src/core/ports.ts"
 import type { EventInput } from "../../src/core/event.ts"
 import type { Store } from "../../src/store/store.ts"
 import { seededRandom } from "../../src/testing/random.ts"
+import type { Engine } from "../../src/engine/engine.ts"
 import { checkAll, checkNow } from "./checks.ts"
 import { createApps, Ledger } from "./workload.ts"
 import { World } from "./world.ts"
@@ -27,6 +28,7 @@ export async function simulate(seed: number, mutate?: (store: Store) => Store): 
   const rounds = 3 + Math.floor(random.next() * 4)
   for (let round = 0; round < rounds; round++) {
     sendSome(world, ledger, random, round)
+    disturb(world, ledger, random)
     await world.pass(500 + random.next() * 4_000)
     if (random.next() < world.options.faults.jump) {
       world.clock.jump(random.next() * 120_000)
@@ -57,13 +59,47 @@ function plan(random: Random): Pick<World["options"], "nodes" | "faults" | "skew
   }
 }
 
+const names = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join", "sim/wait", "sim/wait", "sim/stoppable", "sim/call"]
+const cancellable = new Set(["sim-waiter", "sim-stoppable", "sim-caller", "sim-steps"])
+
+/** Answers, stops and cancels that race with what the runs do. */
+function disturb(world: World, ledger: Ledger, random: Random): void {
+  for (let i = 0; i < 3; i++) {
+    const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
+    const kind = random.next()
+    const k = `${Math.floor(random.next() * 3)}`
+    world.clock.after(random.next() * 30_000, () => {
+      if (node?.engine === null || node === undefined) return
+      if (kind < 0.7) tell(world, ledger, node.engine, kind < 0.5 ? "sim/answer" : "sim/stop", k)
+      else void cancelOne(world, ledger, node.engine, random.next())
+    })
+  }
+}
+
+function tell(world: World, ledger: Ledger, engine: Engine, name: string, k: string): void {
+  const from = world.clock.now()
+  engine.intake.send([{ name, data: { k } }]).then(
+    () => ledger.told.push({ name, k, from, until: world.clock.now() }),
+    () => undefined,
+  )
+}
+
+async function cancelOne(world: World, ledger: Ledger, engine: Engine, x: number): Promise<void> {
+  const { items } = await engine.intake.runs.list({ limit: 50 })
+  const open = items.filter(({ functionId, endedAt }) => cancellable.has(functionId) && endedAt === null)
+  const run = open[Math.floor(x * open.length)]
+  if (run === undefined) return
+  const { cancelled } = await engine.intake.runs.cancel(run.id).catch(() => ({ cancelled: false }))
+  if (cancelled) ledger.cancelled.set(run.id, world.clock.now())
+}
+
 function sendSome(world: World, ledger: Ledger, random: Random, round: number): void {
   const sends = 1 + Math.floor(random.next() * 3)
   for (let i = 0; i < sends; i++) {
     const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
-    const name = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join"][Math.floor(random.next() * 5)] ?? "sim/plain"
+    const name = names[Math.floor(random.next() * names.length)] ?? "sim/plain"
     const n = 1 + Math.floor(random.next() * 3)
-    const events = Array.from({ length: n }, (_, k) => ({ name, data: { k }, id: `${round}.${i}.${k}` }))
+    const events = Array.from({ length: n }, (_, k) => ({ name, data: { k: `${k}` }, id: `${round}.${i}.${k}` }))
     if (node?.engine === null || node === undefined) continue
     deliver(ledger, events, node)
     // The same send again, as a client does that did not hear an answer.
