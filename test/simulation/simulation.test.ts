@@ -49,6 +49,21 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
       ...unit,
       changes: unit.changes.filter((change) => !(change.kind === "step.save" && change.step.kind === "run")),
     })),
+  "an event is not offered to those who wait for it": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.filter((change) => !(change.kind === "wait.offer" && change.offer.topic.startsWith("event:"))),
+    })),
+  "the end of a run is not told": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.filter((change) => !(change.kind === "event.add" && change.event.name === "fanfare/function.cancelled")),
+    })),
+  "the waits of a run outlive it": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) => (change.kind === "run.settle" ? { ...change, waits: false } : change)),
+    })),
   "a moment of a schedule is not recorded": (store) =>
     changeUnits(store, (unit) => ({
       ...unit,
