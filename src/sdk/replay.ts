@@ -13,6 +13,7 @@ import { checkDemand, checkSignal } from "../core/wait.ts"
 import { request } from "./fetch.ts"
 import { currentScope, type RunScope, withScope } from "./context.ts"
 import { retryWish } from "./retry-wish.ts"
+import { undoers } from "./saga.ts"
 import { quiet, sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
 import { invokedId } from "./invoke.ts"
 import type { FanOutOptions, FetchInit, InvokeOptions, StepId, StepTools, WaitForEventOptions, WaitForSignalOptions } from "./step.ts"
@@ -20,6 +21,13 @@ import type { FanOutOptions, FetchInit, InvokeOptions, StepId, StepTools, WaitFo
 const fetchTimeoutMs = 5 * 60 * 1_000
 
 type Parked = Extract<Outcome, { kind: "parked" }>
+
+/** What stands around the steps of an attempt. */
+interface Around {
+  readonly chain: Chain | null
+  readonly info: RunInfo | null
+  readonly frozen: boolean
+}
 
 /** Step ids with this first character are ours. */
 const reserved = "$"
@@ -41,6 +49,8 @@ export class Replay {
   readonly #waits: Parked[] = []
   readonly #chain: Chain | null
   readonly #info: RunInfo | null
+  /** Nothing new may begin: what was done is undone. */
+  readonly #frozen: boolean
   /** Keys that this attempt asked for, in order. */
   readonly #asked: string[] = []
   /** Ids of steps that are under way. */
@@ -53,9 +63,10 @@ export class Replay {
   #count = 0
   #ended = false
 
-  constructor({ run, recorder, steps }: Attempt, around: { readonly chain: Chain | null; readonly info: RunInfo | null }) {
+  constructor({ run, recorder, steps }: Attempt, around: Around) {
     this.#chain = around.chain
     this.#info = around.info
+    this.#frozen = around.frozen
     for (const { output } of steps.values()) this.#stateChars += output?.length ?? 0
     this.#runId = run.id
     this.#claimedAt = run.claimedAt
@@ -90,6 +101,14 @@ export class Replay {
         return this.#run(this.#begin(id, "step.fetch"), timed, () => request(url, init))
       }) as StepTools["fetch"],
     }
+    undoers.set(this.step, (id, work) => this.#undo(id, work))
+  }
+
+  /** Steps of a saga that undo others. */
+  #undo(id: string, work: () => unknown): Promise<unknown> {
+    const key = this.#nextKey(id)
+    this.#asked.push(key)
+    return this.#run(key, id, work)
   }
 
   /** The attempt is over: steps that its code still asks for never begin, and never settle. */
@@ -124,6 +143,7 @@ export class Replay {
   }
 
   #counted(key: string): string {
+    if (this.#frozen && !this.#steps.has(key)) throw new FanfareError("cancelled", "the run was cancelled before this step")
     if (++this.#count <= limits.stepsPerRun) return key
     throw new FanfareError("too_many", `the run has more than ${limits.stepsPerRun} steps`, { field: "step", bound: limits.stepsPerRun })
   }

@@ -138,7 +138,7 @@ async function write(db: Db, changes: readonly Change[], offers: readonly UnitOf
     saveSteps(db, by["step.save"]),
     addAttempts(db, by["attempt.add"]),
     addLogs(db, by["log.add"]),
-    copySteps(db, by["step.copy"]),
+    copySteps(db, by["step.copy"], now),
     addJoins(db, by["join.add"]),
     addWaits(db, by["wait.add"], now),
     announce(db, by["fanout.announce"]),

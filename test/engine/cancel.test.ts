@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest"
-import { encryption, type EventSchemas, Fanfare, type Middleware } from "../../src/index.ts"
+import { encryption, type EventSchemas, Fanfare, type Middleware, saga } from "../../src/index.ts"
 import { createHarness, type Harness } from "../../src/testing.ts"
 
 let harness: Harness
@@ -162,6 +162,47 @@ describe("the end of a run", () => {
     await app.send({ name: "t/go" })
     await harness.settle()
     expect(await harness.runs()).toHaveLength(1)
+  })
+})
+
+describe("a saga", () => {
+  const trip = (did: string[], broken: () => string) => (app: Fanfare) =>
+    app.createFunction({ id: "f", triggers: go, retries: 1, onCancel: "compensate" }, async ({ step, event }) =>
+      saga(step, async (saga) => {
+        for (const part of ["flight", "hotel", "car"]) {
+          const work = (): string => {
+            if (broken() === part) throw new Error(`no ${part}`)
+            did.push(part)
+            return `${part} of ${String(event.data["who"])}`
+          }
+          await saga.run(part, work, (result) => did.push(`un${result}`))
+          await step.sleep(`after ${part}`, "1h")
+        }
+        return "booked"
+      }),
+    )
+
+  it("undoes what it did, the last first, when it fails", async () => {
+    const did: string[] = []
+    const app = await start((app) => void trip(did, () => "car")(app))
+    await app.send({ name: "t/go", data: { who: "Ada" } })
+    await harness.advance("1d")
+    expect(did).toEqual(["flight", "hotel", "unhotel of Ada", "unflight of Ada"])
+    expect(await runOf()).toMatchObject({ state: "failed", failure: { message: "no car" } })
+  })
+
+  it("undoes what it did when its run is cancelled, once, also over a crash", async () => {
+    const did: string[] = []
+    const app = await start((app) => void trip(did, () => "")(app))
+    await app.send({ name: "t/go", data: { who: "Ada" } })
+    await harness.advance("90m")
+    await app.runs.cancel((await runOf()).id)
+    await harness.settle()
+    await harness.crash()
+    await harness.advance("1d")
+    expect(did).toEqual(["flight", "hotel", "unhotel of Ada", "unflight of Ada"])
+    expect(await runOf("t-f-compensation")).toMatchObject({ state: "completed" })
+    expect(await runOf()).toMatchObject({ state: "cancelled" })
   })
 })
 
