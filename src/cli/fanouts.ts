@@ -84,7 +84,7 @@ export async function resumeFanout(id: string, globals: Globals): Promise<void> 
 }
 
 /** Waits until the server has done it; it goes on there also when nobody waits. */
-async function follow(begun: Operation, globals: Globals, done: string): Promise<void> {
+export async function follow(begun: Operation, globals: Globals, done: string): Promise<void> {
   let operation = begun
   let said = 0
   while (operation.state === "running") {

@@ -91,6 +91,33 @@ runs
   .addHelpText("after", "\nExample: fanfare runs watch fan_06fk3…")
   .action(async (id: string) => (await import("./runs.ts")).watch(id, globals()))
 
+runs
+  .command("why")
+  .description("why a run is not running")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare runs why run_06fk3…")
+  .action(async (id: string) => (await import("./mend.ts")).why(id, globals()))
+const mending = {
+  cancel: "end a run that has not ended, or all that the filter means",
+  replay: "run again for the same event, as a new run: one, or all that the filter means",
+  retry: "set failed and cancelled runs going again where they stopped: all that the filter means",
+} as const
+for (const kind of ["cancel", "replay", "retry"] as const) {
+  const command = runs
+    .command(kind)
+    .description(`${mending[kind]}; counts first, and does it with --yes`)
+    .argument("[id]", "one run")
+    .option("--state <state>", "runs in this state")
+    .option("--function <id>", "of this function")
+    .option("--since <duration>", "created within this time, such as 2h")
+    .option("--yes", "do it")
+    .addHelpText("after", `\nExample: fanfare runs ${kind} --function send-digest --since 2h --yes`)
+    .action(async (id: string | undefined, options: object) => (await import("./mend.ts")).mend(kind, id, { ...globals(), ...options }))
+  if (kind === "cancel") command.option("--reason <text>", "kept with the run")
+  if (kind === "replay")
+    command.option("--from-step <id>", "keep the results of all steps before this one").option("--data <json>", "other data for the event")
+}
+
 const fanouts = program.command("fanouts").description("look at fan-outs and repair them")
 fanouts
   .command("list", { isDefault: true })

@@ -17,6 +17,8 @@ export interface HostedFunction {
   /** Throws, or gives the event with its data as the schema made it. */
   /** What stands around its runs; none when undefined. */
   readonly chain?: Chain | null
+  /** It undoes what cancelled runs of another function have done, with the code of that one. */
+  readonly compensates?: boolean
   readonly receive: (event: ReceivedEvent) => Promise<ReceivedEvent> | ReceivedEvent
 }
 

@@ -53,6 +53,11 @@ export interface FunctionOptions<Triggers extends readonly Trigger[] = readonly 
   }
   /** Events that cancel a run of this function: at most 5 rules. A run ends when one of them comes after the run's own event. */
   readonly cancelOn?: readonly CancelRule[]
+  /**
+   * What becomes of the `saga` of a run that is cancelled: `"compensate"` undoes its steps, in a run of `<id>-compensation`. Default:
+   * nothing is undone.
+   */
+  readonly onCancel?: "compensate"
 }
 
 export interface CancelRule {
@@ -80,10 +85,12 @@ export interface FunctionDefinition {
   readonly attemptTimeoutMs: number
   readonly startTimeoutMs: number | null
   readonly finishTimeoutMs: number | null
+  /** The function whose cancelled runs this one undoes. */
+  readonly compensates?: string
   readonly cancelOn: readonly (EventDemand & { readonly timeoutMs: number })[]
 }
 
-const optionFields = new Set(["id", "name", "triggers", "retries", "concurrency", "timeouts", "cancelOn", "onFailure"])
+const optionFields = new Set(["id", "name", "triggers", "retries", "concurrency", "timeouts", "cancelOn", "onFailure", "onCancel"])
 const cronFields = ["timezone", "dst", ...policyFields] as const
 const triggerFields = new Set<string>(["cron", ...cronFields, "event", "if"])
 const idShape = /^[A-Za-z0-9][A-Za-z0-9._-]*$/

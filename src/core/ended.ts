@@ -43,8 +43,18 @@ export function endChanges(
     sourceRunId: run.id,
   }
   changes.push({ kind: "event.add", event })
-  for (const definition of functions) changes.push(...startChanges(definition, event, newId("run"), now))
+  for (const definition of functions) {
+    const id = newId("run")
+    const start = startChanges(definition, event, id, now)
+    if (definition.compensates === undefined) changes.push(...start)
+    // It begins with all that the cancelled run has done.
+    else changes.push(...start.map(withSteps), { kind: "step.copy", runId: id, from: run.id, before: null })
+  }
   return changes
+}
+
+function withSteps(change: Change): Change {
+  return change.kind === "run.add" ? { ...change, run: { ...change.run, fence: 1 } } : change
 }
 
 function isEnd(name: string): boolean {

@@ -14,6 +14,7 @@ export const codes = {
   schema_mismatch: { http: 422, exit: 2 },
   event_conflict: { http: 409, exit: 1 },
   undecipherable: { http: 500, exit: 1 },
+  cancelled: { http: 409, exit: 1 },
   signal_taken: { http: 409, exit: 1 },
   order_changed: { http: 409, exit: 1 },
   fanout_closed: { http: 409, exit: 1 },

@@ -65,7 +65,7 @@ export interface EventDemand {
 }
 
 /** @throws FanfareError with `code`, naming field and bound */
-export function checkDemand(demand: { event: unknown; match?: unknown; if?: unknown }, at: string, code: ErrorCode): EventDemand {
+export function checkDemand(demand: { event: string; match?: string; if?: string }, at: string, code: ErrorCode): EventDemand {
   const invalid = (field: string, message: string, hint?: string): FanfareError =>
     new FanfareError(code, `${at}: ${message}`, { field: `${at}.${field}`, ...(hint === undefined ? {} : { hint }) })
   const { event } = demand
@@ -82,8 +82,8 @@ export function checkDemand(demand: { event: unknown; match?: unknown; if?: unkn
   if (demand.match !== undefined && (typeof demand.match !== "string" || !/^[A-Za-z_$][\w$]*(\.[\w$-]+)*$/.test(demand.match))) {
     throw invalid("match", `${JSON.stringify(demand.match)} is not a field`, "Name a field that both events have, such as data.userId.")
   }
-  if (demand.if !== undefined) compilePairCondition(demand.if as string, `${at}.if`, code)
-  return { event, match: demand.match ?? null, if: (demand.if as string | undefined) ?? null }
+  if (demand.if !== undefined) compilePairCondition(demand.if, `${at}.if`, code)
+  return { event, match: demand.match ?? null, if: demand.if ?? null }
 }
 
 /**

@@ -191,7 +191,8 @@ export class Engine {
     const { registry, telemetry } = this
     const executor = { recall: (runIds: readonly string[]): void => this.#executor.recall(runIds) }
     const begun = (): void => this.#agents.operator.ring()
-    return new StoredRuns({ store, reader, committer: this.#committer, executor, registry, clock: this.#clock, newId, telemetry, begun })
+    const parts = { store, reader, committer: this.#committer, executor, registry, clock: this.#clock, newId, telemetry, begun }
+    return new StoredRuns({ ...parts, checkOpen: () => this.intake.checkOpen() })
   }
 
   #fanoutsEnded(): void {

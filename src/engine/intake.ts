@@ -75,7 +75,7 @@ export class EventIntake implements Intake {
   }
 
   async send(events: readonly EventInput[], way: SendWay = {}): Promise<SendResult> {
-    this.#checkOpen()
+    this.checkOpen()
     const { joined, functionId = null } = way
     const checked = await this.check(events, functionId)
     const rules = rulesFor(way.rules, checked.total)
@@ -100,7 +100,7 @@ export class EventIntake implements Intake {
   }
 
   async sendSource(send: SourceSend, pull: Pull): Promise<SourceResult> {
-    this.#checkOpen()
+    this.checkOpen()
     const { committer, course, newId, clock } = this.#parts
     const known = await course("key", send.key)
     const id = known?.id ?? newId("fan")
@@ -120,7 +120,7 @@ export class EventIntake implements Intake {
   }
 
   async sendSignal(signal: string, data: unknown): Promise<SignalResult> {
-    this.#checkOpen()
+    this.checkOpen()
     checkSignal(signal)
     const text = encodeJson(data ?? null, { field: "data", bytes: limits.eventBytes })
     const offer: Offer = {
@@ -141,7 +141,7 @@ export class EventIntake implements Intake {
   }
 
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult> {
-    this.#checkOpen()
+    this.checkOpen()
     return this.#parts.joined.fromSql(fanout, joined)
   }
 
@@ -267,7 +267,7 @@ export class EventIntake implements Intake {
 
   /** Starts one run of a function by hand, with an event of its own. */
   async trigger(definition: FunctionDefinition, data: unknown): Promise<string> {
-    this.#checkOpen()
+    this.checkOpen()
     const { committer, clock, newId } = this.#parts
     const now = clock.now()
     const text = encodeJson(data ?? {}, { field: "data", bytes: limits.eventBytes })
@@ -285,7 +285,8 @@ export class EventIntake implements Intake {
     return runId
   }
 
-  #checkOpen(): void {
+  /** @throws FanfareError `stopping`: what follows from a request is not known before the functions are */
+  checkOpen(): void {
     if (this.#state === "open") return
     throw new FanfareError(
       "stopping",

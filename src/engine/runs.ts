@@ -17,6 +17,8 @@ export interface RunsParts extends Omit<CancellerParts, "store" | "pollMs"> {
   readonly reader: Pick<Reader, "run" | "runs" | "countRuns" | "operation">
   /** There is an operation to do. */
   readonly begun: () => void
+  /** Throws while the functions are not known yet, or not any more. */
+  readonly checkOpen: () => void
 }
 
 const reasonChars = 500
@@ -46,6 +48,7 @@ export class StoredRuns implements Runs {
         bound: reasonChars,
       })
     }
+    this.#parts.checkOpen()
     const facts = await this.#parts.store.cancelFacts(id, reason)
     if (facts === null) throw new FanfareError("not_found", `there is no run ${id}`, { field: "id" })
     const cancelled = await cancelRun(facts, this.#parts)
@@ -53,6 +56,7 @@ export class StoredRuns implements Runs {
   }
 
   async replay(id: string, { fromStep, data }: ReplayOptions = {}): Promise<{ runId: string }> {
+    this.#parts.checkOpen()
     const run = await this.get(id)
     const { committer, registry, clock, newId } = this.#parts
     const definition = registry.definitions.get(run.functionId)
@@ -117,6 +121,7 @@ export class StoredRuns implements Runs {
   }
 
   async bulk(kind: BulkKind, given: BulkFilter): Promise<Operation> {
+    this.#parts.checkOpen()
     checkFilter(given)
     if (kind !== "cancel" && kind !== "replay" && kind !== "retry") {
       throw new FanfareError("invalid_option", "kind must be cancel, replay or retry", { field: "kind" })

@@ -50,8 +50,8 @@ export class Waiting {
     const wanted = watches.filter(({ name, path }) => (this.#watched.get(`${path} ${name}`) ?? 0) <= fresh)
     if (wanted.length === 0) return
     const unique = [...new Map(wanted.map((each) => [`${each.path} ${each.name}`, each])).values()]
-    while (!(await store.watch(unique))) await new Promise<void>((resolve) => void clock.after(busyMs, resolve))
-    await reload()
+    while (!(await this.#insist(() => store.watch(unique)))) await new Promise<void>((resolve) => void clock.after(busyMs, resolve))
+    await this.#insist(reload)
     for (const key of unique.map(({ name, path }) => `${path} ${name}`)) this.#watched.set(key, clock.now())
   }
 
@@ -80,7 +80,8 @@ export class Waiting {
     const { store, committer } = this.#parts
     const own = ownEvent(run)
     const { path, key, condition } = resolveDemand(demand, own)
-    const found = (await store.recentEvents(demand.event, since)).find((event) => {
+    const recent = await this.#insist(() => store.recentEvents(demand.event, since))
+    const found = recent.find((event) => {
       if (event.id === own.id || !offerOf(event, [path]).keys.includes(key)) return false
       return condition === null || compilePairCondition(condition, "if", "invalid_step").holds(own, event)
     })
@@ -101,7 +102,8 @@ export class Waiting {
   }
 
   async #checkUnkeyed(name: string): Promise<void> {
-    if ((await this.#parts.store.unkeyedWaits(eventTopic(name), limits.waitsUnkeyed)) < limits.waitsUnkeyed) return
+    const waits = await this.#insist(() => this.#parts.store.unkeyedWaits(eventTopic(name), limits.waitsUnkeyed))
+    if (waits < limits.waitsUnkeyed) return
     throw new FanfareError("too_many", `${limits.waitsUnkeyed} runs wait for "${name}" with a condition that has to be tried one by one`, {
       field: "if",
       bound: limits.waitsUnkeyed,
@@ -111,7 +113,7 @@ export class Waiting {
 
   async #invoke(run: ClaimedRun, report: Extract<WaitReport, { kind: "invoke" }>): Promise<Begun> {
     const { registry, reload, clock, newId } = this.#parts
-    if (!registry.definitions.has(report.functionId)) await reload()
+    if (!registry.definitions.has(report.functionId)) await this.#insist(reload)
     const definition = registry.definitions.get(report.functionId)
     if (definition === undefined) {
       throw new FanfareError("not_found", `step.invoke: there is no function "${report.functionId}"`, {
@@ -123,6 +125,18 @@ export class Waiting {
     const caused = causedRun(definition, { name: functionInvokedEvent, data: report.data, ts: now }, newId, now, run.id)
     const begun = this.#begun(run, report, { kind: "run", topic: runTopic(caused.runId), key: "", condition: null })
     return { ...begun, changes: [...caused.changes, ...begun.changes] }
+  }
+
+  /** A store that fails is asked again: the handler has done nothing wrong. */
+  async #insist<T>(ask: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await ask()
+      } catch (error) {
+        if (!(error instanceof FanfareError) || error.code !== "store_failed") throw error
+        await new Promise<void>((resolve) => void this.#parts.clock.after(limits.restMs, resolve))
+      }
+    }
   }
 
   #begun(run: ClaimedRun, report: WaitReport, wait: Omit<Wait, "stepKey" | "dueAt">): Begun {

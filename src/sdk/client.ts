@@ -4,7 +4,7 @@ import { checkId, defineFunction, type FunctionDefinition, type FunctionOptions,
 import { FanfareError } from "../core/errors.ts"
 import { type Failure, toError } from "../core/failure.ts"
 import type { Fanouts } from "../core/fanouts.ts"
-import { type EventInput, functionFailedEvent } from "../core/event.ts"
+import { type EventInput, functionCancelledEvent, functionFailedEvent } from "../core/event.ts"
 import { limits } from "../core/limits.ts"
 import { type Added, type Chain, chain, encodeEvents, type Middleware } from "../core/middleware.ts"
 import type { Runs } from "../core/runs.ts"
@@ -99,10 +99,16 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
     }
     const hosted = this.#host(options.id, definition, handler)
     if (onFailure !== undefined) this.#hostFailure(definition, onFailure)
+    if (options.onCancel !== undefined) this.#hostCompensation(definition, options.onCancel, handler)
     return hosted
   }
 
-  #host(id: string, definition: FunctionDefinition, handler: HostedFunction["handler"]): FanfareFunction<unknown, never> {
+  #host(
+    id: string,
+    definition: FunctionDefinition,
+    handler: HostedFunction["handler"],
+    compensates = false,
+  ): FanfareFunction<unknown, never> {
     if (this.#functions.has(definition.id)) {
       throw new FanfareError("invalid_function", `two functions share the id "${id}"`, {
         field: "id",
@@ -115,9 +121,19 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
       })
     }
     const receive = (event: ReceivedEvent): ReceivedEvent | Promise<ReceivedEvent> => this.#receive(event)
-    const hosted: FanfareFunction<unknown, never> = { id, definition, handler, chain: this.#chain, receive }
+    const hosted: FanfareFunction<unknown, never> = { id, definition, handler, chain: this.#chain, compensates, receive }
     this.#functions.set(definition.id, hosted)
     return hosted
+  }
+
+  #hostCompensation({ id, localId, name, retries }: FunctionDefinition, onCancel: unknown, handler: HostedFunction["handler"]): void {
+    if (onCancel !== "compensate") {
+      throw new FanfareError("invalid_function", `function "${localId}": onCancel must be "compensate"`, { field: "onCancel" })
+    }
+    const compensationId = `${localId}-compensation`
+    const triggers = [{ event: functionCancelledEvent, if: `event.data.functionId == ${JSON.stringify(id)}` }]
+    const definition = defineFunction(this.id, { id: compensationId, name: `${name} (compensation)`, triggers, retries })
+    this.#host(compensationId, { ...definition, compensates: id }, handler, true)
   }
 
   #hostFailure({ id, localId, name }: FunctionDefinition, onFailure: (context: never) => unknown): void {

@@ -16,13 +16,21 @@ import { currentScope, type RunScope, withScope } from "./context.ts"
 import { retryWish } from "./retry-wish.ts"
 import { pullOf } from "./source.ts"
 import { type FanOutArguments, type FanOutCall, fanOutOf, nothingJoined } from "./fan-out.ts"
+import { undoers } from "./saga.ts"
+import { quiet, sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
 import { invokedId } from "./invoke.ts"
-import { sleepMoment, sleepMs, waitMs } from "./moments.ts"
 import type { FetchInit, InvokeOptions, StepId, StepTools, WaitForEventOptions, WaitForSignalOptions } from "./step.ts"
 
 const fetchTimeoutMs = 5 * 60 * 1_000
 
 type Parked = Extract<Outcome, { kind: "parked" }>
+
+/** What stands around the steps of an attempt. */
+interface Around {
+  readonly chain: Chain | null
+  readonly info: RunInfo | null
+  readonly frozen: boolean
+}
 
 /** Step ids with this first character are ours. */
 const reserved = "$"
@@ -44,6 +52,8 @@ export class Replay {
   readonly #waits: Parked[] = []
   readonly #chain: Chain | null
   readonly #info: RunInfo | null
+  /** Nothing new may begin: what was done is undone. */
+  readonly #frozen: boolean
   /** Keys that this attempt asked for, in order. */
   readonly #asked: string[] = []
   /** Ids of steps that are under way. */
@@ -56,9 +66,10 @@ export class Replay {
   #count = 0
   #ended = false
 
-  constructor({ run, recorder, steps }: Attempt, around: { readonly chain: Chain | null; readonly info: RunInfo | null }) {
+  constructor({ run, recorder, steps }: Attempt, around: Around) {
     this.#chain = around.chain
     this.#info = around.info
+    this.#frozen = around.frozen
     for (const { output } of steps.values()) this.#stateChars += output?.length ?? 0
     this.#runId = run.id
     this.#claimedAt = run.claimedAt
@@ -80,20 +91,28 @@ export class Replay {
         this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[], { rules }),
       fanOut: (async (id: StepId, ...given: FanOutArguments) =>
         this.#fanOut(this.#begin(id, "step.fanOut"), fanOutOf(given))) as StepTools["fanOut"],
-      waitForEvent: (async (id: StepId, options: WaitForEventOptions) =>
-        this.#waitForEvent(this.#begin(id, "step.waitForEvent"), options)) as StepTools["waitForEvent"],
-      waitForSignal: (async (id: StepId, options: WaitForSignalOptions) =>
-        this.#waitForSignal(this.#begin(id, "step.waitForSignal"), options)) as StepTools["waitForSignal"],
+      waitForEvent: ((id: StepId, options: WaitForEventOptions) =>
+        quiet(async () => this.#waitForEvent(this.#begin(id, "step.waitForEvent"), options))) as StepTools["waitForEvent"],
+      waitForSignal: ((id: StepId, options: WaitForSignalOptions) =>
+        quiet(async () => this.#waitForSignal(this.#begin(id, "step.waitForSignal"), options))) as StepTools["waitForSignal"],
       sendSignal: (async (id: StepId, { signal, data }: { signal: string; data?: unknown }) =>
         this.#run(this.#begin(id, "step.sendSignal"), id, () => recorder.sendSignal(signal, data))) as StepTools["sendSignal"],
-      invoke: (async (id: StepId, options: InvokeOptions<unknown>) =>
-        this.#invoke(this.#begin(id, "step.invoke"), options)) as StepTools["invoke"],
+      invoke: ((id: StepId, options: InvokeOptions<unknown>) =>
+        quiet(async () => this.#invoke(this.#begin(id, "step.invoke"), options))) as StepTools["invoke"],
       fetch: (async (id: StepId, url: string | URL, init: FetchInit = {}) => {
         const timeout = init.timeout ?? fetchTimeoutMs
         const timed = typeof id === "string" ? { id, timeout } : { timeout, ...id }
         return this.#run(this.#begin(id, "step.fetch"), timed, () => request(url, init))
       }) as StepTools["fetch"],
     }
+    undoers.set(this.step, (id, work) => this.#undo(id, work))
+  }
+
+  /** Steps of a saga that undo others. */
+  #undo(id: string, work: () => unknown): Promise<unknown> {
+    const key = this.#nextKey(id)
+    this.#asked.push(key)
+    return this.#run(key, id, work)
   }
 
   /** The attempt is over: steps that its code still asks for never begin, and never settle. */
@@ -128,6 +147,7 @@ export class Replay {
   }
 
   #counted(key: string): string {
+    if (this.#frozen && !this.#steps.has(key)) throw new FanfareError("cancelled", "the run was cancelled before this step")
     if (++this.#count <= limits.stepsPerRun) return key
     throw new FanfareError("too_many", `the run has more than ${limits.stepsPerRun} steps`, { field: "step", bound: limits.stepsPerRun })
   }
@@ -357,18 +377,4 @@ function awaitsOf({ kind, key }: StepRecord): string[] {
 function joinsOf({ kind, key, output }: StepRecord): Join[] {
   if (kind !== "join" || output === null) return []
   return [{ ...(JSON.parse(output) as Pick<Join, "fanoutId" | "need">), stepKey: key }]
-}
-
-function timedOut(key: string, ms: number): Error {
-  const error = new Error(`the step "${key}" took longer than ${ms} ms`)
-  error.name = "StepTimeoutError"
-  return error
-}
-
-function tooMuchState(): FanfareError {
-  return new FanfareError("too_large", `the results of the run's steps are over ${limits.stateBytes} bytes together`, {
-    field: "step",
-    bound: limits.stateBytes,
-    hint: "Store large results elsewhere and keep a reference to them.",
-  })
 }

@@ -1,11 +1,12 @@
 import type { HostedFunction, ReceivedEvent } from "../core/app.ts"
 import type { Attempt } from "../core/attempt.ts"
-import { StepError } from "../core/errors.ts"
+import { FanfareError, StepError } from "../core/errors.ts"
 import { toFailure } from "../core/failure.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Chain, Logger } from "../core/middleware.ts"
 import type { Outcome } from "../core/outcome.ts"
+import type { RunEvent } from "../core/run.ts"
 import { withScope } from "./context.ts"
 import { Replay } from "./replay.ts"
 import { retryWish } from "./retry-wish.ts"
@@ -20,7 +21,8 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   let event: ReceivedEvent
   let added: object = {}
   try {
-    const { id, name, ts, data } = run.event
+    const cause = hosted.compensates === true ? cancelledCause(run.event) : run.event
+    const { id, name, ts, data } = cause
     const kept: unknown = JSON.parse(data)
     const received = hosted.receive({ id, name, ts, data: chain?.decode == null ? kept : await chain.decode(kept) })
     event = received instanceof Promise ? await received : received
@@ -32,7 +34,7 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   } catch (thrown) {
     return failedBy(thrown, recorder.now())
   }
-  const replay = new Replay(attempt, { chain, info })
+  const replay = new Replay(attempt, { chain, info, frozen: hosted.compensates === true })
   const context = {
     event,
     events: [event],
@@ -49,12 +51,20 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   const whole = around === null || info === null ? handle() : withScope(replay.scope, () => around(info, handle))
   const ended = whole.then(
     (value) => completed(value, chain),
-    (thrown: unknown): Outcome => failedBy(thrown, recorder.now()),
+    (thrown: unknown): Outcome =>
+      // All that was to be undone is.
+      thrown instanceof FanfareError && thrown.code === "cancelled" ? withOutput(null) : failedBy(thrown, recorder.now()),
   )
   const outcome = await Promise.race([ended, replay.parked])
-  if (run.fence > 1 && outcome.kind !== "parked") replay.compare()
+  if (run.fence > 1 && hosted.compensates !== true && outcome.kind !== "parked") replay.compare()
   replay.end()
   return outcome
+}
+
+/** The event of the run that was cancelled. */
+function cancelledCause({ data }: RunEvent): RunEvent {
+  const { event } = JSON.parse(data) as { event: Omit<RunEvent, "data"> & { data: unknown } }
+  return { ...event, data: JSON.stringify(event.data) }
 }
 
 async function call(hosted: HostedFunction, context: object, scope: Parameters<typeof withScope>[0]): Promise<unknown> {

@@ -15,6 +15,7 @@ import { createBacklog } from "./backlog.ts"
 import { createCounters } from "./counters.ts"
 import { jsonBody, pageSize } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
+import { runRoutes } from "./runs-api.ts"
 import { version } from "./version.ts"
 
 export interface ApiParts {
@@ -68,6 +69,7 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
   fanoutRoutes(api, engine.intake.fanouts)
   scheduleRoutes(api, engine.intake.schedules)
+  runRoutes(api, engine.intake, jsonBody)
   return api
 }
 

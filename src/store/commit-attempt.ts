@@ -50,19 +50,21 @@ export async function saveSteps(db: Db, changes: readonly ChangeOf<"step.save">[
   )
 }
 
-/** Results of another run, for one that does it again from somewhere on. */
-export async function copySteps(db: Db, changes: readonly ChangeOf<"step.copy">[]): Promise<void> {
+/** Results of another run, and its sleeps that were over, for one that does it again from somewhere on. */
+export async function copySteps(db: Db, changes: readonly ChangeOf<"step.copy">[], now: number): Promise<void> {
   await together(
     changes.map(({ runId, from, before }) =>
       db.execute(
         `insert into step (${stepNames}) select $1, key, 0, kind, state, attempts, output, failure, due_at, started_at, ended_at from step
-           where run_id = $2 and state = 'completed'
-             ${before === null ? "" : "and key <> $3 and ended_at <= (select s.started_at from step as s where s.run_id = $2 and s.key = $3)"}`,
-        before === null ? [runId, from] : [runId, from, before],
+           where run_id = $2 and (state = 'completed' or (kind = 'sleep' and due_at <= $3))
+             ${before === null ? "" : `and key <> $4 and ${over} <= (select s.started_at from step as s where s.run_id = $2 and s.key = $4)`}`,
+        [runId, from, now, ...(before === null ? [] : [before])],
       ),
     ),
   )
 }
+
+const over = "case when kind = 'sleep' then due_at else ended_at end"
 
 const attemptColumns: readonly Column[] = [
   ["run_id", "text"],

@@ -32,10 +32,6 @@ export async function takeCancelled(db: Db, units: readonly Unit[], now: number)
   await db.execute(`delete from doomed where run_id in ${these}`, [ids])
   let open = [...wanted.values()]
   for (let pass = 0; open.length > 0 && pass < passesMost; pass++) {
-    // Waits before timers, like whoever wakes a run.
-    if (db.dialect.concurrent) {
-      await db.query(`select run_id from wait where run_id in ${these} order by run_id, step_key ${db.dialect.lockRows}`, [ids])
-    }
     const taken = new Map(
       (
         await take(
@@ -84,6 +80,13 @@ async function take(db: Db, runs: readonly CancelledRun[], now: number): Promise
     sorted.filter(({ unbegun }) => !unbegun).map(({ id }) => id),
     now,
   )
+  // Leases before waits, like a run that parks; waits before timers, like whoever wakes one.
+  if (db.dialect.concurrent) {
+    await db.query(
+      `select run_id from wait where run_id in (select run_id from ${db.dialect.rows("$1", bounded)} as j) order by run_id, step_key ${db.dialect.lockRows}`,
+      [byId],
+    )
+  }
   const [timers, ready, held] = await together([
     db.query<StoredQueueRow>(
       `delete from timer where run_id in (select j.run_id from ${db.dialect.rows("$1", bounded)} as j join timer as t on t.run_id = j.run_id

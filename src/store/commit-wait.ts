@@ -53,7 +53,7 @@ const listed = (rows: readonly Pick<WaitRow, "run_id" | "step_key">[]): string =
   JSON.stringify(rows.map(({ run_id, step_key }) => [run_id, step_key]))
 const here = (db: Db): string => `(select run_id, step_key from ${db.dialect.rows("$1", places)} as j)`
 
-/** A wait that is there stays as it is: a run that parks again goes on waiting. */
+/** A wait that is there stays as it is: a run that parks again goes on waiting. One that has ended does not begin again. */
 export async function addWaits(db: Db, changes: readonly ChangeOf<"wait.add">[], now: number): Promise<void> {
   if (changes.length === 0) return
   await replaceSignals(db, changes, now)
@@ -66,7 +66,8 @@ export async function addWaits(db: Db, changes: readonly ChangeOf<"wait.add">[],
 /** @param rows values of `waitColumns` */
 export async function insertWaits(db: Db, rows: readonly (readonly (string | number | null)[])[]): Promise<void> {
   await db.execute(
-    `insert into wait (${waitNames}) select ${waitNames} from ${db.dialect.rows("$1", waitColumns)} as j where true
+    `insert into wait (${waitNames}) select ${waitNames} from ${db.dialect.rows("$1", waitColumns)} as j
+       where not exists (select 1 from step as s where s.run_id = j.run_id and s.key = j.step_key and s.state <> 'waiting')
        on conflict (run_id, step_key) do nothing`,
     [JSON.stringify(rows)],
   )

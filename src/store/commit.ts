@@ -167,7 +167,7 @@ async function write(
     saveSteps(db, by["step.save"]),
     addAttempts(db, by["attempt.add"]),
     addLogs(db, by["log.add"]),
-    copySteps(db, by["step.copy"]),
+    copySteps(db, by["step.copy"], now),
     addJoins(db, by["join.add"]),
     addWaits(db, by["wait.add"], now),
     announce(db, by["fanout.announce"]),
@@ -177,7 +177,8 @@ async function write(
   )
   const { woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parks, now)
   const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys, ...freed])
-  const timers = [...settled.timers, ...added.timers]
+  const deadlines = by["wait.add"].flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
+  const timers = [...settled.timers, ...added.timers, ...deadlines]
   return {
     timerAt: woken > 0 ? now : timers.length === 0 ? null : Math.min(...timers),
     doomed,

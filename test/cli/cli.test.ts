@@ -36,6 +36,7 @@ fanfare.createFunction({ id: "picky", triggers: [{ event: "app/picky" }], retrie
   const { existsSync } = await import("node:fs")
   if (event.data.i % 3 === 0 && !existsSync("fixed")) throw new Error("the deploy is bad: " + event.data.i)
 })
+fanfare.createFunction({ id: "patient", triggers: [{ event: "app/patient" }] }, async ({ step }) => step.waitForSignal("ok", { signal: "go on", timeout: "1d" }))
 fanfare.createFunction({ id: "broken", triggers: [{ event: "app/broken" }], retries: 0 }, () => { throw new RangeError("always") })
 `
 
@@ -184,6 +185,38 @@ describe("commands", () => {
       err: expect.stringContaining("rate is 0"),
     })
     expect(await fanfare("fanouts", "retry", id, "--data", "{}")).toMatchObject({ code: 2 })
+  })
+
+  it("say why a run waits, cancel and replay one, and do many only when told to", async () => {
+    const { runId } = JSON.parse((await fanfare("trigger", "patient", "--json")).out) as { runId: string }
+    await until(async () => (await fanfare("runs", "why", runId)).out.includes("waiting for the signal go on, until"), "the run to wait")
+    const cancelled = await fanfare("runs", "cancel", runId, "--reason", "not needed")
+    expect(cancelled).toMatchObject({ code: 0, out: expect.stringContaining("cancelled") })
+    expect(await fanfare("runs", "why", runId)).toMatchObject({
+      out: expect.stringContaining("has ended: cancelled  (RunCancelled: the run was cancelled: not needed)"),
+    })
+    expect(await fanfare("runs", "cancel", runId)).toMatchObject({ code: 1, out: expect.stringContaining("had ended") })
+    const replay = JSON.parse((await fanfare("runs", "replay", runId, "--json")).out) as { runId: string }
+    await until(async () => (await fanfare("runs", "why", replay.runId)).out.includes("the signal go on"), "the replay to wait")
+    const sent = await fetch(`${url}/api/v1/signals`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: '{"signal":"go on"}',
+    })
+    expect(await sent.json()).toEqual({ delivered: true, runId: replay.runId })
+    expect((await fanfare("runs", "watch", replay.runId)).code).toBe(0)
+    const counted = await fanfare("runs", "replay", "--function", "patient", "--since", "1h")
+    expect(counted).toMatchObject({
+      code: 0,
+      out: expect.stringContaining("2 runs are meant. Nothing was done; to replay them, add --yes."),
+    })
+    expect((await fanfare("runs", "replay", "--function", "patient", "--yes")).out).toContain("2 runs replayed")
+    expect((await fanfare("runs", "cancel", "--function", "patient", "--yes", "--json")).out).toContain('"state":"done"')
+    expect(await fanfare("runs", "cancel", "--yes")).toMatchObject({ code: 2, err: expect.stringContaining("the filter is empty") })
+    expect(await fanfare("runs", "replay", runId, "--from-step", "nope")).toMatchObject({
+      code: 5,
+      err: expect.stringContaining("It has: "),
+    })
   })
 
   it("fail with the code that fits, and a sentence that helps", async () => {

@@ -1,7 +1,7 @@
 import type { Db } from "../../src/store/db.ts"
 import { momentsOf } from "../../src/core/schedule.ts"
 import { type ScheduleRow, toSchedule } from "../../src/store/commit-schedule.ts"
-import { childrenPerParent, type Ledger, limitOfChild, retries } from "./workload.ts"
+import { childrenPerParent, type Ledger, limitOfChild, reachMs, retries, waitMs } from "./workload.ts"
 import type { World } from "./world.ts"
 
 /**
@@ -23,6 +23,8 @@ export async function checkAll(world: World, ledger: Ledger): Promise<string[]> 
     ...(await announced(db, ledger)),
     ...(await sources(db, ledger)),
     ...executions(world, ledger),
+    ...(await waits(world, ledger)),
+    ...(await cancels(db, ledger)),
   ]
 }
 
@@ -178,8 +180,59 @@ async function sources(db: Db, ledger: Ledger): Promise<string[]> {
   )
   return found.flatMap(({ id, key, cancelled_at, items, different }) => {
     const wanted = ledger.sources.get(key ?? id) ?? items
-    const whole = cancelled_at === null && !ledger.cancelled.has(id) ? items === wanted : items <= wanted
+    const whole = cancelled_at === null && !ledger.cancelledFanouts.has(id) ? items === wanted : items <= wanted
     return items === different && whole ? [] : [`fan-out ${id} of ${wanted} items has ${items}, ${different} of them different`]
+  })
+}
+
+/** I14: a wait that timed out missed no event that was sent well after it began, and acknowledged well before its end. */
+async function waits({ db }: World, ledger: Ledger): Promise<string[]> {
+  const timedOut = await rows<{ run_id: string; started_at: number; k: string }>(
+    db,
+    `select s.run_id, s.started_at, e.data ->> 'k' as k from step as s join run as r on r.id = s.run_id join event as e on e.id = r.event_id
+       where s.kind = 'event' and s.state = 'completed' and s.output = 'null'`,
+  )
+  const missed = timedOut.flatMap(({ run_id, started_at, k }) =>
+    ledger.told
+      .filter(
+        (each) =>
+          each.name === "sim/answer" && each.k === k && each.from > started_at + reachMs && each.until < started_at + waitMs - reachMs,
+      )
+      .map(() => `I14: the wait of ${run_id} timed out though its event came`),
+  )
+  const open = await rows<{ run_id: string }>(
+    db,
+    `select s.run_id from step as s join result as x on x.run_id = s.run_id where s.state = 'waiting' and s.kind in ('event', 'signal', 'invoke')
+       and x.state = 'completed'`,
+  )
+  return [...missed, ...open.map(({ run_id }) => `I14: run ${run_id} has completed and a step of it still waits`)]
+}
+
+/** I12: what was acknowledged as cancelled is, and is told once; I15: a run that an event cancels does not complete long after it. */
+async function cancels(db: Db, ledger: Ledger): Promise<string[]> {
+  const found = await rows<{
+    run_id: string
+    state: string
+    k: string
+    function_id: string
+    created_at: number
+    ended_at: number
+    told: number
+  }>(
+    db,
+    `select x.run_id, x.state, e.data ->> 'k' as k, r.function_id, r.created_at, x.ended_at,
+       (select count(*) from event as c where c.name = 'fanfare/function.cancelled' and c.data ->> 'runId' = x.run_id) as told
+     from result as x join run as r on r.id = x.run_id join event as e on e.id = r.event_id`,
+  )
+  return found.flatMap(({ run_id, state, k, function_id, created_at, ended_at, told }) => {
+    const wrong: string[] = []
+    if (ledger.cancelled.has(run_id) && state !== "cancelled") wrong.push(`I12: run ${run_id} was cancelled and is ${state}`)
+    if (told !== (state === "cancelled" ? 1 : 0)) wrong.push(`the cancellation of ${run_id} (${state}) was told ${told} times`)
+    const stop = ledger.told.find((each) => each.name === "sim/stop" && each.k === k && each.from > created_at + reachMs)
+    if (function_id === "sim-stoppable" && state === "completed" && stop !== undefined && ended_at > stop.until + reachMs) {
+      wrong.push(`I15: run ${run_id} completed though an event had cancelled it`)
+    }
+    return wrong
   })
 }
 

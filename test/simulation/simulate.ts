@@ -4,6 +4,7 @@ import type { FanOutRules } from "../../src/core/gate.ts"
 import { pullOf } from "../../src/sdk/source.ts"
 import { storeOn } from "../../src/store/store.ts"
 import { seededRandom } from "../../src/testing/random.ts"
+import type { Engine } from "../../src/engine/engine.ts"
 import { checkAll, checkNow } from "./checks.ts"
 import { beats, createApps, Ledger, pausing } from "./workload.ts"
 import { World, type WorldOptions } from "./world.ts"
@@ -33,6 +34,7 @@ export async function simulate(seed: number, mutate?: WorldOptions["mutate"]): P
     if (random.next() < 0.35) letLoose(world, ledger, random, round)
     await meddle(world, ledger, random)
     if (scheduled) changeSchedules(world, random, began)
+    disturb(world, ledger, random)
     await world.pass(500 + random.next() * 4_000)
     if (random.next() < world.options.faults.jump) {
       world.clock.jump(random.next() * 120_000)
@@ -66,7 +68,50 @@ function plan(random: Random): Pick<World["options"], "nodes" | "faults" | "skew
   }
 }
 
-const kinds = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join", "sim/produce"]
+const kinds = [
+  "sim/plain",
+  "sim/steps",
+  "sim/parent",
+  "sim/child",
+  "sim/join",
+  "sim/produce",
+  "sim/wait",
+  "sim/wait",
+  "sim/stoppable",
+  "sim/call",
+]
+const cancellable = new Set(["sim-waiter", "sim-stoppable", "sim-caller", "sim-steps"])
+
+/** Answers, stops and cancels that race with what the runs do. */
+function disturb(world: World, ledger: Ledger, random: Random): void {
+  for (let i = 0; i < 3; i++) {
+    const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
+    const kind = random.next()
+    const k = `${Math.floor(random.next() * 3)}`
+    world.clock.after(random.next() * 30_000, () => {
+      if (node?.engine === null || node === undefined) return
+      if (kind < 0.7) tell(world, ledger, node.engine, kind < 0.5 ? "sim/answer" : "sim/stop", k)
+      else void cancelOne(world, ledger, node.engine, random.next())
+    })
+  }
+}
+
+function tell(world: World, ledger: Ledger, engine: Engine, name: string, k: string): void {
+  const from = world.clock.now()
+  engine.intake.send([{ name, data: { k } }]).then(
+    () => ledger.told.push({ name, k, from, until: world.clock.now() }),
+    () => undefined,
+  )
+}
+
+async function cancelOne(world: World, ledger: Ledger, engine: Engine, x: number): Promise<void> {
+  const { items } = await engine.intake.runs.list({ limit: 50 })
+  const open = items.filter(({ functionId, endedAt }) => cancellable.has(functionId) && endedAt === null)
+  const run = open[Math.floor(x * open.length)]
+  if (run === undefined) return
+  const { cancelled } = await engine.intake.runs.cancel(run.id).catch(() => ({ cancelled: false }))
+  if (cancelled) ledger.cancelled.set(run.id, world.clock.now())
+}
 
 function sendSome(world: World, ledger: Ledger, random: Random, round: number): void {
   const sends = 1 + Math.floor(random.next() * 3)
@@ -74,7 +119,7 @@ function sendSome(world: World, ledger: Ledger, random: Random, round: number): 
     const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
     const name = kinds[Math.floor(random.next() * kinds.length)] ?? "sim/plain"
     const n = 1 + Math.floor(random.next() * 3)
-    const events = Array.from({ length: n }, (_, k) => ({ name, data: { k }, id: `${round}.${i}.${k}` }))
+    const events = Array.from({ length: n }, (_, k) => ({ name, data: { k: `${k}` }, id: `${round}.${i}.${k}` }))
     if (node?.engine === null || node === undefined) continue
     deliver(ledger, events, node)
     // The same send again, as a client does that did not hear an answer.
@@ -166,7 +211,7 @@ async function meddle(world: World, ledger: Ledger, random: Random): Promise<voi
   if (id === undefined || engine === null || engine === undefined) return
   const { fanouts: all } = engine.intake
   if (x < 0.15) {
-    ledger.cancelled.add(id)
+    ledger.cancelledFanouts.add(id)
     all.cancel(id).catch(() => undefined)
   } else if (x < 0.4) {
     ledger.retried.add(id)

@@ -78,6 +78,21 @@ const mutants: Readonly<Record<string, (store: Store, db: Db) => Store>> = {
       return store.tick(chance)
     },
   }),
+  "an event is not offered to those who wait for it": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.filter((change) => !(change.kind === "wait.offer" && change.offer.topic.startsWith("event:"))),
+    })),
+  "the end of a run is not told": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.filter((change) => !(change.kind === "event.add" && change.event.name === "fanfare/function.cancelled")),
+    })),
+  "the waits of a run outlive it": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) => (change.kind === "run.settle" ? { ...change, waits: false } : change)),
+    })),
   "a send is acknowledged before it is durable": (store) => ({
     ...store,
     turn: async (request) => {

@@ -1,6 +1,6 @@
 import type { App } from "../../src/core/app.ts"
 import type { ScheduleInput } from "../../src/core/schedules.ts"
-import { Fanfare, NonRetriableError, RetryAfterError } from "../../src/index.ts"
+import { Fanfare, NonRetriableError, referenceFunction, RetryAfterError } from "../../src/index.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import type { SimulatedNode } from "./world.ts"
 
@@ -15,6 +15,9 @@ export const beats: readonly ScheduleInput[] = [
   { id: "queue", every: 4_000, function: "beat", overlap: "queue", missed: "none" },
   { id: "cancel", cron: "*/5 * * * * *", timezone: "Europe/Paris", function: "beat", overlap: "cancel", missed: "all" },
 ]
+/** By then every node has heard, whatever faults slowed it down. */
+export const reachMs = 20_000
+export const waitMs = 90_000
 
 /** What the outside world saw: the side effects of user code, which no crash can take back. */
 export class Ledger {
@@ -33,7 +36,11 @@ export class Ledger {
   readonly sources = new Map<string, number>()
   /** Fan-outs that were retried: their end may be announced again. */
   readonly retried = new Set<string>()
-  readonly cancelled = new Set<string>()
+  readonly cancelledFanouts = new Set<string>()
+  /** Events that runs may wait for, or be cancelled by: when their send began, and when it was acknowledged. */
+  readonly told: { readonly name: string; readonly k: string; readonly from: number; readonly until: number }[] = []
+  /** Runs whose cancellation was acknowledged, and when. */
+  readonly cancelled = new Map<string, number>()
 
   saw(run: string, step: string, value: unknown): void {
     const key = `${run} ${step}`
@@ -43,8 +50,11 @@ export class Ledger {
     else if (before !== text) this.violations.push(`I4: ${key} was ${before}, is now ${text}`)
   }
 
-  did(run: string, step: string): void {
+  /** @param now virtual time: code of a cancelled run may only still be running on another node, which hears of it at its next pulse */
+  did(run: string, step: string, now: number): void {
     const key = `${run} ${step}`
+    const since = this.cancelled.get(run)
+    if (since !== undefined && now > since + reachMs) this.violations.push(`I15: ${key} ran ${now - since} ms after its cancellation`)
     this.executions.set(key, (this.executions.get(key) ?? 0) + 1)
   }
 }
@@ -78,7 +88,7 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
     app.createFunction({ id: "steps", triggers: [{ event: "sim/steps" }], retries }, async ({ runId, step }) => {
       const work = (id: string) => (): string => {
         if (!alive()) return "zombie"
-        ledger.did(runId, id)
+        ledger.did(runId, id, node.world.clock.now())
         const tries = ledger.executions.get(`${runId} ${id}`) ?? 0
         if (chance(`${runId} ${id} ${tries}`) < 0.2) throw new Error(`${id} fails`)
         return `${id} ${tries} of node ${node.name}`
@@ -132,6 +142,42 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
       if (chance(`${runId} ${attempt} outcome`) < 0.3) throw new Error("leaf fails")
       return runId
     })
+
+    app.createFunction({ id: "waiter", triggers: [{ event: "sim/wait" }], retries }, async ({ runId, attempt, step }) => {
+      const answer = step.waitForEvent("answer", { event: "sim/answer", match: "data.k", timeout: waitMs })
+      if (chance(`${runId} side`) < 0.5) {
+        await step.run("side", () => {
+          if (!alive()) return
+          ledger.did(runId, "side", node.world.clock.now())
+          if (chance(`${runId} ${attempt} side`) < 0.2) throw new Error("side fails")
+        })
+      }
+      const first = await Promise.race([answer.then((event) => event?.id ?? null), step.sleep("late", 2 * waitMs).then(() => "late")])
+      ledger.saw(runId, "answer", first)
+      if (first === "late") ledger.violations.push(`I14: the wait of ${runId} outlived its timeout`)
+      if (attempt === 0 && chance(`${runId} throws`) < 0.3) throw new Error("after the wait")
+    })
+
+    app.createFunction(
+      { id: "stoppable", triggers: [{ event: "sim/stoppable" }], retries, cancelOn: [{ event: "sim/stop", match: "data.k" }] },
+      async ({ runId, step }) => {
+        for (let i = 0; i < 4; i++) {
+          await step.run(`part ${i}`, () => void (alive() && ledger.did(runId, `part ${i}`, node.world.clock.now())))
+          await step.sleep(`rest ${i}`, 500 + chance(`${runId} rest ${i}`) * 8_000)
+        }
+      },
+    )
+
+    app.createFunction({ id: "caller", triggers: [{ event: "sim/call" }], retries }, async ({ runId, step }) => {
+      const called = await step
+        .invoke("leaf", { function: referenceFunction({ appId: "sim", functionId: "leaf" }) })
+        .catch((thrown: Error) => thrown.name)
+      ledger.saw(runId, "called", called)
+    })
+
+    app.createFunction({ id: "cancelled", triggers: [{ event: "fanfare/function.cancelled" }], retries }, ({ runId, attempt }) =>
+      began(runId, attempt),
+    )
 
     app.createFunction({ id: "done", triggers: [{ event: "fanfare/fanout.completed" }], retries }, ({ runId, attempt }) =>
       began(runId, attempt),

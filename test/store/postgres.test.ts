@@ -13,6 +13,7 @@ import { openStore, type Store, storeOn } from "../../src/store/store.ts"
 import { type Cut, startProxy } from "../chaos/proxy.ts"
 import { storeConformance } from "./conformance.ts"
 import { fanoutConformance } from "./fanout-conformance.ts"
+import { waitsConformance } from "./waits.ts"
 import { startPostgres, type TestServer } from "./postgres.ts"
 
 let server: TestServer
@@ -44,6 +45,15 @@ for (const conformance of [storeConformance, fanoutConformance]) {
     return { opened, clock: null, close }
   })
 }
+
+waitsConformance("PostgreSQL 18, in its threads", async () => {
+  const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
+  const close = async (): Promise<void> => {
+    await opened.reader.close()
+    await opened.store.close()
+  }
+  return { opened, clock: null, close }
+})
 
 let n = 0
 const id = (kind: string): string => `${kind}_${String(++n).padStart(22, "0")}`

@@ -14,6 +14,7 @@ import { VirtualClock } from "../../src/testing/clock.ts"
 import { storeConformance, type StoreUnderTest } from "./conformance.ts"
 import { fanoutConformance } from "./fanout-conformance.ts"
 import { exercise, exerciseReader } from "./statements.ts"
+import { waitsConformance } from "./waits.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "fanfare-store-"))
 let files = 0
@@ -25,6 +26,12 @@ const inMemory = async (): Promise<StoreUnderTest> => {
   const opened = await sqlite(":memory:").open(clock)
   return { opened, clock, close: () => opened.store.close() }
 }
+
+waitsConformance("SQLite in memory", async () => {
+  const clock = new VirtualClock(Date.now())
+  const opened = await sqlite(":memory:").open(clock)
+  return { opened, clock, close: () => opened.store.close() }
+})
 
 const inThreads = async (): Promise<StoreUnderTest> => {
   const opened = await sqlite(file()).open(systemClock)

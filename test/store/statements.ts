@@ -31,6 +31,35 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   node.telemetry.listen((fact) => fact.name === "run.ended" && ended++)
   await node.start()
   await app.send([{ name: "go", id: `a ${systemClock.now()}` }, { name: "go" }, { name: "go" }])
+  const waiting = app.createFunction(
+    { id: "w", triggers: [{ event: "wait" }], cancelOn: [{ event: "stop", match: "data.id" }], timeouts: { start: "1h", finish: "1h" } },
+    async ({ step }) => {
+      await Promise.race([
+        step.waitForEvent("a", { event: "a", match: "data.id", timeout: "1h", lookBack: "1m" }),
+        step.waitForEvent("b", { event: "b", if: "async.data.n > event.data.n", timeout: "1h" }),
+        step.waitForSignal("s", { signal: "s", timeout: "1h", onConflict: "replace" }),
+        step.waitForEvent("late", { event: "late", timeout: 1 }),
+      ])
+    },
+  )
+  await node.register([app])
+  app.createFunction({ id: "c", triggers: [{ event: "call" }] }, async ({ step }) => step.invoke("w", { function: waiting, timeout: "1h" }))
+  await node.register([app])
+  await app.send([{ name: "wait", data: { id: 1, n: 1 } }, { name: "wait", data: { id: 2, n: 1 } }, { name: "call" }])
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  await app.send([
+    { name: "a", data: { id: 1 } },
+    { name: "b", data: { n: 2 } },
+    { name: "stop", data: { id: 2 } },
+  ])
+  await app.sendSignal("s")
+  const { items } = await app.runs.list()
+  for (const { id } of items.slice(0, 5)) await app.runs.cancel(id)
+  await app.runs.replay(items[0]?.id ?? "")
+  const [done] = items.filter(({ functionId }) => functionId === "app-f")
+  if (done !== undefined) await app.runs.replay(done.id, { fromStep: "work", data: { other: true } })
+  for (const kind of ["retry", "replay", "cancel"] as const) await app.runs.bulk(kind, { functionId: "app-w" })
+  await new Promise((resolve) => setTimeout(resolve, 300))
   while (ended < 3) await new Promise((resolve) => setTimeout(resolve, 20))
   await exerciseSchedules(app)
   await store.gone([["run_1", 1]])
@@ -75,6 +104,7 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.schedules({})
   await reader.schedules({ tag: "t", app: "app", after: "a" })
   await reader.ticks("app-s1", null, 10)
+  await reader.countRuns({ functionId: "f", state: "failed" })
   await reader.depth()
   await reader.nodes()
 }
