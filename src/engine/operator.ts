@@ -1,13 +1,9 @@
 import { limitsOf } from "../core/admit.ts"
+import type { Random } from "../core/ports.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
 import type { Agent } from "./loop.ts"
 import type { Registry } from "./registry.ts"
-
-/** The beginning of an id: eight digits more number what it begins. */
-function numbered(id: string): string {
-  return id.slice(0, -8)
-}
 
 /** Does what was asked of many runs, a part at a time; any node goes on where another stopped. */
 export function createOperator(parts: {
@@ -15,16 +11,16 @@ export function createOperator(parts: {
   readonly registry: Registry
   readonly committer: Pick<Committer, "ring">
   readonly pollMs: number
-  readonly newId: (kind: "run") => string
+  readonly random: Random
   readonly ended: () => void
   readonly doomed: () => void
 }): Agent {
-  const { store, registry, committer, pollMs, newId, ended, doomed } = parts
+  const { store, registry, committer, pollMs, random, ended, doomed } = parts
   return {
     name: "operator",
     async tick() {
       const limits = Array.from(registry.definitions.values(), (definition) => [definition.id, limitsOf(definition)] as const)
-      const operated = await store.operate(limits, numbered(newId("run")))
+      const operated = await store.operate(limits, [random.next(), random.next()])
       if (operated.restMs === null) return pollMs
       committer.ring()
       if (operated.ended > 0) ended()

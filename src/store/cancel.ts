@@ -1,5 +1,9 @@
+import type { Change } from "../core/change.ts"
+import { cancelledFailure, endChanges } from "../core/ended.ts"
+import type { TickContext } from "../core/tick.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
 import { deleteSlots, keysOf, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { cancelledFacts } from "./waits.ts"
 
 /** A live run as it is found by its event. */
 export interface LiveRun {
@@ -9,8 +13,9 @@ export interface LiveRun {
   readonly eventId: string
 }
 
-/** Of runs that were cancelled: the limits that have room now, and the claims that were taken from their nodes. */
+/** Of runs that were cancelled: which, the limits that have room now, and the claims that were taken from their nodes. */
 export interface Cancelled {
+  readonly runIds: readonly string[]
   readonly freed: readonly string[]
   readonly claims: readonly (readonly [runId: string, fence: number])[]
 }
@@ -32,8 +37,8 @@ export async function liveRuns(db: Db, eventIds: readonly string[]): Promise<Liv
  * Ends runs as cancelled, wherever they stand; they belong to no fan-out. One that is being executed loses its lease: what its code still
  * writes is refused. Runs in a transaction.
  */
-export async function cancelRuns(db: Db, runs: readonly LiveRun[], now: number): Promise<Cancelled> {
-  if (runs.length === 0) return { freed: [], claims: [] }
+export async function cancelRuns(db: Db, runs: readonly LiveRun[], reason: string, now: number): Promise<Cancelled> {
+  if (runs.length === 0) return { runIds: [], freed: [], claims: [] }
   const list = JSON.stringify(
     runs
       .map(({ id }) => id)
@@ -61,18 +66,43 @@ export async function cancelRuns(db: Db, runs: readonly LiveRun[], now: number):
   await together([
     deleteSlots(db, taken),
     db.execute(`delete from wait where run_id in ${these}`, [gone]),
-    db.execute(
-      `insert into result (run_id, state, attempt, started_at, ended_at) select run_id, 'cancelled', attempt, $2, $2 from ${db.dialect.rows(
-        "$1",
-        [
-          ["run_id", "text"],
-          ["attempt", "bigint"],
-        ],
-      )} as j where true`,
-      [JSON.stringify(taken.map(({ runId, attempt }) => [runId, attempt])), now],
-    ),
+    insertCancelled(db, taken, reason, now),
   ])
-  return { freed: keysOf(taken), claims: leased.map(({ run_id, fence }) => [run_id, fence] as const) }
+  return {
+    runIds: taken.map(({ runId }) => runId),
+    freed: keysOf(taken),
+    claims: leased.map(({ run_id, fence }) => [run_id, fence] as const),
+  }
+}
+
+/** How runs end that are cancelled where they stand. */
+export async function insertCancelled(
+  db: Db,
+  runs: readonly Pick<QueueRow, "runId" | "attempt">[],
+  reason: string,
+  now: number,
+): Promise<void> {
+  await db.execute(
+    `insert into result (run_id, state, attempt, failure, started_at, ended_at)
+       select run_id, 'cancelled', attempt, cast($3 as text), $2, $2 from ${db.dialect.rows("$1", [
+         ["run_id", "text"],
+         ["attempt", "bigint"],
+       ])} as j where true`,
+    [JSON.stringify(runs.map(({ runId, attempt }) => [runId, attempt])), now, JSON.stringify(cancelledFailure(reason))],
+  )
+}
+
+/** What follows from the ends of cancelled runs: whoever invoked them goes on, and functions that hear of it start. */
+export async function cancelChanges(
+  db: Db,
+  runIds: readonly string[],
+  reason: string,
+  { match, newId, now }: Pick<TickContext, "match" | "newId" | "now">,
+): Promise<Change[]> {
+  const facts = await cancelledFacts(db, runIds, reason)
+  return facts.flatMap(({ id, functionId, event }) =>
+    endChanges({ id, functionId, event }, { state: "cancelled", reason }, match, newId, now),
+  )
 }
 
 /** What was found nowhere has ended meanwhile; or it moved on behind our back, and all begins anew. */

@@ -85,12 +85,12 @@ export async function freeze(db: Db, filter: BulkFilter): Promise<FrozenFilter> 
   return { ...filter, last: row?.id ?? "" }
 }
 
-/** Does the next part. `runPrefix`: the beginning of the ids of new runs; eight digits complete them. Runs in a transaction. */
+/** Does the next part. Runs in a transaction. */
 export async function bulkPart(
   db: Db,
   part: BulkPart,
   limitsOf: (functionId: string) => readonly LimitClaim[],
-  runPrefix: string,
+  newRunId: () => string,
   now: number,
 ): Promise<BulkDone> {
   const { kind, filter, snapshotAt } = part
@@ -118,7 +118,7 @@ export async function bulkPart(
     )
     return { ...done, doomed: found.length }
   }
-  return { ...done, lines: kind === "retry" ? await again(db, found, limitsOf) : await anew(db, found, limitsOf, runPrefix, now) }
+  return { ...done, lines: kind === "retry" ? await again(db, found, limitsOf) : await anew(db, found, limitsOf, newRunId, now) }
 }
 
 const ids: readonly Column[] = [["id", "text"]]
@@ -157,10 +157,10 @@ async function anew(
   db: Db,
   found: readonly Found[],
   limitsOf: (id: string) => readonly LimitClaim[],
-  prefix: string,
+  newRunId: () => string,
   now: number,
 ): Promise<Lines> {
-  const fresh = found.map((old, i) => ({ ...old, newId: `${prefix}${i.toString(16).padStart(8, "0")}` }))
+  const fresh = found.map((old) => ({ ...old, newId: newRunId() }))
   await db.execute(
     `insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank)
        select id, function_id, event_id, null, null, $2, $2 from ${db.dialect.rows("$1", [

@@ -7,6 +7,9 @@ import { gateClaims, left } from "../core/gate.ts"
 import { beforeRuns } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { LimitClaim } from "../core/run.ts"
+import type { TickContext } from "../core/tick.ts"
+import { cancelChanges, insertCancelled } from "./cancel.ts"
+import { writeChanges } from "./commit.ts"
 import { countFanouts, sealFanouts } from "./commit-fanout.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { dropWaits } from "./commit-wait.ts"
@@ -46,14 +49,15 @@ export interface Operated {
 }
 
 /** Does the next part of the operation whose turn it is: whoever comes first, under the lock of its row. Runs in a transaction. */
-export async function operate(db: Db, limitsOf: LimitsOf, runPrefix: string, now: number): Promise<Operated> {
+export async function operate(db: Db, limitsOf: LimitsOf, context: TickContext): Promise<Operated> {
+  const { now } = context
   const [row] = await db.query<OperationRow>(
     `select * from operation where ended_at is null and next_at <= $1 order by next_at, id limit 1 ${db.dialect.skipLocked}`,
     [now],
   )
   if (row !== undefined) {
-    if (row.filter !== null) return filteredPart(db, row, JSON.parse(row.filter) as FrozenFilter, limitsOf, runPrefix, now)
-    return row.kind === "retry" ? retryPart(db, row, limitsOf, now) : cancelPart(db, row, limitsOf, now)
+    if (row.filter !== null) return filteredPart(db, row, JSON.parse(row.filter) as FrozenFilter, limitsOf, context)
+    return row.kind === "retry" ? retryPart(db, row, limitsOf, now) : cancelPart(db, row, limitsOf, context)
   }
   const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from operation where ended_at is null")
   // One that is due is in the hands of another node.
@@ -67,11 +71,10 @@ async function filteredPart(
   row: OperationRow,
   filter: FrozenFilter,
   limitsOf: LimitsOf,
-  runPrefix: string,
-  now: number,
+  { newId, now }: TickContext,
 ): Promise<Operated> {
   const part = { kind: row.kind, filter, snapshotAt: row.snapshot_at, cursor: row.cursor }
-  const { cursor, affected, doomed, lines } = await bulkPart(db, part, limitsOf, runPrefix, now)
+  const { cursor, affected, doomed, lines } = await bulkPart(db, part, limitsOf, () => newId("run"), now)
   await advanceTo(db, row, { cursor: cursor ?? row.cursor, affected, nextAt: now, ...(cursor === null ? { endedAt: now } : {}) })
   return { lines, restMs: 0, ended: 0, doomed }
 }
@@ -160,7 +163,8 @@ async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: num
 }
 
 /** A walk over all runs of the fan-out that have not ended: it is sealed, so there will be no others. */
-async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: number): Promise<Operated> {
+async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, context: TickContext): Promise<Operated> {
+  const { now } = context
   const runs = await db.query<{ id: string; function_id: string; rank: number; ended: string | null }>(
     `select r.id, r.function_id, r.rank, x.run_id as ended
        from (select id, function_id, rank from run where fanout_id = $1 and id > $2 order by id limit ${batch}) as r
@@ -187,22 +191,21 @@ async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: nu
       db,
       taken.map(({ runId }) => runId),
     ),
-    db.execute(
-      `insert into result (run_id, state, attempt, started_at, ended_at) select run_id, 'cancelled', attempt, $2, $2 from ${db.dialect.rows(
-        "$1",
-        [
-          ["run_id", "text"],
-          ["attempt", "bigint"],
-        ],
-      )} as j where true`,
-      [JSON.stringify(taken.map(({ runId, attempt }) => [runId, attempt])), now],
-    ),
+    insertCancelled(db, taken, withFanout, now),
     advanceTo(db, row, { cursor: last.id, affected: taken.length, nextAt: now }),
   ])
-  const lines = await releaseHeld(db, keysOf(taken))
+  const told = await cancelChanges(
+    db,
+    taken.map(({ runId }) => runId),
+    withFanout,
+    context,
+  )
+  const { lines } = await writeChanges(db, told, now, keysOf(taken))
   const { ended: fanouts } = await countFanouts(db, [], ended, [], now)
   return { lines, restMs: 0, ended: fanouts }
 }
+
+const withFanout = "its fan-out was cancelled"
 
 /** The walk is over. Runs that were under way may have parked since: it goes round again, each time later, until the counts say that all have ended. */
 async function lookAgain(db: Db, row: OperationRow, now: number): Promise<Operated> {

@@ -28,7 +28,7 @@ import { nodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
 import * as schedules from "./schedule-operate.ts"
 import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
-import { type Chance, type Ticked, tickSchedules } from "./tick.ts"
+import { type Chance, contextOf, type Ticked, tickSchedules } from "./tick.ts"
 import { releaseBatch, releaseGate, releaseMissed } from "./release.ts"
 import { type CancelFacts, cancelFacts, doomedRuns, recentEvents, unkeyedWaits, watch } from "./waits.ts"
 
@@ -106,12 +106,11 @@ export interface Store {
   doomed(limit: number): Promise<readonly CancelFacts[]>
   cancelFacts(id: string, reason: string): Promise<CancelFacts | null>
   /**
-   * Does the next part of the operation whose turn it is. `limits`: those of each function's runs; `runPrefix`: the beginning of the ids of
-   * runs it may start.
+   * Does the next part of the operation whose turn it is. `limits`: those of each function's runs.
    */
   operate(
     limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[],
-    runPrefix: string,
+    chance: Chance,
   ): Promise<Omit<Operated, "lines">>
   /** Of one fan-out all that a join gives; null when there is none. */
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
@@ -163,6 +162,7 @@ export async function openStore(db: Db, clock: Pick<Clock, "now">): Promise<Stor
 /** @param pulses a way of its own for the heartbeat, so that no long transaction delays it */
 export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Store {
   const marks = new Marks(clock)
+  const known = new Known()
   const inTx = <T>(work: (tx: Db, now: number) => Promise<T>): Promise<T> => db.tx(async (tx) => work(tx, await tx.now()))
   const released = (lines: Lines): number => {
     marks.lined(lines)
@@ -198,25 +198,33 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       return resumed
     },
     releaseGate: openGate,
-    watch: (watches) => watch(db, watches),
-    unkeyedWaits: (topic, most) => unkeyedWaits(db, topic, most),
-    recentEvents: (name, since) => recentEvents(db, name, since),
-    doomed: (limit) => doomedRuns(db, limit),
-    cancelFacts: (id, reason) => cancelFacts(db, id, reason),
+    ...waitCommands(db),
     course: (by, value) => fanoutCourse(db, by, value),
-    async operate(limitsByFunction, runPrefix) {
+    async operate(limitsByFunction, chance) {
       const byFunction = new Map(limitsByFunction)
-      const { lines, ...operated } = await inTx((tx, now) => operate(tx, (id) => byFunction.get(id) ?? [], runPrefix, now))
+      const { lines, ...operated } = await inTx(async (tx, now) =>
+        operate(tx, (id) => byFunction.get(id) ?? [], contextOf(await known.offered(tx), chance, now)),
+      )
       marks.lined(lines)
       return operated
     },
     joined: (fanoutId, outputs) => db.tx((tx) => joinedFanout(tx, fanoutId, outputs)),
     finished: (limit) => finishedFanouts(db, limit),
-    ...scheduleCommands(db, marks),
+    ...scheduleCommands(db, marks, known),
     close: async () => {
       await db.close()
       if (pulses !== db) await pulses.close()
     },
+  }
+}
+
+function waitCommands(db: Db): Pick<Store, "watch" | "unkeyedWaits" | "recentEvents" | "doomed" | "cancelFacts"> {
+  return {
+    watch: (watches) => watch(db, watches),
+    unkeyedWaits: (topic, most) => unkeyedWaits(db, topic, most),
+    recentEvents: (name, since) => recentEvents(db, name, since),
+    doomed: (limit) => doomedRuns(db, limit),
+    cancelFacts: (id, reason) => cancelFacts(db, id, reason),
   }
 }
 
@@ -225,8 +233,7 @@ type ScheduleCommands = Pick<
   "schedules" | "tick" | "upsertSchedules" | "pauseSchedule" | "resumeSchedule" | "removeSchedule" | "backfill" | "runSchedule"
 >
 
-function scheduleCommands(db: Db, marks: Marks): ScheduleCommands {
-  const known = new Known()
+function scheduleCommands(db: Db, marks: Marks, known: Known): ScheduleCommands {
   const inTx = <T>(work: (tx: Db, offered: Offered, now: number) => Promise<T>): Promise<T> =>
     db.tx(async (tx) => work(tx, await known.offered(tx), await tx.now()))
   /** What a command puts in line is noted when it is durable. */

@@ -3,7 +3,7 @@ import { createIds } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import { momentsOf, type Schedule, type Tick } from "../core/schedule.ts"
 import { decideTicks, startsRuns, type TickContext, type TickDecision, type TickWrite, tickWrite } from "../core/tick.ts"
-import { type Cancelled, cancelRuns, type LiveRun, liveRuns } from "./cancel.ts"
+import { cancelChanges, type Cancelled, cancelRuns, type LiveRun, liveRuns } from "./cancel.ts"
 import { writeChanges } from "./commit.ts"
 import { insertTicks, type MovedSchedule, moveSchedules, type ScheduleRow, toSchedule } from "./commit-schedule.ts"
 import type { Db } from "./db.ts"
@@ -61,7 +61,7 @@ export async function tickSchedules(db: Db, offered: Offered, chance: Chance, no
       decided.push({ schedule, decision: { ...schedule, ticks: [], cancels: false, nextAt: now + limits.waitLookMostMs }, writes: [] })
     }
   }
-  const written = await writeDecided(db, decided, live, now)
+  const written = await writeDecided(db, decided, live, context)
   const [next] = await db.query<{ at: number | null }>(
     "select min(next_at) as at from schedule where next_at is not null and next_at > $1",
     [now],
@@ -93,9 +93,10 @@ async function writeDecided(
   db: Db,
   decided: readonly Decided[],
   live: ReadonlyMap<string, LiveRun[]>,
-  now: number,
+  context: TickContext,
 ): Promise<Pick<Ticked, "ticks" | "cancelled" | "lines">> {
   if (decided.length === 0) return { ticks: [], cancelled: [], lines: new Map() }
+  const { now } = context
   const { ticks, changes } = await writeTicks(
     db,
     decided.flatMap(({ writes }) => writes),
@@ -107,15 +108,18 @@ async function writeDecided(
   })
   await moveSchedules(db, moved, now)
   const ending = decided.flatMap(({ schedule, decision }) => (decision.cancels ? (live.get(schedule.lastEventId ?? "") ?? []) : []))
-  const cancelled: Cancelled = await cancelRuns(db, ending, now)
-  const { lines } = await writeChanges(db, changes, now, cancelled.freed)
+  const cancelled: Cancelled = await cancelRuns(db, ending, nextMoment, now)
+  const told = await cancelChanges(db, cancelled.runIds, nextMoment, context)
+  const { lines } = await writeChanges(db, [...changes, ...told], now, cancelled.freed)
   return { ticks, cancelled: cancelled.claims, lines }
 }
+
+const nextMoment = "the next moment of its schedule has come"
 
 /** Decides what is due of a paused schedule, under the lock of its row: all of it passes. */
 export async function passPaused(db: Db, schedule: Schedule, offered: Offered, now: number): Promise<void> {
   const context = contextOf(offered, [0, 0], now)
-  await writeDecided(db, [decide(schedule, new Map(), context)], new Map(), now)
+  await writeDecided(db, [decide(schedule, new Map(), context)], new Map(), context)
 }
 
 /** Rows of moments; what a moment starts is given only when it was not decided before. */

@@ -131,6 +131,17 @@ export async function cancelFacts(db: Db, id: string, reason: string): Promise<C
   return row === undefined ? null : toFacts(row)
 }
 
+/** Several runs, to be told as cancelled for a reason. */
+export async function cancelledFacts(db: Db, ids: readonly string[], reason: string): Promise<CancelFacts[]> {
+  if (ids.length === 0) return []
+  const rows = await db.query<FactsRow>(
+    `select ${factsColumns}, cast($2 as text) as reason, 0 as unbegun from ${db.dialect.rows("$1", [["id", "text"]])} as j
+       join run as r on r.id = j.id ${factsJoin}`,
+    [JSON.stringify(ids.map((id) => [id])), reason],
+  )
+  return rows.map(toFacts)
+}
+
 function toFacts(row: FactsRow): CancelFacts {
   const { id, function_id: functionId, rank, fanout_id: fanoutId, name, data, ts, reason } = row
   return {
