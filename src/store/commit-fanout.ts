@@ -63,7 +63,8 @@ async function lockInOrder(db: Db, ids: readonly string[]): Promise<void> {
 export async function sealFanouts(db: Db, ids: readonly string[], now: number): Promise<FanoutEnds> {
   const rows = await db.query<Counted>(
     `update fanout set sealed_at = $2 from ${db.dialect.rows("$1", [["id", "text"]])} as j
-       where fanout.id = j.id and fanout.sealed_at is null returning ${counted}`,
+       where fanout.id = j.id and coalesce(fanout.sealed_at, 0) = 0 returning ${counted}`,
+    // Not "is null": that would be an index of all that are not sealed, and these are known by their ids.
     [JSON.stringify(ids.toSorted().map((id) => [id])), now],
   )
   return followCounts(db, rows, new Set(ids), new Set(), now)
