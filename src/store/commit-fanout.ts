@@ -59,12 +59,10 @@ async function lockInOrder(db: Db, ids: readonly string[]): Promise<void> {
   )
 }
 
-/** Seals fan-outs: what they have is all. Gives what follows. */
+/** Seals fan-outs, which are not sealed and whose rows are locked: what they have is all. Gives what follows. */
 export async function sealFanouts(db: Db, ids: readonly string[], now: number): Promise<FanoutEnds> {
   const rows = await db.query<Counted>(
-    `update fanout set sealed_at = $2 from ${db.dialect.rows("$1", [["id", "text"]])} as j
-       where fanout.id = j.id and coalesce(fanout.sealed_at, 0) = 0 returning ${counted}`,
-    // Not "is null": that would be an index of all that are not sealed, and these are known by their ids.
+    `update fanout set sealed_at = $2 from ${db.dialect.rows("$1", [["id", "text"]])} as j where fanout.id = j.id returning ${counted}`,
     [JSON.stringify(ids.toSorted().map((id) => [id])), now],
   )
   return followCounts(db, rows, new Set(ids), new Set(), now)
