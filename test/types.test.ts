@@ -89,3 +89,26 @@ it("gives the event of a function without triggers as any event", () => {
     expectTypeOf(event.data).toEqualTypeOf<Record<string, unknown>>()
   })
 })
+
+it("lets a fan-out of a function take items that are data of its events", () => {
+  const shop = new Fanfare({ id: "shop", schemas })
+  const bill = shop.createFunction({ id: "bill", triggers: [{ event: "shop/order.paid" }] }, () => null)
+  const any = new Fanfare({ id: "any" }).createFunction({ id: "any", triggers: [{ event: "a/b" }] }, () => null)
+  shop.createFunction({ id: "parent", triggers: [] }, async ({ step }) => {
+    const result = await step.fanOut("all", bill, [{ id: "1", total: 2 }], { key: ({ id }) => id, canary: "1%" })
+    expectTypeOf(result.completed).toEqualTypeOf<number>()
+    await step.fanOut("events", [{ name: "user/created", data: { name: "Ada" } }], { breaker: { failures: "5%" } })
+    await step.fanOut("pages", bill, (cursor) => ({ items: [{ id: cursor ?? "", total: 1 }], next: null }))
+    await step.fanOut("unknown", any, [{ whatever: 1 }])
+    // @ts-expect-error -- the items do not fit
+    await step.fanOut("wrong", bill, [{ id: 1 }])
+    // @ts-expect-error -- there is no such event
+    await step.fanOut("wrong event", [{ name: "user/deleted", data: {} }])
+    // @ts-expect-error -- a share has a sign
+    await step.fanOut("wrong rule", bill, [], { canary: "1" })
+  })
+  // @ts-expect-error -- the items do not fit
+  const wrong = (): unknown => shop.fanOut({ id: "x", function: bill, source: [{ id: 1 }] })
+  const right = (): unknown => shop.fanOut({ id: "x", function: bill, source: [{ id: "1", total: 1 }] })
+  void [wrong, right]
+})

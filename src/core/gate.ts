@@ -202,7 +202,7 @@ export function decideGate(gate: Gate, counts: Ended): GateMove | null {
   const ended = completed + failed + cancelled
   if (gate.phase === "canary") {
     const first = sealed ? Math.min(gate.rules.canary, total) : gate.rules.canary
-    if (failed > 0) return { to: "paused", reason: `canary: ${failed} of the first ${first} runs failed` }
+    if (failed > 0) return { to: "paused", reason: canaryReason(failed, first) }
     return ended >= first ? { to: "open" } : null
   }
   const { breaker } = gate.rules
@@ -212,6 +212,11 @@ export function decideGate(gate: Gate, counts: Ended): GateMove | null {
   if (since < breaker.min || failures <= 0) return null
   const over = breaker.share === null ? failures >= Math.max(1, breaker.count ?? 1) : failures > breaker.share * since
   return over ? { to: "paused", reason: `breaker: ${failures} of ${since} runs failed` } : null
+}
+
+/** More of the first runs may fail after it was stopped. */
+export function canaryReason(failed: number, first: number): string {
+  return `canary: ${failed} of the first ${first} runs failed`
 }
 
 function invalid(field: string, message: string, hint: string, bound?: number): FanfareError {

@@ -61,11 +61,10 @@ async function lockInOrder(db: Db, ids: readonly string[]): Promise<void> {
   )
 }
 
-/** Seals fan-outs: what they have is all. Gives what follows. */
+/** Seals fan-outs, which are not sealed and whose rows are locked: what they have is all. Gives what follows. */
 export async function sealFanouts(db: Db, ids: readonly string[], now: number): Promise<FanoutEnds> {
   const rows = await db.query<Counted>(
-    `update fanout set sealed_at = $2 from ${db.dialect.rows("$1", [["id", "text"]])} as j
-       where fanout.id = j.id and fanout.sealed_at is null returning ${counted}`,
+    `update fanout set sealed_at = $2 from ${db.dialect.rows("$1", [["id", "text"]])} as j where fanout.id = j.id returning ${counted}`,
     [JSON.stringify(ids.toSorted().map((id) => [id])), now],
   )
   return followCounts(db, rows, new Set(ids), new Set(), now)
@@ -97,7 +96,7 @@ async function followCounts(
   )
   const woken = await wakeJoined(
     db,
-    counts.filter((row) => row.joins > 0 || fresh.has(row.id)),
+    counts.filter((row) => row.joins > 0 && (fresh.has(row.id) || isJoined(row, row.need))),
     now,
   )
   return { ended: ended.length, woken, opened }
@@ -123,10 +122,21 @@ async function countEnds(db: Db, settled: readonly ChangeOf<"run.settle">[]): Pr
 /** Fan-outs that runs begin to wait for: locked, so that their last run is counted before or after, not meanwhile. */
 async function lockJoined(db: Db, joins: readonly ChangeOf<"join.add">[]): Promise<Counted[]> {
   if (joins.length === 0) return []
+  const needs = new Map<string, number | null>()
+  for (const { join } of joins) needs.set(join.fanoutId, least(needs.get(join.fanoutId) ?? null, join.need))
   return db.query<Counted>(
-    `update fanout set joins = fanout.joins + 1 from ${db.dialect.rows("$1", [["id", "text"]])} as j where fanout.id = j.id returning ${counted}`,
-    [JSON.stringify([...new Set(joins.map(({ join }) => join.fanoutId))].toSorted().map((id) => [id]))],
+    `update fanout set joins = fanout.joins + 1,
+       need = case when j.need is not null and (fanout.need is null or fanout.need > j.need) then j.need else fanout.need end
+     from ${db.dialect.rows("$1", [
+       ["id", "text"],
+       ["need", "bigint"],
+     ])} as j where fanout.id = j.id returning ${counted}`,
+    [JSON.stringify([...needs].toSorted(([a], [b]) => (a < b ? -1 : 1)))],
   )
+}
+
+function least(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b)
 }
 
 /** Waits that are over: their runs' timers are due now. */
@@ -150,12 +160,26 @@ async function wakeJoined(db: Db, fanouts: readonly (Counted & Ended)[], now: nu
       ])} as j)`,
       [JSON.stringify(over.map(({ run_id, step_key }) => [run_id, step_key]))],
     ),
+    forgetNeeds(
+      db,
+      fanouts,
+      waiting.filter((each) => !over.includes(each)),
+    ),
     db.execute(`update timer set due_at = $2 where run_id in (select run_id from ${db.dialect.rows("$1", [["run_id", "text"]])} as j)`, [
       JSON.stringify(over.map(({ run_id }) => [run_id])),
       now,
     ]),
   ])
   return over.length
+}
+
+/** What those that wait on need at least: else their fan-out's joins would be looked at with each count from now on. */
+async function forgetNeeds(db: Db, fanouts: readonly Counted[], left: readonly { topic: string; need: number | null }[]): Promise<void> {
+  for (const { id, need: before } of fanouts) {
+    if (before === null) continue
+    const need = left.filter(({ topic }) => topic === fanoutTopic(id)).reduce<number | null>((sum, each) => least(sum, each.need), null)
+    await db.execute("update fanout set need = $2 where id = $1", [id, need])
+  }
 }
 
 export async function addJoins(db: Db, changes: readonly ChangeOf<"join.add">[]): Promise<void> {

@@ -10,6 +10,7 @@ export interface Counted extends GateColumns {
   cancelled: number
   sealed_at: number | null
   joins: number
+  need: number | null
 }
 
 const names = [
@@ -20,6 +21,7 @@ const names = [
   "cancelled",
   "sealed_at",
   "joins",
+  "need",
   "rules",
   "gate",
   "paused_at",

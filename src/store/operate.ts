@@ -284,9 +284,12 @@ export async function addOperation(
       ? "cancelled_at = $2, paused_at = null, pause_reason = null"
       : `cancelled_at = case when completed + failed + cancelled < total then cancelled_at else null end, paused_at = null, pause_reason = null,
          since = $2, ended_before = completed + failed + cancelled, base_ended = completed + failed + cancelled, base_failed = failed`
-  const changed = await db.execute(`update fanout set ${set} where id = $1`, [fanoutId, now])
-  if (changed === 0) throw new FanfareError("not_found", `there is no fan-out ${fanoutId}`, { field: "id" })
-  if (kind === "cancel") await sealFanouts(db, [fanoutId], now)
+  const [fanout] = await db.query<{ sealed_at: number | null }>(`update fanout set ${set} where id = $1 returning sealed_at`, [
+    fanoutId,
+    now,
+  ])
+  if (fanout === undefined) throw new FanfareError("not_found", `there is no fan-out ${fanoutId}`, { field: "id" })
+  if (kind === "cancel" && fanout.sealed_at === null) await sealFanouts(db, [fanoutId], now)
   await insertOperation(db, begun, null)
   return begun
 }

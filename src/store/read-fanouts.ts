@@ -1,5 +1,6 @@
 import { limits } from "../core/limits.ts"
-import { progressOf } from "../core/progress.ts"
+import { canaryReason, type GateRules } from "../core/gate.ts"
+import { type FanoutState, progressOf } from "../core/progress.ts"
 import type { FanoutSummary, Page } from "../core/views.ts"
 import { type Db, together } from "./db.ts"
 import { page, pageLimit } from "./read.ts"
@@ -20,14 +21,16 @@ interface FanoutRow {
   last_end_at: number | null
   since: number | null
   ended_before: number
+  rules: string | null
   gate: string | null
   paused_at: number | null
   pause_reason: string | null
   running: number
 }
 
+/** What runs is told from the leases, which are few: a join could as well begin with all runs of the fan-out. */
 const fanoutSelect = `select f.*,
-    (select count(*) from lease as l join run as r on r.id = l.run_id where r.fanout_id = f.id) as running from fanout as f`
+    (select count(*) from lease as l where (select r.fanout_id from run as r where r.id = l.run_id) = f.id) as running from fanout as f`
 
 export async function fanout(db: Db, id: string): Promise<FanoutSummary | null> {
   const [[row], now] = await together([db.query<FanoutRow>(`${fanoutSelect} where f.id = $1`, [id]), db.now()])
@@ -72,7 +75,6 @@ function toFanout(row: FanoutRow, now: number): FanoutSummary {
     },
     now,
   )
-  const canary = row.gate === "canary" && progress.state === "running" ? "canary: the others wait for the first runs" : null
   return {
     id,
     name,
@@ -86,11 +88,17 @@ function toFanout(row: FanoutRow, now: number): FanoutSummary {
     cancelled,
     sealed,
     ...progress,
-    reason: progress.state === "paused" ? row.pause_reason : canary,
+    reason: reasonOf(row, progress.state),
     createdAt: row.created_at,
     firstStartAt: row.first_start_at,
     lastEndAt: row.last_end_at,
   }
+}
+
+function reasonOf({ gate, rules, failed, pause_reason }: FanoutRow, state: FanoutState): string | null {
+  const canary = gate === "canary" && rules !== null ? (JSON.parse(rules) as GateRules).canary : null
+  if (state === "paused") return canary === null ? pause_reason : canaryReason(failed, canary)
+  return state === "running" && canary !== null ? `canary: the others wait for the first ${canary} runs` : null
 }
 
 /** How far a fan-out has come, for whoever goes on sending it. */

@@ -59,7 +59,8 @@ const causes = [
       pause_reason text,
       base_ended bigint not null,          -- what had ended and failed when the breaker began to watch
       base_failed bigint not null,
-      joins bigint not null                -- runs that have waited for it
+      joins bigint not null,               -- runs that have waited for it
+      need bigint                          -- the fewest completed runs that one of them waits for; null: all wait for the end
     )`,
   `create unique index fanout_key on fanout (key) where key is not null`,
   `create index fanout_unsealed on fanout (grown_at) where sealed_at is null`,

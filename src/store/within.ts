@@ -85,7 +85,7 @@ function joinSqlite(file: string): Join {
 /** Columns that drivers may give as texts or BigInts. */
 const numbers = new Set(
   (
-    "now version rank attempt fence losses used n bad i total completed failed cancelled sealed_at joins taken paused_at base_ended " +
+    "now version rank attempt fence losses used n bad i total completed failed cancelled sealed_at joins need taken paused_at base_ended " +
     "base_failed failures"
   ).split(" "),
 )

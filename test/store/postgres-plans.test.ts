@@ -66,6 +66,8 @@ async function fill(db: Db): Promise<void> {
   await db.execute(`insert into wait (run_id, step_key, kind, topic, key, due_at) select ${id("run")}, 's', case when i % 80 = 20 then 'event' else 'fanout' end,
     case when i % 80 = 20 then 'event:app/paid' else 'fanout:fan_' || i end, case when i % 80 = 20 then 'data.id=' || i else '' end,
     case when i % 80 = 20 then 4000000000000 + i end ${series} where i % 40 = 20`)
+  await db.execute(`insert into failure_group (fanout_id, fingerprint, failures, first_at, last_at, run_id)
+    select 'fan_' || lpad((i / 10)::text, 22, '0'), 'g' || i, 1, i, i, 'run_' || i from generate_series(0, 10000) as i`)
   await db.execute(`insert into operation (id, kind, fanout_id, snapshot_at, cursor, looks, next_at, affected, created_at, ended_at)
     select 'op_' || i, 'retry', 'fan_' || i, i, '', 0, i, 0, i, i from generate_series(1, 10000) as i`)
   await db.execute(`insert into schedule (id, app_id, function_id, rule, tag, created_at, updated_at, last_tick_at, next_tick_at, next_at, ended_at)
@@ -137,7 +139,7 @@ describe("with a million runs on PostgreSQL", () => {
         (scan) =>
           !/ of (node|lease|function|registry|limiter|finished|watched|doomed|recall) in /.test(scan) &&
           !ofCode.test(scan) &&
-          !/ of operation in select (\*|min\(next_at\) as at) from operation where ended_at is null/.test(scan) &&
+          !/ of operation in (select \* from operation where ended_at is null|select min\(next_at\))/.test(scan) &&
           !/ of (ready|held|timer|wait) in (with recursive|select min|select count\(\*\) as n from \(select 1 from)/.test(scan),
       ),
     ).toEqual([])

@@ -17,6 +17,9 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
       if (attempt === 0) throw new Error("again")
     },
   )
+  app.createFunction({ id: "fail", triggers: [{ event: "fail" }], retries: 0 }, () => {
+    throw new Error("as it should")
+  })
   const node = new Engine({
     store,
     reader,
@@ -63,6 +66,7 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   while (ended < 3) await new Promise((resolve) => setTimeout(resolve, 20))
   await exerciseSchedules(app)
   await store.gone([["run_1", 1]])
+  await exerciseFanouts(app)
   await store.prune(Date.now() + 1_000, 10)
   await store.lost("node_other", 10)
   await store.releaseMissed()
@@ -83,6 +87,28 @@ async function exerciseSchedules(app: Fanfare): Promise<void> {
   await schedules.delete("one")
 }
 
+/** Fan-outs with rules, from a source, that fail, are retried, resumed and cancelled. */
+async function exerciseFanouts(app: Fanfare): Promise<void> {
+  const events = Array.from({ length: 4 }, (_, i) => ({ name: "fail", data: { i }, id: `fan ${systemClock.now()} ${i}` }))
+  const { fanoutId } = await app.send(events, { canary: 1, breaker: { failures: "50%" } })
+  const id = fanoutId ?? ""
+  const stands = async (state: string): Promise<void> => {
+    while ((await app.fanouts.get(id)).state !== state) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  await stands("paused")
+  const [group] = await app.fanouts.failures(id)
+  await app.fanouts.plan(events)
+  await app.fanouts.retry(id, { fingerprint: group?.fingerprint ?? "" })
+  await stands("paused")
+  await app.fanouts.retry(id, { runId: group?.runId ?? "", data: { i: 9 } })
+  await app.fanouts.resume(id)
+  await app.fanouts.cancel(id)
+  await stands("ended")
+  const name = `source ${systemClock.now()}`
+  await app.fanOut({ id: name, source: (cursor) => ({ items: [{ name: "nobody" }], next: cursor === null ? "2" : null }) })
+  await app.fanOut({ id: name, source: [] })
+}
+
 /** Asks a reader everything that people can ask. */
 export async function exerciseReader(reader: Reader): Promise<void> {
   const filters = [
@@ -99,6 +125,9 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.run("run_0000000000000000000001")
   await reader.fanouts(null, 10)
   await reader.fanout("fan_1")
+  await reader.failureGroups("fan_1")
+  await reader.operation("op_1")
+  await reader.knownKeys(["key 1"])
   await reader.functionList()
   await reader.schedule(["a", "b"])
   await reader.schedules({})
