@@ -66,6 +66,15 @@ export async function forgetFailures(db: Db, fanoutId: string, fingerprints: rea
   await db.execute("delete from failure_group where fanout_id = $1 and failures <= 0", [fanoutId])
 }
 
+/** Runs of a fan-out that had ended go on: their ends are not counted any more. */
+export async function uncountEnds(db: Db, fanoutId: string, failed: number, cancelled: number): Promise<void> {
+  await db.execute(
+    `update fanout set failed = failed - $2, cancelled = cancelled - $3, base_failed = base_failed - $2, base_ended = base_ended - $2 - $3,
+       ended_before = ended_before - $2 - $3 where id = $1`,
+    [fanoutId, failed, cancelled],
+  )
+}
+
 export function failureGroups(db: Db, fanoutId: string): Promise<FailureGroup[]> {
   return db.query<FailureGroup>(
     `select fingerprint, failures as count, first_at as "firstAt", last_at as "lastAt", run_id as "runId" from failure_group

@@ -4,6 +4,7 @@ import { limits } from "../core/limits.ts"
 import type { LimitClaim, RunState } from "../core/run.ts"
 import { doom } from "./commit-wait.ts"
 import { type Column, type Db, type Param, together } from "./db.ts"
+import { forgetFailures, uncountEnds } from "./failure-groups.ts"
 import { addLines, enqueue, keysOf, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
@@ -37,6 +38,7 @@ interface Found {
   fanout_id: string | null
   rank: number
   result_state: RunState | null
+  fingerprint: string | null
   fence: number | null
 }
 
@@ -99,7 +101,7 @@ export async function bulkPart(
   const from = part.cursor === "" ? idBefore("run", Math.max(0, (filter.from ?? 0) - limits.clockSkewMs)) : part.cursor
   const inner = [`id > ${add(from)}`, `id <= ${add(filter.last)}`, `created_at <= ${add(snapshotAt)}`, ...bounds(filter, add)]
   const looked = await db.query<Found & { fits: number }>(
-    `select r.id, r.function_id, r.event_id, r.fanout_id, r.rank, x.state as result_state,
+    `select r.id, r.function_id, r.event_id, r.fanout_id, r.rank, x.state as result_state, x.fingerprint,
          (select max(fence) from attempt as a where a.run_id = r.id) as fence,
          case when ${meant[kind]} and ${filter.state === undefined ? "true" : states[filter.state]}
            and (x.run_id is null or x.ended_at <= ${add(snapshotAt)}) then 1 else 0 end as fits
@@ -136,21 +138,23 @@ async function again(db: Db, found: readonly Found[], limitsOf: (id: string) => 
   await together([
     db.execute(`delete from result where run_id in ${these}`, [list]),
     db.execute(`delete from step where run_id in ${these} and ${unfinishedSteps}`, [list]),
-    ...Array.from(byFanout)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([id, runs]) =>
-        db.execute("update fanout set failed = failed - $2, cancelled = cancelled - $3 where id = $1", [
-          id,
-          runs.filter(({ result_state }) => result_state === "failed").length,
-          runs.filter(({ result_state }) => result_state === "cancelled").length,
-        ]),
-      ),
   ])
-  return line(
+  const lines = await line(
     db,
     found.map(({ id, function_id, rank, fence }) => ({ id, functionId: function_id, rank, fence: (fence ?? 0) + 1 })),
     limitsOf,
   )
+  // Last, as counts always are: whoever counts the same fan-out has the locks of its limits already.
+  for (const [id, runs] of [...byFanout].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const failed = runs.filter(({ result_state }) => result_state === "failed")
+    await uncountEnds(db, id, failed.length, runs.length - failed.length)
+    await forgetFailures(
+      db,
+      id,
+      failed.map(({ fingerprint }) => fingerprint),
+    )
+  }
+  return lines
 }
 
 async function anew(

@@ -13,7 +13,7 @@ import { writeChanges } from "./commit.ts"
 import { countFanouts, sealFanouts } from "./commit-fanout.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { dropWaits } from "./commit-wait.ts"
-import { forgetFailures } from "./failure-groups.ts"
+import { forgetFailures, uncountEnds } from "./failure-groups.ts"
 import { bulkPart, freeze, type FrozenFilter, unfinishedSteps } from "./operate-runs.ts"
 import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
@@ -152,11 +152,7 @@ async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: num
   )
   const lines = addLines([await enqueue(db, rows), await releaseHeld(db, keysOf(rows))])
   // Last, as counts always are: whoever counts the same fan-out has the locks of its limits already.
-  await db.execute(
-    `update fanout set failed = failed - $2, base_failed = base_failed - $2, base_ended = base_ended - $2,
-       ended_before = ended_before - $2 where id = $1`,
-    [row.fanout_id, failed.length],
-  )
+  await uncountEnds(db, row.fanout_id, failed.length, 0)
   const causes = failed.map(({ fingerprint }) => fingerprint)
   await forgetFailures(db, row.fanout_id, causes)
   return { lines, restMs: 0, ended: 0 }
