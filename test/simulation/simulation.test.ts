@@ -117,6 +117,24 @@ const mutants: Readonly<Record<string, (store: Store, db: Db) => Store>> = {
         change.kind === "run.settle" ? { ...change, run: { ...change.run, fanoutId: null } } : change,
       ),
     })),
+  "a canary lets all runs go": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) =>
+        change.kind === "run.add"
+          ? { ...change, run: { ...change.run, limits: change.run.limits.filter(({ key }) => !key.startsWith("fan:")) } }
+          : change,
+      ),
+    })),
+  "a run that has begun gives up its place in the gate": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) =>
+        change.kind === "run.settle"
+          ? { ...change, run: { ...change.run, limits: change.run.limits.filter(({ key }) => !key.endsWith("/in")) } }
+          : change,
+      ),
+    })),
   "a retry does not wait": (store) =>
     changeUnits(store, (unit) => ({
       ...unit,
@@ -129,9 +147,9 @@ const mutants: Readonly<Record<string, (store: Store, db: Db) => Store>> = {
 }
 
 describe("simulation finds", () => {
-  it.each(Object.entries(mutants))("%s", { timeout: 120_000 }, async (_, mutate) => {
+  it.each(Object.entries(mutants))("%s", { timeout: 240_000 }, async (_, mutate) => {
     let found = 0
-    for (let seed = 1; seed <= 150 && found === 0; seed++) if ((await simulate(seed, mutate)).violations.length > 0) found = seed
+    for (let seed = 1; seed <= 300 && found === 0; seed++) if ((await simulate(seed, mutate)).violations.length > 0) found = seed
     expect(found).toBeGreaterThan(0)
   })
 })
