@@ -33,7 +33,7 @@ export async function simulate(seed: number, mutate?: WorldOptions["mutate"]): P
     sendSome(world, ledger, random, round)
     if (random.next() < 0.35) letLoose(world, ledger, random, round)
     await meddle(world, ledger, random)
-    if (scheduled) changeSchedules(world, random, began)
+    if (scheduled) for (let i = 0; i < 2; i++) changeSchedules(world, random, began)
     disturb(world, ledger, random)
     await world.pass(500 + random.next() * 4_000)
     if (random.next() < world.options.faults.jump) {
@@ -138,9 +138,9 @@ function changeSchedules(world: World, random: Random, began: number): void {
   const { schedules } = node.engine.intake
   const change = async (): Promise<unknown> => {
     await schedules.upsert("sim", beats)
-    if (x < 0.2) return schedules.pause(id, { app: "sim", note: "simulated" })
-    if (x < 0.5) return schedules.resume(id, { app: "sim" })
-    return x < 0.8 ? schedules.backfill(id, from, world.clock.now(), { app: "sim", overlap: "queue" }) : null
+    if (x < 0.15) return schedules.pause(id, { app: "sim", note: "simulated" })
+    if (x < 0.4) return schedules.resume(id, { app: "sim" })
+    return x < 0.85 ? schedules.backfill(id, from, world.clock.now(), { app: "sim", overlap: "queue" }) : null
   }
   change().catch(() => undefined)
 }
