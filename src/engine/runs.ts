@@ -1,12 +1,14 @@
 import { limitsOf } from "../core/admit.ts"
-import type { Change, NewEvent } from "../core/change.ts"
+import type { Change } from "../core/change.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { Operation } from "../core/fanouts.ts"
+import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { BulkFilter } from "../core/bulk.ts"
 import type { BulkKind, Cancelled, ReplayOptions, Runs } from "../core/runs.ts"
-import { finalStates, type FinalState, moves } from "../core/run.ts"
+import { finalStates, type FinalState, moves, type NewRun } from "../core/run.ts"
 import type { Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import type { Reader, Store } from "../store/store.ts"
 import { type CancellerParts, cancelRun } from "./canceller.ts"
@@ -72,44 +74,7 @@ export class StoredRuns implements Runs {
         hint: `It has: ${run.steps.map(({ key }) => key).join(", ") || "none"}.`,
       })
     }
-    const now = clock.now()
-    const runId = newId("run")
-    const changes: Change[] = []
-    let eventId = run.eventId
-    if (data !== undefined) {
-      const text = encodeJson(data, { field: "data", bytes: limits.eventBytes })
-      const event: NewEvent = {
-        id: newId("evt"),
-        key: null,
-        name: run.eventName,
-        data: text,
-        ts: now,
-        receivedAt: now,
-        fanoutId: null,
-        sourceRunId: null,
-      }
-      eventId = event.id
-      changes.push({ kind: "event.add", event })
-    }
-    const taken = fromStep === undefined ? {} : { fence: 1 }
-    changes.push(
-      {
-        kind: "run.add",
-        run: {
-          id: runId,
-          functionId: definition.id,
-          eventId,
-          fanoutId: null,
-          parentId: null,
-          createdAt: now,
-          dueAt: now,
-          limits: limitsOf(definition),
-          ...taken,
-        },
-      },
-      ...(fromStep === undefined ? [] : [{ kind: "step.copy", runId, from: id, before: fromStep } as const]),
-      { kind: "log.add", runId, fence: 0, from: 0, lines: [replayLine(id, fromStep, data !== undefined, now)] },
-    )
+    const { runId, changes } = replayChanges(run, definition, { ...(fromStep === undefined ? {} : { fromStep }), data }, newId, clock.now())
     const result = await committer.submit({ changes, guard: null, registry: null })
     if (result.kind !== "applied") throw refusal(result)
     return { runId }
@@ -149,6 +114,40 @@ export class StoredRuns implements Runs {
     const [only] = named
     return named.length === 1 && only !== undefined ? { ...filter, functionId: only.id } : filter
   }
+}
+
+/** The new run; with other data, an event of its own; from a step on, the results before it. */
+function replayChanges(
+  run: RunDetail,
+  definition: FunctionDefinition,
+  { fromStep, data }: ReplayOptions,
+  newId: (kind: IdKind) => string,
+  now: number,
+): { runId: string; changes: Change[] } {
+  const runId = newId("run")
+  const changes: Change[] = []
+  let eventId = run.eventId
+  if (data !== undefined) {
+    eventId = newId("evt")
+    const text = encodeJson(data, { field: "data", bytes: limits.eventBytes })
+    const event = { id: eventId, key: null, name: run.eventName, data: text, ts: now, receivedAt: now, fanoutId: null, sourceRunId: null }
+    changes.push({ kind: "event.add", event })
+  }
+  const started: NewRun = {
+    id: runId,
+    functionId: definition.id,
+    eventId,
+    fanoutId: null,
+    parentId: null,
+    createdAt: now,
+    dueAt: now,
+    limits: limitsOf(definition),
+    ...(fromStep === undefined ? {} : { fence: 1 }),
+  }
+  changes.push({ kind: "run.add", run: started })
+  if (fromStep !== undefined) changes.push({ kind: "step.copy", runId, from: run.id, before: fromStep })
+  changes.push({ kind: "log.add", runId, fence: 0, from: 0, lines: [replayLine(run.id, fromStep, data !== undefined, now)] })
+  return { runId, changes }
 }
 
 function replayLine(id: string, fromStep: string | undefined, edited: boolean, at: number) {

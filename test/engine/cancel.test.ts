@@ -99,7 +99,7 @@ describe("cancelOn and timeouts", () => {
     expect((await harness.runs()).map(({ state }) => state).toSorted()).toEqual(["cancelled", "running"])
     expect((await harness.runs({ state: "cancelled" }))[0]?.error?.message).toContain("timeouts.start")
     await harness.advance("2h")
-    expect((await harness.runs()).map(({ error }) => error?.message ?? "").toSorted()).toEqual([
+    expect((await harness.runs()).map(({ error }) => String(error?.message)).toSorted()).toEqual([
       "the run was cancelled: it did not begin in time (timeouts.start)",
       "the run was cancelled: it did not end in time (timeouts.finish)",
     ])

@@ -142,7 +142,7 @@ describe("a wait that begins while an event is being committed", () => {
     for (let round = 0; round < 40; round++) {
       const run = await started()
       const [[a], [b]] = await Promise.all([commit(first, complete(run)), commit(second, cancel(run.id))])
-      expect([a?.kind ?? "", b?.kind ?? ""].toSorted()).toEqual(b?.kind === "applied" ? ["applied", "fenced"] : ["applied", "gone"])
+      expect([String(a?.kind), String(b?.kind)].toSorted()).toEqual(b?.kind === "applied" ? ["applied", "fenced"] : ["applied", "gone"])
       if (b?.kind === "applied") cancelled++
       expect(await db.query("select state from result where run_id = $1", [run.id])).toHaveLength(1)
     }

@@ -107,7 +107,7 @@ export function waitsConformance(name: string, open: () => Promise<StoreUnderTes
       expect(first).toMatchObject({ kind: "applied", delivered: [one.id, two.id] })
       expect(second).toEqual({ kind: "applied", duplicates: null })
       const again = [await woken(), await woken()]
-      expect(again.map((each) => each?.run.id ?? "").toSorted()).toEqual([one.id, two.id].toSorted())
+      expect(again.map((each) => String(each?.run.id)).toSorted()).toEqual([one.id, two.id].toSorted())
       for (const each of again)
         expect(each?.steps).toMatchObject([{ key: "w", state: "completed", output: expect.stringContaining('"n":1') }])
       expect(await woken()).toBeNull()
