@@ -16,7 +16,7 @@ import { currentScope, type RunScope, withScope } from "./context.ts"
 import { retryWish } from "./retry-wish.ts"
 import { pullOf } from "./source.ts"
 import { type FanOutArguments, type FanOutCall, fanOutOf, nothingJoined } from "./fan-out.ts"
-import { undoers } from "./saga.ts"
+import { type Undoing, undoing } from "./saga.ts"
 import { quiet, sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
 import { invokedId } from "./invoke.ts"
 import type { FetchInit, InvokeOptions, StepId, StepTools, WaitForEventOptions, WaitForSignalOptions } from "./step.ts"
@@ -40,7 +40,7 @@ const reserved = "$"
  * when it cannot go on now.
  */
 export class Replay {
-  readonly step: StepTools
+  readonly step: StepTools & Undoing
   readonly scope: RunScope
   /** Resolves when every step that the handler waits for is parked: a sleep, or a step to be tried again later. */
   readonly parked: Promise<Outcome>
@@ -57,7 +57,7 @@ export class Replay {
   /** Keys that this attempt asked for, in order. */
   readonly #asked: string[] = []
   /** Ids of steps that are under way. */
-  readonly #open = new Map<string, number>()
+  readonly #open = new Set<string>()
   /** Waits that are about to begin: what is asked for after them happens after them. */
   #registering: Promise<unknown> | null = null
   #stateChars = 0
@@ -104,8 +104,8 @@ export class Replay {
         const timed = typeof id === "string" ? { id, timeout } : { timeout, ...id }
         return this.#run(this.#begin(id, "step.fetch"), timed, () => request(url, init))
       }) as StepTools["fetch"],
+      [undoing]: (id: string, work: () => unknown) => this.#undo(id, work),
     }
-    undoers.set(this.step, (id, work) => this.#undo(id, work))
   }
 
   /** Steps of a saga that undo others. */
@@ -138,7 +138,7 @@ export class Replay {
     }
     const key = this.#counted(this.#nextKey(name))
     this.#asked.push(key)
-    if ((this.#open.get(name) ?? 0) > 0 && !this.#steps.has(key)) {
+    if (this.#open.has(name) && !this.#steps.has(key)) {
       this.#recorder.log("warn", `two steps with the id "${name}" are under way at once: they are told apart by their order`, {
         hint: "Give each its own id; when their order changes, they would get each other's results.",
       })
@@ -172,9 +172,9 @@ export class Replay {
     if (known !== undefined && !again) return this.#resume(known)
     const name = typeof id === "string" ? id : id.id
     const timeoutMs = typeof id === "string" || id.timeout === undefined ? null : durationMs(id.timeout, "step.run timeout")
-    this.#open.set(name, (this.#open.get(name) ?? 0) + 1)
+    this.#open.add(name)
     const record = await this.#execute(async () => this.#recorder.report(await this.#perform(key, timeoutMs, work)))
-    this.#open.set(name, (this.#open.get(name) ?? 1) - 1)
+    this.#open.delete(name)
     return this.#resume(record)
   }
 

@@ -10,8 +10,11 @@ export interface Saga {
   run<T>(id: StepId, work: () => T | Promise<T>, compensate: (result: Jsonify<T>) => unknown): Promise<Jsonify<T>>
 }
 
-/** Steps that undo others may run also where nothing new may begin: after a cancellation. */
-export const undoers = new WeakMap<object, (id: string, work: () => unknown) => Promise<unknown>>()
+/** Steps that undo others may run also where nothing new may begin: after a cancellation. Not for users: it has no name. */
+export const undoing = Symbol("undoing")
+export interface Undoing {
+  readonly [undoing]?: (id: string, work: () => unknown) => Promise<unknown>
+}
 
 /**
  * Does `work`; when it fails for good, undoes what its steps did, the last one first, and fails then. With `onCancel: "compensate"` on
@@ -38,7 +41,7 @@ export async function saga<T>(step: Pick<StepTools, "run">, work: (saga: Saga) =
 
 /** One that cannot be undone does not keep the others from it. */
 async function undoAll(step: Pick<StepTools, "run">, undo: readonly { id: string; work: () => unknown }[]): Promise<void> {
-  const run = undoers.get(step) ?? ((id: string, work: () => unknown) => step.run(id, work))
+  const run = (step as Undoing)[undoing] ?? ((id: string, work: () => unknown) => step.run(id, work))
   const failed: unknown[] = []
   for (const { id, work } of undo.toReversed()) await run(id, work).catch((error: unknown) => failed.push(error))
   if (failed.length === 0) return

@@ -142,7 +142,7 @@ describe("with a million runs on PostgreSQL", () => {
           !ofCode.test(scan) &&
           !/ of operation in (select \* from operation where ended_at is null|select min\(next_at\))/.test(scan) &&
           !/^Index Only Scan of (run|wait) in select m(in|ax)\(/.test(scan) &&
-          !/^Index Scan of run in select r\.id, r\.function_id/.test(scan) &&
+          !scan.startsWith("Index Scan of run in select r.id, r.function_id") &&
           !/ of (ready|held|timer|wait) in (with recursive|select min|select count\(\*\) as n from \(select 1 from)/.test(scan),
       ),
     ).toEqual([])
