@@ -1,3 +1,4 @@
+import type { Tally } from "./activity.ts"
 import type { Failure } from "./failure.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { GateRules } from "./gate.ts"
@@ -129,6 +130,8 @@ export type Change =
       /** Whether it may have waits, which end with it. */
       readonly waits?: boolean
     }
+  /** Counts of a node, as they stand: they replace those that it wrote of the same minute before. */
+  | { readonly kind: "tally.put"; readonly tallies: readonly Tally[] }
   | { readonly kind: "function.put"; readonly definition: FunctionDefinition; readonly at: number }
   /** Functions of the app that are not in `functionIds` are no longer offered. */
   | { readonly kind: "app.put"; readonly appId: string; readonly functionIds: readonly string[]; readonly at: number }

@@ -5,6 +5,7 @@ import { takeCancelled } from "./commit-cancel.ts"
 import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
 import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
 import { dropSchedules, putSchedules } from "./commit-schedule.ts"
+import { putTallies } from "./commit-tally.ts"
 import { addWaits, endWaits, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
 import { type Db, together } from "./db.ts"
 import { closedFanouts } from "./fanout-parts.ts"
@@ -171,6 +172,7 @@ async function write(
     addJoins(db, by["join.add"]),
     addWaits(db, by["wait.add"], now),
     announce(db, by["fanout.announce"]),
+    putTallies(db, by["tally.put"]),
   ])
   const parks = by["run.settle"].flatMap(({ run, settlement }) =>
     "awaits" in settlement && settlement.awaits !== undefined ? [{ runId: run.id, keys: settlement.awaits }] : [],
@@ -198,6 +200,7 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "fanout.grow": [],
     "fanout.announce": [],
     "join.add": [],
+    "tally.put": [],
     "wait.add": [],
     "wait.offer": [],
     "run.cancel": [],

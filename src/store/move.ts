@@ -37,6 +37,7 @@ const history = [
   "doomed",
   "finished",
   "operation",
+  "tally",
 ]
 const small = ["function", "registry", "schedule", "watched"]
 const queues = ["timer", "held", "ready", "slot", "lease"]

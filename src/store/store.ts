@@ -1,4 +1,6 @@
+import type { Tally } from "../core/activity.ts"
 import type { BulkFilter } from "../core/bulk.ts"
+import type { FailureCauses } from "../core/causes.ts"
 import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { ExpressionEvent } from "../core/expression.ts"
@@ -8,7 +10,18 @@ import type { LimitClaim } from "../core/run.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Schedule, Tick } from "../core/schedule.ts"
 import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/schedules.ts"
-import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import type {
+  EventDetail,
+  EventSummary,
+  FanoutSummary,
+  FunctionSummary,
+  KnownFunctions,
+  NodeSummary,
+  Page,
+  RunDetail,
+  RunFilter,
+  RunSummary,
+} from "../core/views.ts"
 import type { Watch } from "../core/wait.ts"
 import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
@@ -23,6 +36,10 @@ import { failureGroups } from "./failure-groups.ts"
 import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
 import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
 import { countRuns } from "./operate-runs.ts"
+import { tallies, talliesByFunction } from "./read-activity.ts"
+import { fanoutCell, fanoutCells, sentFanouts } from "./read-cells.ts"
+import { event, events } from "./read-events.ts"
+import { failureCauses } from "./read-failures.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
@@ -131,7 +148,8 @@ export interface Store {
 
 /** What people ask. On its own connection, so that no question delays a commit. */
 export interface Reader {
-  run(id: string): Promise<RunDetail | null>
+  /** @param chars of its payloads that are wanted; default: all */
+  run(id: string, chars?: number): Promise<RunDetail | null>
   runs(filter: RunFilter): Promise<Page<RunSummary>>
   /** Runs that a filter means, counted up to `limits.bulkCount`. */
   countRuns(filter: BulkFilter): Promise<number>
@@ -150,6 +168,18 @@ export interface Reader {
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
   nodes(): Promise<readonly NodeSummary[]>
+  /** What was counted from a moment on: of one function, or of all together with an empty id. */
+  tallies(functionId: string, from: number): Promise<readonly Tally[]>
+  talliesByFunction(from: number): Promise<readonly Tally[]>
+  events(after: string | null, limit?: number): Promise<Page<EventSummary>>
+  event(id: string, chars: number): Promise<EventDetail | null>
+  failureCauses(): Promise<FailureCauses>
+  /** The states of a fan-out's runs, one letter each, in the order in which they were sent. */
+  fanoutCells(fanoutId: string): Promise<string>
+  /** The id of the run of a cell, counted from 0. */
+  fanoutCell(fanoutId: string, index: number): Promise<string | null>
+  /** Ids of the fan-outs that a run sent. */
+  sentFanouts(runId: string): Promise<readonly string[]>
   close(): Promise<void>
 }
 
@@ -261,7 +291,7 @@ function scheduleCommands(db: Db, marks: Marks, known: Known): ScheduleCommands 
 
 export function openReader(db: Db): Reader {
   return {
-    run: (id) => read.run(db, id),
+    run: (id, chars) => read.run(db, id, chars),
     runs: (filter) => read.runs(db, filter),
     countRuns: (filter) => countRuns(db, filter),
     fanout: (id) => fanout(db, id),
@@ -275,6 +305,14 @@ export function openReader(db: Db): Reader {
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
     nodes: () => nodes(db),
+    tallies: (functionId, from) => tallies(db, functionId, from),
+    talliesByFunction: (from) => talliesByFunction(db, from),
+    events: (after, limit) => events(db, after, limit),
+    event: (id, chars) => event(db, id, chars),
+    failureCauses: () => failureCauses(db),
+    fanoutCells: (fanoutId) => fanoutCells(db, fanoutId),
+    fanoutCell: (fanoutId, index) => fanoutCell(db, fanoutId, index),
+    sentFanouts: (runId) => sentFanouts(db, runId),
     close: () => db.close(),
   }
 }

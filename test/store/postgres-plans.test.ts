@@ -74,6 +74,8 @@ async function fill(db: Db): Promise<void> {
     select 'app-s' || i, case when i % 10000 = 0 then 'app' end, 'app-f', '{"kind":"every","everyMs":3600000,"anchorAt":0}', 't' || i % 1000, i, i, i,
       4000000000000 + i, case when i % 10 <> 0 then 4000000000000 + i end, case when i % 10 = 0 then i end ${some}`)
   await db.execute(`insert into tick (schedule_id, at, outcome, decided_at) select 'app-s' || i % 1000, i, 'fired', i ${some}`)
+  await db.execute(`insert into tally (function_id, at, node_id, completed, failed, retried, durations, delays)
+    select 'app-f' || i % 20, i / 20 * 60000, 'node_a', 1, 0, 0, '{}', '{}' from generate_series(1, 100000) as i`)
   await db.execute("analyze")
 }
 

@@ -13,6 +13,7 @@ import { openStore, type Store, storeOn } from "../../src/store/store.ts"
 import { type Cut, startProxy } from "../chaos/proxy.ts"
 import { storeConformance } from "./conformance.ts"
 import { fanoutConformance } from "./fanout-conformance.ts"
+import { lookConformance } from "./look-conformance.ts"
 import { waitsConformance } from "./waits.ts"
 import { startPostgres, type TestServer } from "./postgres.ts"
 
@@ -35,7 +36,7 @@ async function migrated(): Promise<{ place: string; db: Db; store: Store }> {
   return { place, db, store: await openStore(db, systemClock) }
 }
 
-for (const conformance of [storeConformance, fanoutConformance]) {
+for (const conformance of [storeConformance, fanoutConformance, lookConformance]) {
   conformance("PostgreSQL 18, in its threads", async () => {
     const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
     const close = async (): Promise<void> => {

@@ -13,6 +13,7 @@ import { openReader, openStore } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
 import { storeConformance, type StoreUnderTest } from "./conformance.ts"
 import { fanoutConformance } from "./fanout-conformance.ts"
+import { lookConformance } from "./look-conformance.ts"
 import { exercise, exerciseReader } from "./statements.ts"
 import { waitsConformance } from "./waits.ts"
 
@@ -42,7 +43,7 @@ const inThreads = async (): Promise<StoreUnderTest> => {
   return { opened, clock: null, close }
 }
 
-for (const conformance of [storeConformance, fanoutConformance]) {
+for (const conformance of [storeConformance, fanoutConformance, lookConformance]) {
   conformance("SQLite in memory", inMemory)
   conformance("an SQLite file, in its threads", inThreads)
 }
@@ -172,7 +173,7 @@ describe("an SQLite file", () => {
 
 describe("the cost of a query", () => {
   /** Only what a statement was given, and walks that are short by nature, may be scanned. */
-  const small = /^SCAN (json_each|\(|j$|f$|k$|c$|CONSTANT|node$|l$|lease$|function$)/
+  const small = /^SCAN (json_each|\(|j$|f$|k$|c$|p$|CONSTANT|node$|l$|lease$|function$)/
 
   it("follows what it finds, not what is stored: every statement of the engine and of people's lists goes by an index", async () => {
     const texts = new Set<string>()
