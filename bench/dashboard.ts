@@ -68,7 +68,7 @@ const failure = JSON.stringify({ name: "MailError", message: "upstream answered 
 async function fill(db: Db): Promise<void> {
   const end = await db.now()
   let time = end - day
-  const newId = createIds({ now: () => Math.floor(time), after: () => () => undefined }, systemRandom)
+  const newId = createIds({ now: () => Math.floor(time) }, systemRandom)
   let fanoutId: string | null = null
   let [completed, failed] = [0, 0]
   for (let from = 0; from < runs; from += chunk) {
