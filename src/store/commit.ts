@@ -156,6 +156,9 @@ async function write(
   freed: readonly string[] = [],
 ): Promise<Written> {
   const by = groupByKind(changes)
+  // A wait that begins in the very transaction in which its run is ended from elsewhere would stay behind.
+  const over = new Set(by["run.settle"].flatMap(({ run, settlement }) => ("output" in settlement ? [run.id] : [])))
+  if (over.size > 0) by["wait.add"] = by["wait.add"].filter(({ runId }) => !over.has(runId))
   const [settled, added, packed] = await together([
     settleRuns(db, by["run.settle"]),
     addRuns(db, by["run.add"], now),
