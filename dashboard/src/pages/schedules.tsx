@@ -22,7 +22,7 @@ export function SchedulesPage(): ReactNode {
 }
 
 function Schedules({ functions }: { readonly functions: readonly FunctionSummary[] }): ReactNode {
-  const rows = functions.flatMap((each) => each.schedules.map((schedule) => ({ id: each.id, ...schedule })))
+  const rows = functions.flatMap((each) => each.schedules.map((schedule) => ({ ...schedule, id: each.id })))
   if (rows.length === 0) {
     return (
       <Empty title="No schedules yet.">
