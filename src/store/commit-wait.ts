@@ -2,6 +2,7 @@ import type { ChangeOf, Unit } from "../core/change.ts"
 import { compilePairCondition, type ExpressionEvent } from "../core/expression.ts"
 import type { Offer, WaitKind, WaitOutcome } from "../core/wait.ts"
 import { type Column, type Db, together } from "./db.ts"
+import { enqueue, keysOf, type Moved, nothingMoved, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 
 /** An offer, and the number of the unit that makes it. */
 export interface UnitOffer {
@@ -16,13 +17,20 @@ export interface Park {
 }
 
 export interface WaitsEnded {
-  /** Runs that may go on. */
-  readonly woken: number
+  /** What stands in line again. */
+  readonly moved: Woke
   /** Runs that are to be cancelled. */
   readonly doomed: number
   /** By unit: the runs that its offers reached. */
   readonly delivered: ReadonlyMap<number, readonly string[]>
 }
+
+/** Parked runs that stand in line again. */
+export interface Woke extends Moved {
+  readonly count: number
+}
+
+const nobody: Woke = { ...nothingMoved, count: 0 }
 
 interface WaitRow {
   run_id: string
@@ -54,13 +62,14 @@ const listed = (rows: readonly Pick<WaitRow, "run_id" | "step_key">[]): string =
 const here = (db: Db): string => `(select run_id, step_key from ${db.dialect.rows("$1", places)} as j)`
 
 /** A wait that is there stays as it is: a run that parks again goes on waiting. One that has ended does not begin again. */
-export async function addWaits(db: Db, changes: readonly ChangeOf<"wait.add">[], now: number): Promise<void> {
-  if (changes.length === 0) return
-  await replaceSignals(db, changes, now)
+export async function addWaits(db: Db, changes: readonly ChangeOf<"wait.add">[], now: number): Promise<Woke> {
+  if (changes.length === 0) return nobody
+  const moved = await replaceSignals(db, changes, now)
   await insertWaits(
     db,
     changes.map(({ runId, wait: w }) => [runId, w.stepKey, w.kind, w.topic, w.key, w.condition, null, w.dueAt]),
   )
+  return moved
 }
 
 /** @param rows values of `waitColumns` */
@@ -74,9 +83,9 @@ export async function insertWaits(db: Db, rows: readonly (readonly (string | num
 }
 
 /** Whoever waited for the same signal has lost it: its step fails. */
-async function replaceSignals(db: Db, changes: readonly ChangeOf<"wait.add">[], now: number): Promise<void> {
+async function replaceSignals(db: Db, changes: readonly ChangeOf<"wait.add">[], now: number): Promise<Woke> {
   const taking = changes.filter(({ wait }) => wait.replace === true)
-  if (taking.length === 0) return
+  if (taking.length === 0) return nobody
   const gone = await db.query<WaitRow>(
     `delete from wait where kind = 'signal' and (run_id, step_key) in (select w.run_id, w.step_key from ${db.dialect.rows("$1", [
       ["run_id", "text"],
@@ -85,7 +94,7 @@ async function replaceSignals(db: Db, changes: readonly ChangeOf<"wait.add">[], 
     [JSON.stringify(taking.map(({ runId, wait }) => [runId, wait.topic]))],
   )
   const failure = JSON.stringify({ name: "SignalReplaced", message: "another run waits for this signal now" })
-  await giveOutcomes(
+  return giveOutcomes(
     db,
     gone.map((row) => ({ row, outcome: { state: "failed", failure } })),
     now,
@@ -151,7 +160,7 @@ export async function endWaits(
   if (matched.length > 0) {
     await db.execute(`delete from wait where (run_id, step_key) in ${here(db)}`, [listed(matched.map(({ row }) => row))])
   }
-  await giveOutcomes(db, steps, now, early)
+  const moved = await giveOutcomes(db, steps, now, early)
   await doom(
     db,
     cancels.map(({ row, offer }) => ({
@@ -162,13 +171,13 @@ export async function endWaits(
   )
   const delivered = Map.groupBy(matched, ({ unit }) => unit)
   return {
-    woken: steps.length + early.length,
+    moved,
     doomed: cancels.length,
     delivered: new Map(Array.from(delivered, ([unit, all]) => [unit, all.map(({ row }) => row.run_id)])),
   }
 }
 
-const nothing: WaitsEnded = { woken: 0, doomed: 0, delivered: new Map() }
+const nothing: WaitsEnded = { moved: nobody, doomed: 0, delivered: new Map() }
 
 /**
  * Of a transaction that adds a wait for a name and one that brings an event of that name, on two connections at once, the second
@@ -236,16 +245,16 @@ function fits(row: WaitRow, offer: Offer, own: ExpressionEvent | undefined): boo
   return own !== undefined && offer.event !== null && compilePairCondition(row.condition, "if", "invalid_step").holds(own, offer.event)
 }
 
-/** Steps get what they waited for, and their runs go on; so do the runs of `early`. */
+/** Steps get what they waited for, and their runs, if they are parked, stand in line again at once; so do the runs of `early`. */
 export async function giveOutcomes(
   db: Db,
   given: readonly { readonly row: Pick<WaitRow, "run_id" | "step_key">; readonly outcome: WaitOutcome }[],
   now: number,
   early: readonly Park[] = [],
-): Promise<void> {
+): Promise<Woke> {
   const wake = [...new Set([...given.map(({ row }) => row.run_id), ...early.map(({ runId }) => runId)])].toSorted()
-  if (wake.length === 0) return
-  await together([
+  if (wake.length === 0) return nobody
+  const [, due] = await together([
     given.length === 0
       ? Promise.resolve(0)
       : db.execute(
@@ -272,13 +281,14 @@ export async function giveOutcomes(
             now,
           ],
         ),
-    db.execute(
-      `update timer set due_at = $2 where state = 'waiting' and due_at > $2 and run_id in (select run_id from ${db.dialect.rows("$1", [
-        ["run_id", "text"],
-      ])} as j)`,
-      [JSON.stringify(wake.map((id) => [id])), now],
+    db.query<StoredQueueRow>(
+      `delete from timer where state = 'waiting' and run_id in (select run_id from ${db.dialect.rows("$1", [["run_id", "text"]])} as j)
+         returning ${queueNames}`,
+      [JSON.stringify(wake.map((id) => [id]))],
     ),
   ])
+  const rows = due.map(toQueueRow)
+  return { keys: keysOf(rows), timers: [], lines: await enqueue(db, rows), count: rows.length }
 }
 
 export interface Doomed {

@@ -173,22 +173,23 @@ async function write(
     addLogs(db, by["log.add"]),
     copySteps(db, by["step.copy"], now),
     addJoins(db, by["join.add"]),
-    addWaits(db, by["wait.add"], now),
     announce(db, by["fanout.announce"]),
     putTallies(db, by["tally.put"]),
   ])
+  // After the steps: a wait whose step has ended does not begin.
+  const replaced = await addWaits(db, by["wait.add"], now)
   const parks = by["run.settle"].flatMap(({ run, settlement }) =>
     "awaits" in settlement && settlement.awaits !== undefined ? [{ runId: run.id, keys: settlement.awaits }] : [],
   )
-  const { woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parks, now)
-  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys, ...freed])
+  const { moved, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parks, now)
+  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys, ...freed, ...moved.keys, ...replaced.keys])
   const deadlines = by["wait.add"].flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
   const timers = [...settled.timers, ...added.timers, ...deadlines]
   return {
-    timerAt: woken > 0 ? now : timers.length === 0 ? null : Math.min(...timers),
+    timerAt: timers.length === 0 ? null : Math.min(...timers),
     doomed,
     delivered,
-    lines: addLines([settled.lines, added.lines, packed.lines, released]),
+    lines: addLines([settled.lines, added.lines, packed.lines, moved.lines, replaced.lines, released]),
     count: () => countFanouts(db, by["fanout.grow"], by["run.settle"], by["join.add"], now),
   }
 }

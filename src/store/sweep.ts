@@ -24,7 +24,7 @@ export interface Woken {
  * is just ending is left to the next look. Runs in a transaction.
  */
 export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woken> {
-  const doomed = await expireWaits(db, limit, now)
+  const { moved, doomed } = await expireWaits(db, limit, now)
   const due = await db.query<StoredQueueRow & { due_at: number }>(
     `with picked as materialized
        (select due_at, run_id from timer where due_at <= $1 and (state <> 'waiting' or not exists
@@ -33,11 +33,11 @@ export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woke
     [now, limit],
   )
   const rows = due.map(toQueueRow)
-  const lines = addLines([await enqueue(db, rows), await releaseHeld(db, keysOf(rows))])
+  const lines = addLines([moved.lines, await enqueue(db, rows), await releaseHeld(db, [...moved.keys, ...keysOf(rows)])])
   const [next] = await db.query<{ at: number | null }>(
     "select min(at) as at from (select min(due_at) as at from timer union all select min(due_at) from wait where due_at is not null) as t",
   )
-  return { count: rows.length, doomed, nextAt: next?.at ?? null, now, lines }
+  return { count: rows.length + moved.count, doomed, nextAt: next?.at ?? null, now, lines }
 }
 
 /** A run in the hands of a node that is dead, and what its last attempt left behind. */

@@ -5,7 +5,7 @@ import type { ExpressionEvent } from "../core/expression.ts"
 import { limits } from "../core/limits.ts"
 import type { RunEvent } from "../core/run.ts"
 import { startKey, type WaitKind, type Watch } from "../core/wait.ts"
-import { doom, type Doomed, giveOutcomes } from "./commit-wait.ts"
+import { doom, type Doomed, giveOutcomes, type Woke } from "./commit-wait.ts"
 import type { Column, Db } from "./db.ts"
 
 /** A run that is to be cancelled, with what is needed to say so. */
@@ -163,15 +163,15 @@ interface ExpiredRow {
   kind: WaitKind
 }
 
-/** Waits whose time is over: their steps get nothing, or their runs are to be cancelled. Gives the number of the latter. */
-export async function expireWaits(db: Db, limit: number, now: number): Promise<number> {
+/** Waits whose time is over: their steps get nothing and their runs stand in line again, or the runs are to be cancelled. */
+export async function expireWaits(db: Db, limit: number, now: number): Promise<{ readonly moved: Woke; readonly doomed: number }> {
   const rows = await db.query<ExpiredRow>(
     `with picked as materialized (select run_id, step_key from wait where due_at <= $1 order by due_at limit $2 ${db.dialect.skipLocked})
      delete from wait where (run_id, step_key) in (select run_id, step_key from picked) returning run_id, step_key, kind`,
     [now, limit],
   )
   const steps = rows.filter(({ kind }) => kind === "event" || kind === "signal" || kind === "run")
-  await giveOutcomes(
+  const moved = await giveOutcomes(
     db,
     steps.map((row) => ({
       row,
@@ -186,7 +186,7 @@ export async function expireWaits(db: Db, limit: number, now: number): Promise<n
     return [{ runId: run_id, reason, unbegun }]
   })
   await doom(db, deadlines)
-  return deadlines.length
+  return { moved, doomed: deadlines.length }
 }
 
 /** What was waited for long ago and is not any more. */
