@@ -72,7 +72,11 @@ const doors: Readonly<Record<string, readonly string[]>> = {
     "transport/local.ts",
     "transport/transport.ts",
   ],
+  // Where the way to apps over HTTP is put together.
+  "server/front.ts": ["transport/address.ts", "transport/http-client.ts", "transport/http.ts", "transport/transport.ts"],
+  "server/apps.ts": ["transport/http-client.ts"],
   // The read side of the store.
+  "server/door.ts": ["store/store.ts"],
   "server/api.ts": ["store/store.ts"],
   "server/look.ts": ["store/store.ts"],
 }

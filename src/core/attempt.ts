@@ -78,6 +78,8 @@ export interface SendWay {
   readonly functionId?: string
   /** As a fan-out even if it is a single event. */
   readonly fanned?: boolean
+  /** An id that is in use means the event that was first, also with another body: nothing is refused for it. */
+  readonly firstWins?: boolean
 }
 
 /** A fan-out whose items come from a source. */

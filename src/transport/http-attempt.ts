@@ -1,0 +1,270 @@
+import type { Attempt, StepReport } from "../core/attempt.ts"
+import { durationMs } from "../core/duration.ts"
+import { type Failure, toFailure } from "../core/failure.ts"
+import { encodeJson } from "../core/json.ts"
+import { limits } from "../core/limits.ts"
+import type { Outcome } from "../core/outcome.ts"
+import type { RetryWish } from "../core/retry.ts"
+import type { StepRecord } from "../core/step.ts"
+import { type Call, memosOf } from "../protocol/call.ts"
+import { type Op, ProtocolError } from "../protocol/ops.ts"
+import type { Reply } from "../protocol/reply.ts"
+
+type Send = (call: Call, signal: AbortSignal) => Promise<Reply>
+type Ops = Extract<Reply, { kind: "ops" }>
+
+/**
+ * One attempt of a function that is called over HTTP. Each call replays the function with the steps that are kept so far and brings the
+ * next one; it is called again until it has ended or has to wait. Steps side by side are called for one by one.
+ */
+export class HttpAttempt {
+  readonly #attempt: Attempt
+  readonly #retries: number
+  readonly #send: Send
+  readonly #steps: Map<string, StepRecord>
+  readonly #abort = new AbortController()
+  /** Steps that are called for now. */
+  readonly #running = new Map<string, Promise<void>>()
+  /** Steps that were planned in this attempt: in version 2 the function goes on when all of them have ended. */
+  readonly #planned = new Set<string>()
+  /** What the last reply to a call for whatever comes next told of: of other steps that wait, the function wants nothing any more. */
+  #wanted: ReadonlySet<string> = new Set()
+  #version = -1
+  #racing = false
+  /** Steps that came to their end in this attempt. */
+  #ended = 0
+  /** Whatever was new in this attempt. */
+  #news = 0
+
+  constructor(attempt: Attempt, retries: number, send: Send) {
+    this.#attempt = attempt
+    this.#retries = retries
+    this.#send = send
+    this.#steps = new Map(attempt.steps)
+  }
+
+  /** Never rejects. */
+  async outcome(): Promise<Outcome> {
+    const { signal } = this.#attempt
+    const abort = (): void => this.#abort.abort()
+    signal.addEventListener("abort", abort)
+    try {
+      return await this.#goOn()
+    } catch (thrown) {
+      return { kind: "failed", failure: toFailure(thrown), retry: "policy" }
+    } finally {
+      signal.removeEventListener("abort", abort)
+      // Of steps that nobody waits for any more the answers are not read.
+      this.#abort.abort()
+    }
+  }
+
+  async #goOn(): Promise<Outcome> {
+    for (let idle = 0; idle < idleCalls; idle++) {
+      const before = this.#ended
+      const known = this.#news
+      const startedAt = this.#now()
+      const reply = await this.#call(null)
+      if (reply.kind === "done") return completed(reply.output)
+      if (reply.kind === "failed") {
+        // What runs beside it ends first, so that the next attempt finds it kept.
+        await Promise.all(this.#running.values())
+        return { kind: "failed", failure: reply.failure, retry: reply.retry }
+      }
+      const end = await this.#take(reply, startedAt)
+      if (end !== null) return end
+      if (this.#steps.size > limits.stepsPerRun) return tooManySteps
+      while (this.#running.size > 0) {
+        await Promise.race(this.#running.values())
+        if (!this.#waitsForAll()) break
+      }
+      if (this.#news > known) idle = -1
+      if (this.#ended > before && !(this.#waitsForAll() && this.#isPlannedLater())) continue
+      if (this.#running.size > 0) continue
+      const parked = this.#park()
+      if (parked !== null) return parked
+    }
+    return nothingToDo
+  }
+
+  /** Calls for a step, or for whatever comes next. */
+  #call(stepId: string | null, attempt = this.#attemptNumber()): Promise<Reply> {
+    const { run } = this.#attempt
+    return this.#send(
+      {
+        runId: run.id,
+        attempt: Math.min(attempt, this.#retries),
+        maxAttempts: this.#retries + 1,
+        stepId,
+        planOnly: stepId === null && (this.#running.size > 0 || this.#isSomeRetriedLater()),
+        version: this.#version,
+        events: [run.event],
+        memos: memosOf(this.#steps.values(), this.#now()),
+        byApi: false,
+      },
+      this.#abort.signal,
+    )
+  }
+
+  /** What the app sees as its attempt: the failures so far of the step that it is about to do again, or else of the run. */
+  #attemptNumber(): number {
+    const retried = [...this.#steps.values()].filter((step) => step.state === "retrying" && this.#isDue(step))
+    if (retried.length > 0) return Math.max(...retried.map(({ attempts }) => attempts))
+    return this.#ended > 0 ? 0 : this.#attempt.run.attempt - 1
+  }
+
+  /** Keeps what a reply reports; gives how the attempt ends if it does. */
+  async #take(reply: Ops, startedAt: number): Promise<Outcome | null> {
+    this.#version = reply.version
+    this.#wanted = new Set(reply.ops.map(({ key }) => key))
+    let complete: Op | null = null
+    const reports: Promise<void>[] = []
+    const seen = new Set<string>()
+    for (const op of reply.ops) {
+      if (seen.has(op.key)) continue
+      seen.add(op.key)
+      if (op.kind === "RunComplete" || op.kind === "SyncRunComplete") complete = op
+      else if (op.kind === "StepPlanned") this.#plan(op)
+      else if (op.kind === "DiscoveryRequest") this.#ended++
+      else if (isKnown(op.kind)) reports.push(this.#report(op, reply.retry, startedAt))
+      else return unknownOp(op)
+    }
+    await Promise.all(reports)
+    return complete === null ? null : completed(complete.data)
+  }
+
+  #plan(op: Op): void {
+    this.#planned.add(op.key)
+    if (op.opts["parallelMode"] === "race") this.#racing = true
+    const known = this.#steps.get(op.key)
+    if (this.#running.has(op.key) || (known !== undefined && !(known.state === "retrying" && this.#isDue(known)))) return
+    const done = this.#callFor(op, known?.attempts ?? 0).finally(() => this.#running.delete(op.key))
+    this.#running.set(op.key, done)
+  }
+
+  async #callFor({ id, key }: Op, attempt: number): Promise<void> {
+    const startedAt = this.#now()
+    const reply = await this.#call(id, attempt)
+    const op = reply.kind === "ops" ? reply.ops.find((each) => each.id === id && isKnown(each.kind)) : undefined
+    if (reply.kind === "ops" && op !== undefined) return this.#report(op, reply.retry, startedAt)
+    const failure: Failure =
+      reply.kind === "failed" ? reply.failure : { name: "AppError", message: "the app was called for a step and said nothing of it" }
+    const retry = reply.kind === "failed" ? reply.retry : "policy"
+    await this.#keep({ kind: "run", key, startedAt, failure, retry })
+  }
+
+  async #report(op: Op, retry: RetryWish, startedAt: number): Promise<void> {
+    const known = this.#steps.get(op.key)
+    // The app tells of what it waits for with each call; the first word counts.
+    if (known !== undefined && known.state !== "retrying") return
+    await this.#keep(this.#toReport(op, retry, startedAt))
+  }
+
+  #toReport({ kind, key, name, data, error, opts }: Op, retry: RetryWish, startedAt: number): StepReport {
+    if (kind === "Sleep") return { kind: "sleep", key, until: sleepEnd(name === "" ? opts["duration"] : name, this.#now()) }
+    if (kind === "StepRun" || kind === "Step") {
+      try {
+        return {
+          kind: "run",
+          key,
+          startedAt,
+          output: encodeJson(data, { field: `the result of step "${key}"`, bytes: limits.outputBytes }),
+        }
+      } catch (thrown) {
+        return { kind: "run", key, startedAt, failure: toFailure(thrown), retry: "never" }
+      }
+    }
+    const failure = error ?? { name: "Error", message: "the step failed and did not say how" }
+    return { kind: "run", key, startedAt, failure, retry: kind === "StepFailed" ? "never" : retry }
+  }
+
+  async #keep(report: StepReport): Promise<void> {
+    const record = await this.#attempt.recorder.report(report)
+    this.#steps.set(record.key, record)
+    this.#news++
+    if (record.state === "completed" || record.state === "failed") this.#ended++
+  }
+
+  /** Until the first moment at which there may be something to do; null when that is now. */
+  #park(): Outcome | null {
+    const waits = [...this.#steps.values()].filter(
+      ({ key, state }) => this.#wanted.has(key) && (state === "waiting" || state === "retrying"),
+    )
+    const first = waits.reduce<StepRecord | null>((a, b) => (a === null || (b.dueAt ?? 0) < (a.dueAt ?? 0) ? b : a), null)
+    if (first === null) return nothingToDo
+    if (this.#isDue(first)) return null
+    return { kind: "parked", dueAt: first.dueAt ?? 0, for: first.state === "waiting" ? "wait" : "retry", joins: [] }
+  }
+
+  #waitsForAll(): boolean {
+    return this.#version >= 2 && !this.#racing
+  }
+
+  /** Whether a planned step will be tried again later: until it has ended, version 2 does not go on. */
+  #isPlannedLater(): boolean {
+    return [...this.#planned].some((key) => {
+      const step = this.#steps.get(key)
+      return step?.state === "retrying" && !this.#isDue(step)
+    })
+  }
+
+  #isSomeRetriedLater(): boolean {
+    return [...this.#steps.values()].some((step) => step.state === "retrying" && !this.#isDue(step))
+  }
+
+  #isDue({ dueAt }: StepRecord): boolean {
+    return (dueAt ?? 0) <= this.#now()
+  }
+
+  #now(): number {
+    return Math.max(this.#attempt.recorder.now(), this.#attempt.run.claimedAt)
+  }
+}
+
+/** Calls in a row that may bring nothing new: an app that repeats itself must not be asked for ever. */
+const idleCalls = 5
+
+const kept = new Set(["StepRun", "Step", "StepError", "StepFailed", "Sleep"])
+
+function isKnown(kind: string): boolean {
+  return kept.has(kind)
+}
+
+function completed(value: unknown): Outcome {
+  try {
+    return { kind: "completed", output: encodeJson(value, { field: "the function's result", bytes: limits.outputBytes }) }
+  } catch (thrown) {
+    return { kind: "failed", failure: toFailure(thrown), retry: "never" }
+  }
+}
+
+const nothingToDo: Outcome = {
+  kind: "failed",
+  failure: { name: "ProtocolError", message: "the app reported nothing that the run could go on with" },
+  retry: "policy",
+}
+
+const tooManySteps: Outcome = {
+  kind: "failed",
+  failure: { name: "FanfareError", code: "too_many", message: `the run has more than ${limits.stepsPerRun} steps` },
+  retry: "never",
+}
+
+function unknownOp({ kind, key }: Op): Outcome {
+  const message = `the step "${key}" is a ${kind}, which this server does not know yet`
+  return { kind: "failed", failure: { name: "ProtocolError", message }, retry: "never" }
+}
+
+/** A duration or a moment; an empty one is over at once. */
+function sleepEnd(wish: unknown, now: number): number {
+  if (wish === undefined || wish === "") return now
+  const text = typeof wish === "string" || typeof wish === "number" ? wish : ""
+  let until: number
+  try {
+    until = now + durationMs(text, "sleep")
+  } catch {
+    until = Date.parse(String(text))
+  }
+  if (until - now <= limits.sleepMaxMs) return Math.max(until, now)
+  throw new ProtocolError(`a sleep until ${JSON.stringify(wish)} is longer than 366 days, or cannot be read`)
+}
