@@ -17,7 +17,11 @@ const server = await assemble(
 )
 await server.start()
 const url = server.url ?? ""
-const app = fork(new URL("./http-app.ts", import.meta.url), [url, steps], { execArgv: ["--disable-warning=ExperimentalWarning"] })
+const app = fork(new URL("./http-app.ts", import.meta.url), [url, steps], {
+  // The SDK copies its environment with each call: one as small as in a container.
+  env: { PATH: process.env["PATH"], NODE_ENV: "production" },
+  execArgv: ["--disable-warning=ExperimentalWarning"],
+})
 let firstAt = 0
 app.on("message", (message: { first?: number }) => {
   firstAt = message.first ?? firstAt
@@ -40,7 +44,9 @@ for (;;) {
   if (fanout !== undefined && fanout.completed + fanout.failed === events) {
     const ms = (fanout.lastEndAt ?? 0) - began
     const rate = Math.round((events / ms) * 1_000)
-    console.log(`${events} runs with ${steps} steps over HTTP: ${rate} runs/s; accepted in ${sentMs} ms; first start ${firstAt - began - sentMs} ms after the answer, ${firstAt - began} ms after the send began; ${fanout.failed} failed`)
+    console.log(
+      `${events} runs with ${steps} steps over HTTP: ${rate} runs/s; accepted in ${sentMs} ms; first start ${firstAt - began - sentMs} ms after the answer, ${firstAt - began} ms after the send began; ${fanout.failed} failed`,
+    )
     break
   }
   await new Promise((resolve) => setTimeout(resolve, 50))
