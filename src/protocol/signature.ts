@@ -15,18 +15,15 @@ export interface SigningKeys {
   verify(signature: string | null | undefined, body: string, now: number): Promise<boolean>
   /** Whether a bearer token is the hash of one of the keys, or one of the keys itself. In constant time. */
   accepts(token: string): Promise<boolean>
-  /** What a client of the API says instead of its key. */
-  readonly bearer: string
 }
 
 /** @param keys not empty; hexadecimal digits after an optional prefix such as `signkey-prod-` */
 export async function signingKeys(keys: readonly string[]): Promise<SigningKeys> {
   const imported = await Promise.all(keys.map((key) => importKey(digitsOf(key))))
-  const digests = await Promise.all(keys.flatMap((key) => [hashedKey(key), digitsOf(key)]).map(async (text) => digest(await text)))
+  const digests = await Promise.all(keys.flatMap((key) => [bearerOf(key), digitsOf(key)]).map(async (text) => digest(await text)))
   const [first] = imported
   if (first === undefined) throw new Error("no signing key")
   return {
-    bearer: await hashedKey(keys[0] ?? ""),
     async sign(body, now) {
       const t = Math.floor(now / 1_000)
       const mac = await crypto.subtle.sign("HMAC", first, utf8(body + t))
@@ -63,8 +60,8 @@ export async function secretMatcher(secrets: readonly string[]): Promise<(given:
   }
 }
 
-/** SHA-256 of the key's bytes, without its prefix. */
-async function hashedKey(key: string): Promise<string> {
+/** What a client of the API says instead of its key: SHA-256 of the key's bytes, without its prefix. */
+export async function bearerOf(key: string): Promise<string> {
   return toHex(await crypto.subtle.digest("SHA-256", fromHex(digitsOf(key))))
 }
 

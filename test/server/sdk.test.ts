@@ -153,7 +153,7 @@ describe.each(sdks)("an app of $name", (sdk) => {
   describe.each([
     ["that is developed", {}, (baseUrl: string) => ({ baseUrl, isDev: true })],
     ["in production, with keys", cloud, (baseUrl: string) => ({ baseUrl, isDev: false, signingKey, eventKey })],
-  ] as const)("%s", (_, http, home) => {
+  ] as const)("%s", { concurrent: true }, (_, http, home) => {
     const ledger = new Ledger()
     let server: Running
     let app: SdkApp
