@@ -60,14 +60,18 @@ export function eventText({ id, name, data, ts }: CalledEvent): string {
 }
 
 /** The steps that an app may be told of by `moment`, in the order in which they ended. */
-export function memosOf(steps: Iterable<StepRecord>, moment: number): (readonly [opId: string, memo: string])[] {
+export function memosOf(
+  steps: Iterable<StepRecord>,
+  moment: number,
+  idOf: (key: string) => string = opIdOf,
+): (readonly [opId: string, memo: string])[] {
   return [...steps]
     .flatMap((step) => {
       const memo = memoOf(step, moment)
       return memo === null ? [] : [{ step, memo, at: step.state === "waiting" ? (step.dueAt ?? 0) : step.endedAt }]
     })
     .toSorted((a, b) => a.at - b.at || (a.step.key < b.step.key ? -1 : 1))
-    .map(({ step, memo }) => [opIdOf(step.key), memo] as const)
+    .map(({ step, memo }) => [idOf(step.key), memo] as const)
 }
 
 /** What the app is told of a step; null when it is not over. */

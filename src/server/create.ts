@@ -111,9 +111,9 @@ interface Started {
 type Resolved = Omit<ServerOptions, "stopGrace"> & { readonly stopGraceMs: number }
 
 async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[], transport: Transport): Promise<Started> {
+  const front = options.http === undefined ? null : await openFront(options.http)
   const opened = await choice.open(systemClock)
   try {
-    const front = options.http === undefined ? null : await openFront(options.http)
     const engine = new Engine({
       store: opened.store,
       reader: opened.reader,

@@ -7,6 +7,7 @@ import type { Outcome } from "../core/outcome.ts"
 import type { RetryWish } from "../core/retry.ts"
 import type { StepRecord } from "../core/step.ts"
 import { type Call, memosOf } from "../protocol/call.ts"
+import { opIdOf } from "../protocol/op-id.ts"
 import { type Op, ProtocolError } from "../protocol/ops.ts"
 import type { Reply } from "../protocol/reply.ts"
 
@@ -22,6 +23,8 @@ export class HttpAttempt {
   readonly #retries: number
   readonly #send: Send
   readonly #steps: Map<string, StepRecord>
+  /** Their names on the wire, each made once: a run of many steps is called many times. */
+  readonly #ids = new Map<string, string>()
   readonly #abort = new AbortController()
   /** Steps that are called for now. */
   readonly #running = new Map<string, Promise<void>>()
@@ -99,7 +102,7 @@ export class HttpAttempt {
         planOnly: stepId === null && (this.#running.size > 0 || this.#isSomeRetriedLater()),
         version: this.#version,
         events: [run.event],
-        memos: memosOf(this.#steps.values(), this.#now()),
+        memos: memosOf(this.#steps.values(), this.#now(), (key) => this.#idOf(key)),
         byApi: false,
       },
       this.#abort.signal,
@@ -194,6 +197,12 @@ export class HttpAttempt {
     if (first === null) return nothingToDo
     if (this.#isDue(first)) return null
     return { kind: "parked", dueAt: first.dueAt ?? 0, for: first.state === "waiting" ? "wait" : "retry", joins: [] }
+  }
+
+  #idOf(key: string): string {
+    const id = this.#ids.get(key) ?? opIdOf(key)
+    this.#ids.set(key, id)
+    return id
   }
 
   #waitsForAll(): boolean {

@@ -1,12 +1,6 @@
 import { createServer, type RequestListener, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
-import express from "express"
-import { Inngest, NonRetriableError, RetryAfterError } from "inngest"
-import { serve as serveExpress } from "inngest/express"
-import { createServer as nodeAdapter } from "inngest/node"
-import { Inngest as Inngest3, NonRetriableError as NonRetriable3, RetryAfterError as RetryAfter3 } from "inngest-v3"
-import { serve as serveExpress3 } from "inngest-v3/express"
-import { createServer as nodeAdapter3 } from "inngest-v3/node"
+import express, { type RequestHandler } from "express"
 
 /** How an app finds its server. */
 export interface Home {
@@ -52,70 +46,17 @@ export interface Sdk {
   start(id: string, home: Home, functions: readonly Fn[]): Promise<SdkApp>
 }
 
-const quiet = { info: () => {}, warn: () => {}, error: () => {}, debug: () => {} }
+export const quiet = { info: () => {}, warn: () => {}, error: () => {}, debug: () => {} }
 const path = "/api/inngest"
 
-export const sdks: readonly Sdk[] = [
-  {
-    name: "inngest 4, Express",
-    NonRetriable: NonRetriableError,
-    RetryAfter: RetryAfterError,
-    async start(id, home, functions) {
-      const client = new Inngest({ id, ...home, logger: quiet })
-      const made = functions.map(({ handler, triggers, ...options }) =>
-        client.createFunction({ ...options, triggers: [...triggers] } as never, handler as never),
-      )
-      return listen(withExpress(serveExpress({ client, functions: made })), client)
-    },
-  },
-  {
-    name: "inngest 4, node",
-    NonRetriable: NonRetriableError,
-    RetryAfter: RetryAfterError,
-    async start(id, home, functions) {
-      const client = new Inngest({ id, ...home, logger: quiet })
-      const made = functions.map(({ handler, triggers, ...options }) =>
-        client.createFunction({ ...options, triggers: [...triggers] } as never, handler as never),
-      )
-      return listen(nodeAdapter({ client, functions: made }), client)
-    },
-  },
-  {
-    name: "inngest 3, Express",
-    NonRetriable: NonRetriable3,
-    RetryAfter: RetryAfter3,
-    async start(id, home, functions) {
-      const { client, made, signingKey } = three(id, home, functions)
-      return listen(withExpress(serveExpress3({ client, functions: made, ...signingKey })), client)
-    },
-  },
-  {
-    name: "inngest 3, node",
-    NonRetriable: NonRetriable3,
-    RetryAfter: RetryAfter3,
-    async start(id, home, functions) {
-      const { client, made, signingKey } = three(id, home, functions)
-      return listen(nodeAdapter3({ client, functions: made, ...signingKey }), client)
-    },
-  },
-]
-
-function three(id: string, { signingKey, ...home }: Home, functions: readonly Fn[]) {
-  const client = new Inngest3({ id, ...home, logger: quiet })
-  const made = functions.map(({ handler, triggers, ...options }) =>
-    client.createFunction(options as never, triggers as never, handler as never),
-  )
-  return { client, made, signingKey: signingKey === undefined ? {} : { signingKey } }
-}
-
-function withExpress(handler: ReturnType<typeof serveExpress>): RequestListener {
+export function withExpress(handler: RequestHandler): RequestListener {
   const app = express()
   app.use(express.json({ limit: "10mb" }))
   app.use(path, handler)
   return app
 }
 
-async function listen(listener: RequestListener | Server, client: { send(events: never): Promise<unknown> }): Promise<SdkApp> {
+export async function listen(listener: RequestListener | Server, client: { send(events: never): Promise<unknown> }): Promise<SdkApp> {
   const server = typeof listener === "function" ? createServer(listener) : listener
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   return {

@@ -256,12 +256,7 @@ describe("an attempt over HTTP", () => {
   })
 
   it("does not go round for ever with an app that repeats itself", async () => {
-    for (const answer of [
-      ops(),
-      ops(op("a", "StepRun")),
-      ops(op("a", "DiscoveryRequest")),
-      ops(op("nap", "Sleep", { name: "" })),
-    ]) {
+    for (const answer of [ops(), ops(op("a", "StepRun")), ops(op("a", "DiscoveryRequest")), ops(op("nap", "Sleep", { name: "" }))]) {
       const { outcome, calls } = await attempt(() => answer, 2)
       expect(outcome).toMatchObject({ kind: "failed", failure: { name: "ProtocolError" } })
       expect(calls.length).toBeLessThan(20)
