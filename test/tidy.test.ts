@@ -87,6 +87,7 @@ const ports: Readonly<Record<string, string>> = {
   "store/thread.ts": "the store's clock, in its own thread",
   "sdk/encryption.ts": "bytes that nobody can guess, which a seed would give away",
   "server/console.ts": "times of lines for people",
+  "sdk/serve-clock.ts": "the clock of the platform where functions are served",
   "testing/harness.ts": "real turns of the event loop, while virtual time waits for a handler",
 }
 const isPort = (path: string): boolean => path in ports || path.startsWith("cli/")

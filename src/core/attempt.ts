@@ -18,6 +18,8 @@ export interface Attempt {
   readonly run: ClaimedRun
   /** Steps that earlier attempts left, by key. */
   readonly steps: ReadonlyMap<string, StepRecord>
+  /** Only the results of steps are known, not of what kind they are. */
+  readonly kindless?: boolean
   /** Aborts when the attempt's time is over, or its node stops and the grace has passed. */
   readonly signal: AbortSignal
   readonly recorder: Recorder

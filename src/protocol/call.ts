@@ -1,8 +1,9 @@
 import type { StepRecord } from "../core/step.ts"
 import { canonicalJson } from "./canonical.ts"
-import { eventNameToWire } from "./names.ts"
+import { eventNameFromWire, eventNameToWire } from "./names.ts"
 import { opIdOf } from "./op-id.ts"
 import { isObject } from "./ops.ts"
+import { dataFromWire, dataToWire } from "./system-events.ts"
 
 /** An event as it is kept; `data` is JSON text. */
 export interface CalledEvent {
@@ -56,7 +57,7 @@ export function canonicalBody(body: string): string {
 }
 
 export function eventText({ id, name, data, ts }: CalledEvent): string {
-  return `{"data":${data},"id":${JSON.stringify(id)},"name":${JSON.stringify(eventNameToWire(name))},"ts":${ts}}`
+  return `{"data":${dataToWire(name, data)},"id":${JSON.stringify(id)},"name":${JSON.stringify(eventNameToWire(name))},"ts":${ts}}`
 }
 
 /** The steps that an app may be told of by `moment`, in the order in which they ended. */
@@ -74,11 +75,14 @@ export function memosOf(
     .map(({ step, memo }) => [idOf(step.key), memo] as const)
 }
 
-/** What the app is told of a step; null when it is not over. */
+/** What the app is told of a step; null when it is not over. Results of steps are wrapped, what waits bring is bare. */
 function memoOf({ kind, state, output, failure, dueAt }: StepRecord, moment: number): string | null {
   switch (state) {
     case "completed":
-      return kind === "sleep" ? "null" : `{"data":${output ?? "null"}}`
+      if (kind === "sleep") return "null"
+      if (kind === "event") return eventMemo(output ?? "null")
+      if (kind === "signal" && (output ?? "null") === "null") return "null"
+      return `{"data":${output ?? "null"}}`
     case "failed":
       return JSON.stringify({ error: failure ?? { name: "Error", message: "unknown" } })
     case "waiting":
@@ -88,6 +92,11 @@ function memoOf({ kind, state, output, failure, dueAt }: StepRecord, moment: num
     default:
       return state satisfies never
   }
+}
+
+function eventMemo(output: string): string {
+  const event = JSON.parse(output) as { id: string; name: string; data: unknown; ts: number } | null
+  return event === null ? "null" : eventText({ ...event, data: JSON.stringify(event.data) })
 }
 
 /** The URL of one call: the function's, with the step that is meant. Other parameters stay as the app gave them. */
@@ -113,16 +122,21 @@ export function parseCall(body: unknown): { readonly call: Omit<Call, "stepId" |
       attempt: typeof ctx["attempt"] === "number" ? ctx["attempt"] : 0,
       planOnly: ctx["disable_immediate_execution"] === true,
       version: -1,
-      events: list.filter(isObject).map((each) => ({
-        id: typeof each["id"] === "string" ? each["id"] : "",
-        name: typeof each["name"] === "string" ? each["name"] : "",
-        data: JSON.stringify(each["data"] ?? {}),
-        ts: typeof each["ts"] === "number" ? each["ts"] : 0,
-      })),
+      events: list.filter(isObject).map(calledEvent),
       memos: memos
         .toSorted(([a], [b]) => (place.get(a) ?? stack.length) - (place.get(b) ?? stack.length))
         .map(([id, memo]) => [id, JSON.stringify(memo)] as const),
       byApi: body["use_api"] === true || ctx["use_api"] === true,
     },
+  }
+}
+
+function calledEvent({ id, name, data, ts }: Record<string, unknown>): CalledEvent {
+  const wireName = typeof name === "string" ? name : ""
+  return {
+    id: typeof id === "string" ? id : "",
+    name: eventNameFromWire(wireName),
+    data: JSON.stringify(dataFromWire(wireName, data) ?? {}),
+    ts: typeof ts === "number" ? ts : 0,
   }
 }

@@ -8,12 +8,19 @@ export function isSystemName(name: string): boolean {
   return name.startsWith(wirePrefix) || name.startsWith(systemEventPrefix)
 }
 
+/** The end of a run that completed has another name there. */
+const completed = { ours: "function.completed", wire: "function.finished" }
+
 export function eventNameToWire(name: string): string {
-  return name.startsWith(systemEventPrefix) ? wirePrefix + name.slice(systemEventPrefix.length) : name
+  if (!name.startsWith(systemEventPrefix)) return name
+  const rest = name.slice(systemEventPrefix.length)
+  return wirePrefix + (rest === completed.ours ? completed.wire : rest)
 }
 
 export function eventNameFromWire(name: string): string {
-  return name.startsWith(wirePrefix) ? systemEventPrefix + name.slice(wirePrefix.length) : name
+  if (!name.startsWith(wirePrefix)) return name
+  const rest = name.slice(wirePrefix.length)
+  return systemEventPrefix + (rest === completed.wire ? completed.ours : rest)
 }
 
 /** Headers of the protocol. */
@@ -30,4 +37,6 @@ export const headers = {
   runId: "x-run-id",
   syncKind: "x-inngest-sync-kind",
   eventSeed: "x-inngest-event-id-seed",
+  /** Ours: the fan-out that a send of several events is. */
+  fanoutId: "x-fanfare-fanout-id",
 } as const

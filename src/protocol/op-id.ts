@@ -33,5 +33,5 @@ export function isPlainText(text: string, chars: number): boolean {
 }
 
 function isReadable(name: string): boolean {
-  return isPlainText(name, limits.stepIdChars) && !name.startsWith(opaque) && !name.startsWith("$")
+  return isPlainText(name, limits.stepIdChars) && !name.startsWith(opaque)
 }

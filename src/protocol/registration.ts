@@ -1,10 +1,18 @@
-import { checkId, defineFunction, type FunctionDefinition, type FunctionOptions, type Trigger } from "../core/definition.ts"
+import {
+  type CancelRule,
+  checkId,
+  defineFunction,
+  type FunctionDefinition,
+  type FunctionOptions,
+  type Trigger,
+} from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import { canonicalJson } from "./canonical.ts"
 import { eventNameFromWire } from "./names.ts"
 import { isPlainText } from "./op-id.ts"
 import { isObject } from "./ops.ts"
+import { conditionFromWire } from "./system-events.ts"
 
 /** An app as it registers itself: where it is, and what it offers. */
 export interface Registration {
@@ -57,11 +65,13 @@ function parseFunction(value: unknown, appId: string, at: string): Registration[
     triggers: parseTriggers(value["triggers"], `${at}.triggers`),
     ...(attempts === undefined ? {} : { retries: Math.min(Math.max(attempts, 0), limits.retriesMax) }),
     ...concurrencyOf(value["concurrency"], `${at}.concurrency`),
+    ...cancelOf(value["cancel"], `${at}.cancel`),
+    ...timeoutsOf(value["timeouts"], `${at}.timeouts`),
   }
   return { definition: defineFunction(appId, options), url }
 }
 
-const unsupported = ["throttle", "rateLimit", "idempotency", "debounce", "batchEvents", "priority", "singleton", "cancel", "timeouts"]
+const unsupported = ["throttle", "rateLimit", "idempotency", "debounce", "batchEvents", "priority", "singleton"]
 
 /** Its one entry says where the function is called. */
 function parseStep(steps: unknown, at: string): { url: string; attempts: number | undefined } {
@@ -81,18 +91,43 @@ function parseTriggers(triggers: unknown, at: string): Trigger[] {
   if (!Array.isArray(triggers)) throw invalid(at, `${at} must be an array`)
   return triggers.map((trigger: unknown, i): Trigger => {
     if (!isObject(trigger)) throw invalid(`${at}[${i}]`, `${at}[${i}] must be { event } or { cron }`)
-    const { event, expression, cron } = trigger
-    if (typeof cron === "string") return cronTrigger(cron)
+    const { event, expression, cron, jitter } = trigger
+    if (typeof cron === "string") return cronTrigger(cron, jitter)
     if (typeof event !== "string") throw invalid(`${at}[${i}]`, `${at}[${i}] must be { event } or { cron }`)
-    const condition = typeof expression === "string" && expression !== "" ? { if: expression } : {}
+    const condition = typeof expression === "string" && expression !== "" ? { if: conditionFromWire(event, expression) } : {}
     return { event: eventNameFromWire(event), ...condition }
   })
 }
 
 /** A cron line may begin with its zone. */
-function cronTrigger(line: string): Trigger {
+function cronTrigger(line: string, jitter: unknown): Trigger {
   const match = /^\s*(?:CRON_)?TZ=(\S+)\s+(.*)$/.exec(line)
-  return match === null ? { cron: line } : { cron: match[2] ?? "", timezone: match[1] ?? "UTC" }
+  const spread = typeof jitter === "string" && jitter !== "" ? { jitter } : {}
+  return match === null ? { cron: line, ...spread } : { cron: match[2] ?? "", timezone: match[1] ?? "UTC", ...spread }
+}
+
+function cancelOf(value: unknown, at: string): Pick<FunctionOptions, "cancelOn"> {
+  if (value === undefined || value === null) return {}
+  if (!Array.isArray(value)) throw invalid(at, `${at} must be an array`)
+  const cancelOn = value.map((rule: unknown, i): CancelRule => {
+    if (!isObject(rule) || typeof rule["event"] !== "string") throw invalid(`${at}[${i}]`, `${at}[${i}] must have an event`)
+    const { event, if: condition, timeout } = rule
+    return {
+      event,
+      ...(typeof condition === "string" && condition !== "" ? { if: condition } : {}),
+      ...(typeof timeout === "string" && timeout !== "" ? { timeout } : {}),
+    }
+  })
+  return { cancelOn }
+}
+
+function timeoutsOf(value: unknown, at: string): Pick<FunctionOptions, "timeouts"> {
+  if (value === undefined || value === null) return {}
+  if (!isObject(value)) throw invalid(at, `${at} must be an object`)
+  const known = Object.entries(value).filter(
+    ([name, time]) => (name === "start" || name === "finish") && typeof time === "string" && time !== "",
+  )
+  return known.length === 0 ? {} : { timeouts: Object.fromEntries(known) as { start?: string; finish?: string } }
 }
 
 /** A number, an object or an array of up to two; 0 is no limit. */

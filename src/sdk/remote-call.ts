@@ -1,6 +1,7 @@
 import { codes, type ErrorCode, FanfareError } from "../core/errors.ts"
 import type { Problem } from "../protocol/api.ts"
 import { bearerOf } from "../protocol/signature.ts"
+import { environment } from "./environment.ts"
 
 /** One request: GET without a body, else POST unless `method` says otherwise. */
 export interface Asked {
@@ -52,9 +53,4 @@ export function fromProblem(body: unknown, status: number): FanfareError {
     ...(problem.bound === undefined ? {} : { bound: problem.bound }),
     ...(problem.hint === undefined ? {} : { hint: problem.hint }),
   })
-}
-
-function environment(name: string): string | undefined {
-  const value = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name]
-  return value === "" ? undefined : value
 }

@@ -7,6 +7,7 @@ import { systemClock } from "../engine/system.ts"
 import { eventText, memosOf } from "../protocol/call.ts"
 import { parseEvents } from "../protocol/event-request.ts"
 import { headers } from "../protocol/names.ts"
+import { isObject } from "../protocol/ops.ts"
 import type { Reader } from "../store/store.ts"
 import type { Access } from "./access.ts"
 import type { Apps } from "./apps.ts"
@@ -38,8 +39,8 @@ export function createDoor({ engine, reader, access, apps }: DoorParts): Hono {
       return c.json({ status: 401, message: "Event key not found", error: "Event key not found" }, 401)
     }
     const events = parseEvents(await jsonBody(c), c.req.header(headers.eventSeed))
-    const { ids } = await engine.intake.send(events, { firstWins: true })
-    return c.json({ ids, status: 200 })
+    const { ids, fanoutId } = await engine.intake.send(events, { firstWins: true })
+    return c.json({ ids, status: 200 }, 200, fanoutId === null ? {} : { [headers.fanoutId]: fanoutId })
   })
 
   door.use("/fn/*", allowed(access))
@@ -57,6 +58,16 @@ export function createDoor({ engine, reader, access, apps }: DoorParts): Hono {
   door.get("/v0/runs/:id/actions", async (c) => {
     const { steps } = await find(reader, c)
     return json(c, `{${memosOf(steps, systemClock.now()).map(([id, memo]) => `${JSON.stringify(id)}:${memo}`)}}`)
+  })
+  door.post("/v1/signals", async (c) => {
+    const body: unknown = await jsonBody(c)
+    const { signal, data } = isObject(body) ? body : {}
+    const { runId } = await engine.intake.sendSignal(signal as string, data)
+    return runId === null ? c.json({ error: "no run waits for this signal", status: 404 }, 404) : c.json(enveloped({ run_id: runId }))
+  })
+  door.delete("/v1/runs/:id", async (c) => {
+    await engine.intake.runs.cancel(c.req.param("id"), "asked for through the API")
+    return c.body(null, 204)
   })
   door.get("/v1/events/:id/runs", async (c) => {
     const { items } = await reader.runs({ eventId: c.req.param("id") })

@@ -1,5 +1,5 @@
 import type { Attempt, StepReport } from "../core/attempt.ts"
-import { durationMs } from "../core/duration.ts"
+import { FanfareError } from "../core/errors.ts"
 import { type Failure, toFailure } from "../core/failure.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
@@ -8,8 +8,9 @@ import type { RetryWish } from "../core/retry.ts"
 import type { StepRecord } from "../core/step.ts"
 import { type Call, memosOf } from "../protocol/call.ts"
 import { opIdOf } from "../protocol/op-id.ts"
-import { type Op, ProtocolError } from "../protocol/ops.ts"
+import type { Op } from "../protocol/ops.ts"
 import type { Reply } from "../protocol/reply.ts"
+import { isWait, sleepEnd, waitReport } from "./http-waits.ts"
 
 type Send = (call: Call, signal: AbortSignal) => Promise<Reply>
 type Ops = Extract<Reply, { kind: "ops" }>
@@ -54,7 +55,8 @@ export class HttpAttempt {
     try {
       return await this.#goOn()
     } catch (thrown) {
-      return { kind: "failed", failure: toFailure(thrown), retry: "policy" }
+      // A refusal of ours would be the same again.
+      return { kind: "failed", failure: toFailure(thrown), retry: thrown instanceof FanfareError ? "never" : "policy" }
     } finally {
       signal.removeEventListener("abort", abort)
       // Of steps that nobody waits for any more the answers are not read.
@@ -121,19 +123,27 @@ export class HttpAttempt {
     this.#version = reply.version
     this.#wanted = new Set(reply.ops.map(({ key }) => key))
     let complete: Op | null = null
+    const ops = [...new Map(reply.ops.toReversed().map((op) => [op.key, op])).values()].toReversed()
+    await this.#beginWaits(ops)
     const reports: Promise<void>[] = []
-    const seen = new Set<string>()
-    for (const op of reply.ops) {
-      if (seen.has(op.key)) continue
-      seen.add(op.key)
+    for (const op of ops) {
       if (op.kind === "RunComplete" || op.kind === "SyncRunComplete") complete = op
       else if (op.kind === "StepPlanned") this.#plan(op)
       else if (op.kind === "DiscoveryRequest") this.#ended++
+      else if (isWait(op.kind)) continue
       else if (isKnown(op.kind)) reports.push(this.#report(op, reply.retry, startedAt))
       else return unknownOp(op)
     }
     await Promise.all(reports)
     return complete === null ? null : completed(complete.data)
+  }
+
+  /** Before all else, so that nothing which a step beside them causes comes too early for them. */
+  async #beginWaits(ops: readonly Op[]): Promise<void> {
+    const waits = ops.filter(({ kind, key }) => isWait(kind) && !this.#steps.has(key))
+    if (waits.length === 0) return
+    await Promise.all(waits.map((op) => this.#keep(waitReport(op, this.#now()))))
+    if (ops.length > waits.length) await this.#attempt.recorder.register()
   }
 
   #plan(op: Op): void {
@@ -163,8 +173,9 @@ export class HttpAttempt {
     await this.#keep(this.#toReport(op, retry, startedAt))
   }
 
-  #toReport({ kind, key, name, data, error, opts }: Op, retry: RetryWish, startedAt: number): StepReport {
-    if (kind === "Sleep") return { kind: "sleep", key, until: sleepEnd(name === "" ? opts["duration"] : name, this.#now()) }
+  #toReport(op: Op, retry: RetryWish, startedAt: number): StepReport {
+    const { kind, key, data, error } = op
+    if (kind === "Sleep") return { kind: "sleep", key, until: sleepEnd(op, this.#now()) }
     if (kind === "StepRun" || kind === "Step") {
       try {
         return {
@@ -195,8 +206,9 @@ export class HttpAttempt {
     )
     const first = waits.reduce<StepRecord | null>((a, b) => (a === null || (b.dueAt ?? 0) < (a.dueAt ?? 0) ? b : a), null)
     if (first === null) return nothingToDo
-    if (this.#isDue(first)) return null
-    return { kind: "parked", dueAt: first.dueAt ?? 0, for: first.state === "waiting" ? "wait" : "retry", joins: [] }
+    // What comes for a wait, its timeout too, is kept by the store: only a sleep and a retry are over by the clock.
+    if (this.#isDue(first) && (first.kind === "sleep" || first.state === "retrying")) return null
+    return { kind: "parked", dueAt: first.dueAt ?? 0, for: first.state === "waiting" ? "wait" : "retry", joins: [], awaits: awaited(waits) }
   }
 
   #idOf(key: string): string {
@@ -239,6 +251,10 @@ function isKnown(kind: string): boolean {
   return kept.has(kind)
 }
 
+function awaited(steps: readonly StepRecord[]): string[] {
+  return steps.filter(({ kind }) => kind === "event" || kind === "signal" || kind === "invoke").map(({ key }) => key)
+}
+
 function completed(value: unknown): Outcome {
   try {
     return { kind: "completed", output: encodeJson(value, { field: "the function's result", bytes: limits.outputBytes }) }
@@ -262,18 +278,4 @@ const tooManySteps: Outcome = {
 function unknownOp({ kind, key }: Op): Outcome {
   const message = `the step "${key}" is a ${kind}, which this server does not know yet`
   return { kind: "failed", failure: { name: "ProtocolError", message }, retry: "never" }
-}
-
-/** A duration or a moment; an empty one is over at once. */
-function sleepEnd(wish: unknown, now: number): number {
-  if (wish === undefined || wish === "") return now
-  const text = typeof wish === "string" || typeof wish === "number" ? wish : ""
-  let until: number
-  try {
-    until = now + durationMs(text, "sleep")
-  } catch {
-    until = Date.parse(String(text))
-  }
-  if (until - now <= limits.sleepMaxMs) return Math.max(until, now)
-  throw new ProtocolError(`a sleep until ${JSON.stringify(wish)} is longer than 366 days, or cannot be read`)
 }

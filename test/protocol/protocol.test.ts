@@ -31,8 +31,7 @@ describe("the names of steps on the wire", () => {
     expect(named(sha1("charge"), null, "charge")).toBe("charge")
     expect(named(sha1("charge"), { id: "refund", index: 0 })).toBe(`=${sha1("charge")}`)
     expect(named("whatever", null)).toBe("=whatever")
-    for (const odd of ["=x", "$send", "a\u0000b", "\ud800", "x".repeat(300)])
-      expect(named(sha1(odd), { id: odd, index: 0 })).toBe(`=${sha1(odd)}`)
+    for (const odd of ["=x", "a\u0000b", "\ud800", "x".repeat(300)]) expect(named(sha1(odd), { id: odd, index: 0 })).toBe(`=${sha1(odd)}`)
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), fc.nat(5), (id, index) => {
         const wire = sha1(index === 0 ? id : `${id}:${index}`)
