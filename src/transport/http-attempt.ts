@@ -26,6 +26,7 @@ export class HttpAttempt {
   readonly #steps: Map<string, StepRecord>
   /** Their names on the wire, each made once: a run of many steps is called many times. */
   readonly #ids = new Map<string, string>()
+  /** Ends calls for steps when nobody waits for them any more. */
   readonly #abort = new AbortController()
   /** Steps that are called for now. */
   readonly #running = new Map<string, Promise<void>>()
@@ -49,18 +50,14 @@ export class HttpAttempt {
 
   /** Never rejects. */
   async outcome(): Promise<Outcome> {
-    const { signal } = this.#attempt
-    const abort = (): void => this.#abort.abort()
-    signal.addEventListener("abort", abort)
     try {
       return await this.#goOn()
     } catch (thrown) {
       // A refusal of ours would be the same again.
       return { kind: "failed", failure: toFailure(thrown), retry: thrown instanceof FanfareError ? "never" : "policy" }
     } finally {
-      signal.removeEventListener("abort", abort)
       // Of steps that nobody waits for any more the answers are not read.
-      this.#abort.abort()
+      if (this.#running.size > 0) this.#abort.abort()
     }
   }
 
@@ -107,7 +104,7 @@ export class HttpAttempt {
         memos: memosOf(this.#steps.values(), this.#now(), (key) => this.#idOf(key)),
         byApi: false,
       },
-      this.#abort.signal,
+      stepId === null ? this.#attempt.signal : AbortSignal.any([this.#attempt.signal, this.#abort.signal]),
     )
   }
 
