@@ -139,8 +139,18 @@ export class HttpAttempt {
   async #beginWaits(ops: readonly Op[]): Promise<void> {
     const waits = ops.filter(({ kind, key }) => isWait(kind) && !this.#steps.has(key))
     if (waits.length === 0) return
-    await Promise.all(waits.map((op) => this.#keep(waitReport(op, this.#now()))))
+    await Promise.all(waits.map((op) => this.#beginWait(op)))
     if (ops.length > waits.length) await this.#attempt.recorder.register()
+  }
+
+  /** What cannot be waited for is a step that has failed: the function may catch it. */
+  async #beginWait(op: Op): Promise<void> {
+    const startedAt = this.#now()
+    try {
+      await this.#keep(waitReport(op, startedAt))
+    } catch (thrown) {
+      await this.#keep({ kind: "run", key: op.key, startedAt, failure: toFailure(thrown), retry: "never" })
+    }
   }
 
   #plan(op: Op): void {

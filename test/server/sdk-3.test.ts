@@ -1,4 +1,4 @@
-import { Inngest, NonRetriableError, RetryAfterError } from "inngest-v3"
+import { Inngest, NonRetriableError, referenceFunction, RetryAfterError } from "inngest-v3"
 import { serve as serveExpress } from "inngest-v3/express"
 import { createServer as nodeAdapter } from "inngest-v3/node"
 import { type Home, type Fn, listen, quiet, type Sdk, withExpress } from "./sdk-apps.ts"
@@ -10,6 +10,7 @@ const sdks: readonly Sdk[] = [
     name: "inngest 3, Express",
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
+    reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
     async start(id, home, functions) {
       const { client, made, signingKey } = three(id, home, functions)
       return listen(withExpress(serveExpress({ client, functions: made, ...signingKey })), client)
@@ -19,6 +20,7 @@ const sdks: readonly Sdk[] = [
     name: "inngest 3, node",
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
+    reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
     async start(id, home, functions) {
       const { client, made, signingKey } = three(id, home, functions)
       return listen(nodeAdapter({ client, functions: made, ...signingKey }), client)

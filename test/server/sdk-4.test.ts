@@ -1,4 +1,4 @@
-import { Inngest, NonRetriableError, RetryAfterError } from "inngest"
+import { Inngest, NonRetriableError, referenceFunction, RetryAfterError } from "inngest"
 import { serve as serveExpress } from "inngest/express"
 import { createServer as nodeAdapter } from "inngest/node"
 import { listen, quiet, type Sdk, withExpress } from "./sdk-apps.ts"
@@ -10,6 +10,7 @@ const sdks: readonly Sdk[] = [
     name: "inngest 4, Express",
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
+    reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
     async start(id, home, functions) {
       const client = new Inngest({ id, ...home, logger: quiet })
       const made = functions.map(({ handler, triggers, ...options }) =>
@@ -22,6 +23,7 @@ const sdks: readonly Sdk[] = [
     name: "inngest 4, node",
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
+    reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
     async start(id, home, functions) {
       const client = new Inngest({ id, ...home, logger: quiet })
       const made = functions.map(({ handler, triggers, ...options }) =>

@@ -22,6 +22,8 @@ interface Steps {
   run<T>(id: string, work: () => T | Promise<T>): Promise<T>
   sleep(id: string, time: string): Promise<void>
   sendEvent(id: string, events: object): Promise<{ ids: string[] }>
+  waitForEvent(id: string, options: object): Promise<{ name: string; data: Record<string, unknown> } | null>
+  invoke(id: string, options: { function: unknown; data?: object; timeout?: string }): Promise<unknown>
 }
 
 export interface Fn {
@@ -29,6 +31,8 @@ export interface Fn {
   readonly triggers: readonly ({ readonly event: string; readonly if?: string } | { readonly cron: string })[]
   readonly retries?: number
   readonly concurrency?: number
+  readonly cancelOn?: readonly object[]
+  readonly onFailure?: (seen: Seen & { readonly error: Error }) => unknown
   readonly handler: (seen: Seen) => unknown
 }
 
@@ -43,6 +47,8 @@ export interface Sdk {
   readonly name: string
   readonly NonRetriable: new (message: string) => Error
   readonly RetryAfter: new (message: string, after: number | string | Date) => Error
+  /** A function by its ids, to be invoked. */
+  reference(functionId: string): unknown
   start(id: string, home: Home, functions: readonly Fn[]): Promise<SdkApp>
 }
 

@@ -43,7 +43,7 @@ class Ledger {
   }
 }
 
-function functions({ NonRetriable, RetryAfter }: Sdk, ledger: Ledger): Fn[] {
+function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: Ledger): Fn[] {
   const fails = (ledgerName: string, times: number, error: () => Error) => (): string => {
     ledger.did(ledgerName)
     if (ledger.count(ledgerName) <= times) throw error()
@@ -144,6 +144,41 @@ function functions({ NonRetriable, RetryAfter }: Sdk, ledger: Ledger): Fn[] {
       },
       { retries: 0 },
     ),
+    of("waits", async ({ step }) => {
+      const matched = await step.waitForEvent("paid", { event: "t/paid", timeout: "1h", match: "data.order" })
+      const missed = await step.waitForEvent("missed", { event: "t/never", timeout: "1s" })
+      return { matched, missed }
+    }),
+    of("both", ({ step }) =>
+      Promise.all([
+        step.waitForEvent("answer", { event: "t/answer", timeout: "1h", if: "async.data.to == event.data.n" }),
+        step.sendEvent("ask", { name: "t/ask", data: { n: 5 } }),
+      ]),
+    ),
+    of("answers", ({ event, step }) => step.sendEvent("answer", { name: "t/answer", data: { to: event.data["n"], text: "here" } }), {
+      triggers: [{ event: "t/ask" }],
+    }),
+    of("invokes", async ({ step }) => [
+      await step.invoke("child", { function: reference("child"), data: { x: 20 } }),
+      await caught(() => step.invoke("sad child", { function: reference("child"), data: { x: -1 } })),
+      await caught(() => step.invoke("nobody", { function: reference("nobody") })),
+    ]),
+    of("child", ({ event, step }) => {
+      const x = Number(event.data["x"])
+      if (x < 0) throw new NonRetriable("negative")
+      return step.run("double", () => x * 2)
+    }),
+    of(
+      "sad",
+      fails("sad", 9, () => new NonRetriable("too sad")),
+      {
+        onFailure: ({ error, event }) => {
+          const { data } = event.data["event"] as { data: { n: number } }
+          ledger.did(`sad ended: ${error.message} ${data.n}`)
+        },
+      },
+    ),
+    of("cancelled", ({ step }) => step.sleep("long", "1h"), { cancelOn: [{ event: "t/stop", match: "data.n" }] }),
     of("late", ({ event }: Seen) => event.ts),
   ]
 }
@@ -270,6 +305,50 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         await ended(ids[1] ?? "")
         await ended(ids[2] ?? "")
         expect((await get<{ data: unknown[] }>(`/v1/events/${ids[0]}/runs`)).data).toEqual([])
+      })
+
+      /** Waits until the run of an event stands somewhere. */
+      const standing = (eventId: string, state: string): Promise<RunSummary> =>
+        until(async () => {
+          const { items } = await get<Page<RunSummary>>("/api/v1/runs?limit=100")
+          return items.find((each) => each.eventId === eventId && each.state === state)
+        }, `${state} of ${eventId}`)
+
+      it("waits for events: one that matches, one that never comes, and one that is answered at once", async () => {
+        const { ids } = await app.send({ name: "t/waits", data: { order: 7 } })
+        await standing(ids[0] ?? "", "waiting")
+        await app.send([
+          { name: "t/paid", data: { order: 8 } },
+          { name: "t/paid", data: { order: 7, sum: 1 } },
+        ])
+        expect(output(await ended(ids[0] ?? ""))).toMatchObject({ matched: { name: "t/paid", data: { order: 7, sum: 1 } }, missed: null })
+        expect(output(await run("both", { n: 5 }))).toMatchObject([
+          { name: "t/answer", data: { text: "here" } },
+          { ids: [expect.any(String)] },
+        ])
+      })
+
+      it("invokes functions, and gets what they return or throw", async () => {
+        const [result, failure, nobody] = output(await run("invokes")) as unknown[]
+        expect(result).toBe(40)
+        expect(failure).toMatch(/negative/)
+        expect(nobody).toMatch(/nobody/)
+      })
+
+      it("tells its onFailure", async () => {
+        expect(await run("sad", { n: 3 })).toMatchObject({ state: "failed" })
+        await until(async () => ledger.count("sad ended: too sad 3") === 1, "onFailure")
+      })
+
+      it("is cancelled by an event that matches", async () => {
+        const { ids } = await app.send([
+          { name: "t/cancelled", data: { n: 1 } },
+          { name: "t/cancelled", data: { n: 2 } },
+        ])
+        for (const id of ids) await standing(id, "waiting")
+        await app.send({ name: "t/stop", data: { n: 1 } })
+        expect(await ended(ids[0] ?? "")).toMatchObject({ state: "cancelled" })
+        await standing(ids[1] ?? "", "waiting")
       })
 
       it("is started by its cron line", async () => {
