@@ -127,7 +127,7 @@ function timeoutsOf(value: unknown, at: string): Pick<FunctionOptions, "timeouts
   const known = Object.entries(value).filter(
     ([name, time]) => (name === "start" || name === "finish") && typeof time === "string" && time !== "",
   )
-  return known.length === 0 ? {} : { timeouts: Object.fromEntries(known) as { start?: string; finish?: string } }
+  return known.length === 0 ? {} : { timeouts: Object.fromEntries(known) }
 }
 
 /** A number, an object or an array of up to two; 0 is no limit. */

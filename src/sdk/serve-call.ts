@@ -240,11 +240,16 @@ class Memos extends Map<string, StepRecord> {
 
 function recordOf(key: string, memo: unknown): StepRecord {
   const base = { key, attempts: 1, failure: null, dueAt: null, startedAt: 0, endedAt: 0 }
-  if (isObject(memo) && "data" in memo) return { ...base, kind: "run", state: "completed", output: JSON.stringify(memo["data"]) }
-  if (isObject(memo) && isObject(memo["error"])) {
+  if (isWrapped(memo, "data")) return { ...base, kind: "run", state: "completed", output: JSON.stringify(memo["data"]) }
+  if (isWrapped(memo, "error") && isObject(memo["error"])) {
     return { ...base, kind: "run", state: "failed", output: null, failure: memo["error"] as unknown as Failure }
   }
   return { ...base, kind: "sleep", state: "completed", output: JSON.stringify(memo) }
+}
+
+/** What waits bring is bare, whatever fields it has. */
+function isWrapped(memo: unknown, field: "data" | "error"): memo is Record<string, unknown> {
+  return isObject(memo) && field in memo && Object.keys(memo).every((name) => name === field || name === "type")
 }
 
 const noEvent: CalledEvent = { id: "", name: "", data: "{}", ts: 0 }

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import express from "express"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import type { FanoutSummary, Page, RunDetail, RunSummary } from "../../src/core/views.ts"
-import { Fanfare, NonRetriableError, RetryAfterError } from "../../src/index.ts"
+import { Fanfare, NonRetriableError, referenceFunction, RetryAfterError } from "../../src/index.ts"
 import { signingKeys } from "../../src/protocol/signature.ts"
 import { serve as fastify } from "../../src/sdk/adapters/fastify.ts"
 import { serve as hono } from "../../src/sdk/adapters/hono.ts"
@@ -22,6 +22,8 @@ const folder = mkdtempSync(join(tmpdir(), "fanfare-serve-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const signingKey = "signkey-prod-00112233445566778899aabbccddeeff"
 const eventKey = "event-key-0123456789"
+
+const double = referenceFunction({ appId: "shop", functionId: "double" })
 
 function shop(did: (what: string) => number): Fanfare {
   const client = new Fanfare({ id: "shop" })
@@ -54,6 +56,22 @@ function shop(did: (what: string) => number): Fanfare {
     return sent
   })
   client.createFunction({ id: "kid", triggers: [{ event: "shop/kid" }] }, ({ event }) => did(`kid ${String(event.data["n"])}`))
+  client.createFunction({ id: "waits", triggers: [{ event: "shop/waits" }] }, async ({ step }) => {
+    const paid = await step.waitForEvent("paid", { event: "shop/paid", match: "data.n", timeout: "1h" })
+    const never = await step.waitForEvent("never", { event: "shop/never", timeout: "100ms" })
+    const doubled = await step.invoke("double", { function: double, data: { x: 20 } })
+    const refused = await step.invoke("negative", { function: double, data: { x: -1 } }).catch((error: Error) => error.message)
+    const approved = await step.waitForSignal("approval", { signal: "approve 7", timeout: "1h" })
+    return { paid: paid?.data, never, doubled, refused, approved }
+  })
+  client.createFunction({ id: "double", triggers: [] }, ({ event, step }) => {
+    const { x } = event.data as { x: number }
+    if (x < 0) throw new NonRetriableError("negative")
+    return step.run("double", () => x * 2)
+  })
+  client.createFunction({ id: "approves", triggers: [{ event: "shop/approves" }] }, ({ step }) =>
+    step.sendSignal("approve", { signal: "approve 7", data: { by: "Ada" } }),
+  )
   client.createFunction({ id: "hopeless", triggers: [{ event: "shop/hopeless" }] }, () => {
     throw new NonRetriableError("hopeless")
   })
@@ -143,6 +161,26 @@ describe.each([
     expect([counts.get("kid 1"), counts.get("kid 2")]).toEqual([1, 1])
   })
 
+  it("wait for events and signals, and invoke each other", async () => {
+    const ending = run("waits")
+    const waiting = (): Promise<RunSummary> =>
+      until(async () => (await get<Page<RunSummary>>("/api/v1/runs?function=shop-waits&state=waiting")).items[0], "the wait")
+    await waiting()
+    await ask(`/e/${eventKey}`, { name: "shop/paid", data: { n: 7, sum: 3 } })
+    await until(async () => {
+      const { steps } = await get<RunDetail>(`/api/v1/runs/${(await waiting()).id}`)
+      return steps.some(({ key, state }) => key === "approval" && state === "waiting")
+    }, "the wait for a signal")
+    expect(output(await run("approves"))).toMatchObject({ delivered: true })
+    expect(output(await ending)).toEqual({
+      paid: { n: 7, sum: 3 },
+      never: null,
+      doubled: 40,
+      refused: "negative",
+      approved: { signal: "approve 7", data: { by: "Ada" } },
+    })
+  })
+
   it("are registered with their triggers and rules", async () => {
     const { items } = await get<Page<{ localId: string; triggers: object[]; retries: number }>>("/api/v1/functions")
     expect(items.find(({ localId }) => localId === "ticks")).toMatchObject({
@@ -224,7 +262,7 @@ describe("a handler", () => {
     }
     expect((await handle(new Request(target, { method: "DELETE" }))).status).toBe(405)
     const about = await handle(new Request(target))
-    expect([about.headers.has("x-inngest-sdk"), await about.json()]).toMatchObject([true, { function_count: 6, mode: "dev" }])
+    expect([about.headers.has("x-inngest-sdk"), await about.json()]).toMatchObject([true, { function_count: 9, mode: "dev" }])
   })
 
   it("is the same behind every adapter", async () => {

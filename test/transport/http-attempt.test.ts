@@ -190,7 +190,7 @@ describe("an attempt over HTTP", () => {
   it("waits for a sleep, and tells of it when it is over", async () => {
     const script: Script = ({ memos }) => (memos.length === 1 ? done() : ops(op("nap", "Sleep", { name: "2h", userland: { id: "nap" } })))
     const first = await attempt(script, 2)
-    expect(first.outcome).toEqual({ kind: "parked", dueAt: now + 1 + 2 * 3_600_000, for: "wait", joins: [] })
+    expect(first.outcome).toEqual({ kind: "parked", dueAt: now + 1 + 2 * 3_600_000, for: "wait", joins: [], awaits: [] })
     const slept = { ...(first.kept.get("nap") as StepRecord), dueAt: now }
     expect((await attempt(script, 2, [slept])).told).toEqual([["next", "nap"]])
     // An empty one is over at once.
