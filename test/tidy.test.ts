@@ -72,7 +72,11 @@ const doors: Readonly<Record<string, readonly string[]>> = {
     "transport/local.ts",
     "transport/transport.ts",
   ],
+  // Where the way to apps over HTTP is put together.
+  "server/front.ts": ["transport/address.ts", "transport/http-client.ts", "transport/http.ts", "transport/transport.ts"],
+  "server/apps.ts": ["transport/http-client.ts"],
   // The read side of the store.
+  "server/door.ts": ["store/store.ts"],
   "server/api.ts": ["store/store.ts"],
   "server/look.ts": ["store/store.ts"],
 }
@@ -83,6 +87,7 @@ const ports: Readonly<Record<string, string>> = {
   "store/thread.ts": "the store's clock, in its own thread",
   "sdk/encryption.ts": "bytes that nobody can guess, which a seed would give away",
   "server/console.ts": "times of lines for people",
+  "sdk/serve-clock.ts": "the clock of the platform where functions are served",
   "testing/harness.ts": "real turns of the event loop, while virtual time waits for a handler",
 }
 const isPort = (path: string): boolean => path in ports || path.startsWith("cli/")

@@ -1,4 +1,5 @@
 import { FanfareError } from "../core/errors.ts"
+import { bearerOf } from "../protocol/signature.ts"
 import { fromProblem } from "../sdk/remote-call.ts"
 import type { Globals } from "./globals.ts"
 
@@ -22,12 +23,15 @@ export async function call<T>(
   for (const [name, value] of Object.entries(options.query ?? {})) if (value !== undefined) target.searchParams.set(name, value)
   let response: Response
   try {
-    response = await fetch(
-      target,
-      options.body === undefined
-        ? {}
-        : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(options.body) },
-    )
+    const key = process.env["FANFARE_SIGNING_KEY"]
+    const headers = {
+      ...(options.body === undefined ? {} : { "content-type": "application/json" }),
+      ...(key === undefined || key === "" ? {} : { authorization: `Bearer ${await bearerOf(key)}` }),
+    }
+    response = await fetch(target, {
+      headers,
+      ...(options.body === undefined ? {} : { method: "POST", body: JSON.stringify(options.body) }),
+    })
   } catch (cause) {
     throw new FanfareError("not_connected", `nothing answers at ${url}`, {
       cause,

@@ -4,6 +4,7 @@ import { codes, FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import { version } from "../server/version.ts"
 import type { Globals } from "./globals.ts"
+import type { StartOptions } from "./start.ts"
 import { printError, say } from "./output.ts"
 
 const exitHelp = `
@@ -22,15 +23,41 @@ const program = new Command("fanfare")
 program
   .command("dev")
   .description("run the functions of a file here: reloads on change, HTTP API on 127.0.0.1")
-  .argument("[file]", "file that exports your app; default: what fanfare.config.ts says")
+  .argument("[file]", "file that exports your app; default: what fanfare.config.ts says, else apps that are called over HTTP")
   .option("--port <port>", "port of the HTTP API (default 8288)", toPort)
   .option("--db <file>", "store: a file or postgres://… (default .fanfare/dev.db)")
   .option("--fresh", "begin with an empty store")
-  .addHelpText("after", "\nExample: fanfare dev src/jobs.ts")
-  .action(async (file: string | undefined, options: { port?: number; db?: string; fresh?: boolean }) => {
-    const { dev } = await import("./dev/dev.ts")
-    await dev({ ...globals(), ...options, ...(file === undefined ? {} : { file }) })
+  .option("-u, --sdk-url <url...>", "apps to call over HTTP, such as http://localhost:3000/api/inngest")
+  .option("--no-discovery", "do not look for such apps on this machine")
+  .addHelpText("after", "\nExamples: fanfare dev src/jobs.ts\n          fanfare dev -u http://localhost:3000/api/inngest")
+  .action(
+    async (file: string | undefined, options: { port?: number; db?: string; fresh?: boolean; sdkUrl?: string[]; discovery: boolean }) => {
+      const { dev } = await import("./dev/dev.ts")
+      await dev({ ...globals(), ...options, ...(file === undefined ? {} : { file }) })
+    },
+  )
+
+program
+  .command("start")
+  .description("the server for production: takes events, calls apps over HTTP; keys from FANFARE_SIGNING_KEY and FANFARE_EVENT_KEY")
+  .option("--port <port>", "port to listen on (default FANFARE_PORT or 8288)", toPort)
+  .option("--host <address>", "address to listen on (default: FANFARE_HOST, else all with keys, 127.0.0.1 without)")
+  .option("--db <store>", "store: postgres://… or a file (default: FANFARE_DB, DATABASE_URL or .fanfare/fanfare.db)")
+  .option("-u, --sdk-url <url...>", "apps to register when it starts")
+  .option("--allow <network...>", "networks to call beside public addresses: 10.0.0.0/8, loopback or private (default: FANFARE_ALLOW)")
+  .option("--concurrency <n>", "attempts at the same time (default 200)", Number)
+  .addHelpText("after", "\nExample: FANFARE_SIGNING_KEY=… FANFARE_EVENT_KEY=… fanfare start --db postgres://user:password@host/database")
+  .action(async (options: Omit<StartOptions, keyof Globals>) => {
+    const { start } = await import("./start.ts")
+    await start({ ...globals(), ...options })
   })
+
+program
+  .command("apps")
+  .description("the apps that are called over HTTP")
+  .option("--sync <url>", "ask the app at this URL to register, after a deploy")
+  .addHelpText("after", "\nExample: fanfare apps --sync https://app.example.com/api/inngest")
+  .action(async (options: { sync?: string }) => (await import("./apps.ts")).listApps({ ...globals(), ...options }))
 
 program
   .command("send")

@@ -18,6 +18,8 @@ export interface Attempt {
   readonly run: ClaimedRun
   /** Steps that earlier attempts left, by key. */
   readonly steps: ReadonlyMap<string, StepRecord>
+  /** Only the results of steps are known, not of what kind they are. */
+  readonly kindless?: boolean
   /** Aborts when the attempt's time is over, or its node stops and the grace has passed. */
   readonly signal: AbortSignal
   readonly recorder: Recorder
@@ -78,6 +80,8 @@ export interface SendWay {
   readonly functionId?: string
   /** As a fan-out even if it is a single event. */
   readonly fanned?: boolean
+  /** An id that is in use means the event that was first, also with another body: nothing is refused for it. */
+  readonly firstWins?: boolean
 }
 
 /** A fan-out whose items come from a source. */

@@ -1,4 +1,5 @@
 import type { Tally } from "./activity.ts"
+import type { HttpApp } from "./http-app.ts"
 import type { Failure } from "./failure.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { GateRules } from "./gate.ts"
@@ -133,8 +134,14 @@ export type Change =
   /** Counts of a node, as they stand: they replace those that it wrote of the same minute before. */
   | { readonly kind: "tally.put"; readonly tallies: readonly Tally[] }
   | { readonly kind: "function.put"; readonly definition: FunctionDefinition; readonly at: number }
-  /** Functions of the app that are not in `functionIds` are no longer offered. */
-  | { readonly kind: "app.put"; readonly appId: string; readonly functionIds: readonly string[]; readonly at: number }
+  /** Functions of the app that are not in `functionIds` are no longer offered. Without `http` the app runs in nodes. */
+  | {
+      readonly kind: "app.put"
+      readonly appId: string
+      readonly functionIds: readonly string[]
+      readonly http?: HttpApp
+      readonly at: number
+    }
   | { readonly kind: "schedule.put"; readonly schedule: Schedule }
   | { readonly kind: "schedule.drop"; readonly id: string }
 
@@ -148,6 +155,8 @@ export interface Unit {
   readonly changes: readonly Change[]
   readonly guard: { readonly runId: string; readonly fence: number } | null
   readonly registry: number | null
+  /** An event whose id is in use counts as the first one, also with another body: nothing is refused for it. */
+  readonly firstWins?: boolean
 }
 
 /** Events that were there before: the id made now → the event that was first. */

@@ -76,7 +76,7 @@ export function checkEventName(name: unknown, field: string): asserts name is st
     })
   }
   // oxlint-disable-next-line no-control-regex -- control characters are exactly what is refused
-  if (/[\u0000-\u001f\u007f]/.test(name)) throw invalid(field, `${field} has control characters`)
+  if (/[\u0000-\u001f\u007f]/.test(name) || !name.isWellFormed()) throw invalid(field, `${field} has control characters or broken ones`)
 }
 
 function checkId(id: unknown, field: string): string | null {
@@ -88,6 +88,8 @@ function checkId(id: unknown, field: string): string | null {
       bound: limits.eventIdChars,
     })
   }
+  // Not every database can keep these in a text.
+  if (id.includes("\u0000") || !id.isWellFormed()) throw invalid(field, `${field} has a NUL or a broken character`)
   return id
 }
 

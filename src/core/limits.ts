@@ -187,6 +187,21 @@ export const limits = {
   pageRowsMax: 500,
   /** Bytes of an HTTP request to the API. */
   bodyBytes: 64 * KiB * KiB,
+
+  /** Bytes of a call to an app: beyond, the app fetches the steps itself. Bytes of an app's reply. */
+  callBytes: 4 * KiB * KiB,
+  replyBytes: 8 * KiB * KiB,
+  /** Ops in one reply. */
+  opsPerReply: 1_000,
+  /** Characters of an app's URL. */
+  urlChars: 2_048,
+  /** How old, or how far ahead, a signature may be. */
+  signatureWindowMs: 5 * minute,
+  /** Calls to one app that are open at the same time. */
+  callsPerApp: 1_000,
+  /** Milliseconds between two looks at the apps that are developed, and for which one of these may take. */
+  appPollMs: 5 * second,
+  appAnswerMs: 10 * second,
 } as const
 
 const relations: readonly [string, boolean][] = [

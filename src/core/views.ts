@@ -1,4 +1,5 @@
 import type { ActivityTotals } from "./activity.ts"
+import type { HttpApp } from "./http-app.ts"
 import type { LogLine } from "./change.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { Failure } from "./failure.ts"
@@ -30,6 +31,9 @@ export interface RunSummary {
 }
 
 export interface RunDetail extends RunSummary {
+  /** The id that the event's sender gave. */
+  readonly eventKey: string | null
+  readonly eventTs: number
   /** JSON text of the event's data, and of the output; of a preview the beginnings, and how long the whole is. */
   readonly data: string
   readonly dataChars: number
@@ -138,4 +142,6 @@ export interface KnownFunctions {
   readonly functions: readonly { readonly definition: FunctionDefinition; readonly active: boolean }[]
   /** What runs wait for. */
   readonly watched: readonly Watch[]
+  /** Apps that are called over HTTP. */
+  readonly apps: readonly HttpApp[]
 }

@@ -1,7 +1,10 @@
 import type { App } from "../core/app.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
+import type { HttpApp } from "../core/http-app.ts"
 import { createIds, type IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
+import type { KnownFunctions } from "../core/views.ts"
 import { watchOf } from "../core/wait.ts"
 import type { NodeRow, Reader, Store } from "../store/store.ts"
 import type { Outbox } from "../store/within.ts"
@@ -13,7 +16,7 @@ import { Executor } from "./executor.ts"
 import { StoredFanouts } from "./fanouts.ts"
 import { EventIntake } from "./intake.ts"
 import { JoinedSends } from "./joined.ts"
-import { Registry, registration, scheduleIds } from "./registry.ts"
+import { inProcess, type RegisteredApp, Registry, registration, scheduleIds } from "./registry.ts"
 import { StoredRuns } from "./runs.ts"
 import { StoredSchedules } from "./schedules.ts"
 import { StoreClock } from "./store-clock.ts"
@@ -82,7 +85,7 @@ export class Engine {
       told: (now) => clock.told(now),
     })
     const committer = this.#committer
-    const reload = async (): Promise<void> => registry.replace(await store.functions())
+    const reload = async (): Promise<void> => this.#learn(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
     const course: Store["course"] = (by, value) => store.course(by, value)
     this.#fanouts = this.#createFanouts(newId)
@@ -129,23 +132,38 @@ export class Engine {
 
   /** Makes these the functions of their apps from now on. */
   async register(apps: readonly App[]): Promise<void> {
+    this.registry.host(apps)
+    await this.#register(apps.map(inProcess))
+    for (const disconnect of this.#disconnect) disconnect()
+    this.#disconnect = apps.map((app) => app.connect(this.intake))
+  }
+
+  /** Makes these the functions of an app that is called over HTTP; gives whether that changes anything. */
+  async registerHttp(app: HttpApp, definitions: readonly FunctionDefinition[]): Promise<boolean> {
+    const known = this.registry.apps.find(({ id }) => id === app.id)
+    if (known?.checksum === app.checksum) return false
+    await this.#register([{ id: app.id, definitions, http: app }])
+    return true
+  }
+
+  async #register(apps: readonly RegisteredApp[]): Promise<void> {
     const { store } = this.#options
     // What cancels runs is known to every sender before the first of them can start.
-    await this.#waiting.watch(
-      apps.flatMap((app) => [...app.hosted().values()].flatMap(({ definition }) => definition.cancelOn.map(watchOf))),
-    )
+    await this.#waiting.watch(apps.flatMap(({ definitions }) => definitions.flatMap(({ cancelOn }) => cancelOn.map(watchOf))))
     // By the store's time: this node's own clock may be wrong, and nothing has put it right yet.
     const { stored, now } = await store.schedules(
       apps.map(({ id }) => id),
       scheduleIds(apps),
     )
     await this.#committer.submit(registration(apps, stored, now))
-    this.registry.host(apps)
-    this.registry.replace(await store.functions())
-    for (const disconnect of this.#disconnect) disconnect()
-    this.#disconnect = apps.map((app) => app.connect(this.intake))
+    this.#learn(await store.functions())
     for (const loop of this.#agents.all) loop.ring()
     this.#committer.ring()
+  }
+
+  #learn(known: KnownFunctions): void {
+    this.registry.replace(known)
+    this.#options.transport.learn?.(known)
   }
 
   /**

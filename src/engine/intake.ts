@@ -74,6 +74,11 @@ export class EventIntake implements Intake {
     this.#state = "closed"
   }
 
+  /** Whether events are taken in now. */
+  get isOpen(): boolean {
+    return this.#state === "open"
+  }
+
   async send(events: readonly EventInput[], way: SendWay = {}): Promise<SendResult> {
     this.checkOpen()
     const { joined, functionId = null } = way
@@ -89,7 +94,9 @@ export class EventIntake implements Intake {
       const part = await checked.part(ids.length)
       const fanout = id === null ? null : { id, key: null, from: ids.length, sealed: part.last, cursor: null, rules, startedAt, runsBefore }
       const written = await this.write(part.events, { runId: joined?.runId ?? null, fanout, functionId }, (unit) =>
-        joined === undefined ? this.#parts.committer.submit(unit) : this.#parts.joined.commit(joined, unit),
+        joined === undefined
+          ? this.#parts.committer.submit(way.firstWins === true ? { ...unit, firstWins: true } : unit)
+          : this.#parts.joined.commit(joined, unit),
       )
       if (written.result.kind !== "applied") throw refusal(written.result)
       for (const each of written.ids) ids.push(each)

@@ -1,4 +1,5 @@
 import type { App } from "../core/app.ts"
+import type { HttpApp } from "../core/http-app.ts"
 import type { Unit } from "../core/change.ts"
 import type { CronDefinition, FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
@@ -12,6 +13,7 @@ export class Registry {
   #own: ReadonlyMap<string, FunctionDefinition> = new Map()
   #active: readonly FunctionDefinition[] = []
   #match: Matcher = createMatcher([])
+  #apps: readonly HttpApp[] = []
   #version = 0
   #watched = new Map<string, string[]>()
 
@@ -31,6 +33,11 @@ export class Registry {
     return this.#definitions
   }
 
+  /** Apps that are called over HTTP. */
+  get apps(): readonly HttpApp[] {
+    return this.#apps
+  }
+
   /** The functions that an event of this name may start. */
   startedBy(name: string): FunctionDefinition[] {
     const patterns = patternsOf(name)
@@ -42,7 +49,8 @@ export class Registry {
     this.#own = new Map(apps.flatMap((app) => Array.from(app.hosted().values(), ({ definition }) => [definition.id, definition])))
   }
 
-  replace({ version, functions, watched }: KnownFunctions): void {
+  replace({ version, functions, apps, watched }: KnownFunctions): void {
+    this.#apps = apps
     this.#watched = new Map()
     for (const { name, path } of watched) this.#watched.set(name, [...this.waitedFor(name), path])
     const active = functions.filter((known) => known.active).map(({ definition }) => definition)
@@ -57,22 +65,39 @@ export class Registry {
 
 const nothing: readonly string[] = []
 
+/** An app that is to be registered: one that runs here, or one that is called over HTTP. */
+export interface RegisteredApp {
+  readonly id: string
+  readonly definitions: readonly FunctionDefinition[]
+  readonly http?: HttpApp
+}
+
+export function inProcess(app: App): RegisteredApp {
+  return { id: app.id, definitions: Array.from(app.hosted().values(), ({ definition }) => definition) }
+}
+
 /** The ids of the schedules that the cron triggers of these apps have. */
-export function scheduleIds(apps: readonly App[]): string[] {
-  return apps.flatMap((app) => Array.from(app.hosted().values(), ({ definition }) => schedulesOf(definition).map(({ id }) => id)).flat())
+export function scheduleIds(apps: readonly RegisteredApp[]): string[] {
+  return apps.flatMap(({ definitions }) => definitions.flatMap((definition) => schedulesOf(definition).map(({ id }) => id)))
 }
 
 /**
  * What has to be written so that the store knows the functions and schedules of these apps, and forgets what they dropped.
  * @throws FanfareError `invalid_function` when a schedule made at run time has the id of a cron trigger
  */
-export function registration(apps: readonly App[], stored: readonly Schedule[], now: number): Unit {
+export function registration(apps: readonly RegisteredApp[], stored: readonly Schedule[], now: number): Unit {
   const changes: Unit["changes"][number][] = []
   const known = new Map(stored.map((schedule) => [schedule.id, schedule]))
   const wanted = new Set<string>()
   for (const app of apps) {
-    const definitions = Array.from(app.hosted().values(), ({ definition }) => definition)
-    changes.push({ kind: "app.put", appId: app.id, functionIds: definitions.map(({ id }) => id), at: now })
+    const { definitions, http } = app
+    changes.push({
+      kind: "app.put",
+      appId: app.id,
+      functionIds: definitions.map(({ id }) => id),
+      ...(http === undefined ? {} : { http }),
+      at: now,
+    })
     for (const definition of definitions) {
       changes.push({ kind: "function.put", definition, at: now })
       for (const { id, trigger } of schedulesOf(definition)) {

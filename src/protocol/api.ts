@@ -47,6 +47,9 @@ export const paths = {
   activity: "/api/v1/activity",
   functionActivity: "/api/v1/functions/activity",
   nodes: "/api/v1/nodes",
+  apps: "/api/v1/apps",
+  /** Asks the app at `{ url }` to register. */
+  appSync: "/api/v1/apps/sync",
   status: "/api/v1/status",
 } as const
 
@@ -81,6 +84,17 @@ export interface Status {
 export interface EventsWithRules {
   readonly events: readonly EventInput[]
   readonly rules: FanOutRules
+}
+
+/** An app that is called over HTTP. */
+export interface AppSummary {
+  readonly id: string
+  readonly url: string
+  readonly sdk: string
+  readonly framework: string | null
+  readonly functionIds: readonly string[]
+  /** What the last look at it met; null when it answered, or was not looked at. */
+  readonly error: string | null
 }
 
 export interface TriggerResult {

@@ -1,5 +1,7 @@
 import { codes, type ErrorCode, FanfareError } from "../core/errors.ts"
 import type { Problem } from "../protocol/api.ts"
+import { bearerOf } from "../protocol/signature.ts"
+import { environment } from "./environment.ts"
 
 /** One request: GET without a body, else POST unless `method` says otherwise. */
 export interface Asked {
@@ -26,9 +28,13 @@ export async function call<T>(configured: string | undefined, path: string, { me
   for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, String(value))
   let response: Response
   try {
+    const key = environment("FANFARE_SIGNING_KEY")
+    const authorization = key === undefined ? {} : { authorization: `Bearer ${await bearerOf(key)}` }
     response = await fetch(
       target,
-      body === undefined ? {} : { method: method ?? "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
+      body === undefined
+        ? { headers: authorization }
+        : { method: method ?? "POST", headers: { ...authorization, "content-type": "application/json" }, body: JSON.stringify(body) },
     )
   } catch (cause) {
     throw new FanfareError("not_connected", `nothing answers at ${url}`, { cause, hint: "Start a server there, or correct FANFARE_URL." })
@@ -47,9 +53,4 @@ export function fromProblem(body: unknown, status: number): FanfareError {
     ...(problem.bound === undefined ? {} : { bound: problem.bound }),
     ...(problem.hint === undefined ? {} : { hint: problem.hint }),
   })
-}
-
-function environment(name: string): string | undefined {
-  const value = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name]
-  return value === "" ? undefined : value
 }

@@ -60,13 +60,15 @@ export class Replay {
   readonly #open = new Set<string>()
   /** Waits that are about to begin: what is asked for after them happens after them. */
   #registering: Promise<unknown> | null = null
+  readonly #kindless: boolean
   #stateChars = 0
   #park: (outcome: Outcome) => void = () => undefined
   #executing = 0
   #count = 0
   #ended = false
 
-  constructor({ run, recorder, steps }: Attempt, around: Around) {
+  constructor({ run, recorder, steps, kindless = false }: Attempt, around: Around) {
+    this.#kindless = kindless
     this.#chain = around.chain
     this.#info = around.info
     this.#frozen = around.frozen
@@ -160,7 +162,7 @@ export class Replay {
   /** What is kept of a step. Its id decides which step it is, so another kind of step under the same id is other code. */
   #known(key: string, kind: StepRecord["kind"], call: string): StepRecord | undefined {
     const known = this.#steps.get(key)
-    if (known === undefined || known.kind === kind) return known
+    if (known === undefined || known.kind === kind || this.#kindless) return known
     throw new FanfareError(
       "order_changed",
       `the step "${key}" was kept as a ${known.kind} by an earlier attempt of this run; this one asks for ${call}`,

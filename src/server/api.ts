@@ -9,10 +9,14 @@ import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
 import type { Engine } from "../engine/engine.ts"
 import { systemClock } from "../engine/system.ts"
-import { type EventsWithRules, paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
+import { type AppSummary, type EventsWithRules, paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
+import { checkUrl } from "../protocol/registration.ts"
+import type { Access } from "./access.ts"
+import type { Apps } from "./apps.ts"
 import { createCounters } from "./counters.ts"
 import { dashboardRoutes } from "./dashboard.ts"
+import { createDoor } from "./door.ts"
 import { found, lookRoutes, previewOf } from "./look.ts"
 import { jsonBody, pageSize } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
@@ -24,17 +28,20 @@ export interface ApiParts {
   readonly engine: Engine
   readonly reader: Reader
   readonly storeName: string
+  readonly access: Access
+  readonly apps: Apps
 }
 
 /** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
-export function createApi({ engine, reader, storeName }: ApiParts): Hono {
+export function createApi({ engine, reader, storeName, access, apps }: ApiParts): Hono {
   const api = new Hono()
   const counters = createCounters(engine.telemetry)
   const backlog = spaced(() => reader.depth(), systemClock)
 
   api.onError((error, c) => problem(c, error))
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
-  guard(api)
+  guard(api, access)
+  api.route("/", createDoor({ engine, reader, access, apps }))
 
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {
@@ -73,8 +80,30 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   fanoutRoutes(api, engine.intake.fanouts)
   scheduleRoutes(api, engine.intake.schedules)
   runRoutes(api, engine.intake, jsonBody)
+  appRoutes(api, engine, apps)
   dashboardRoutes(api)
   return api
+}
+
+function appRoutes(api: Hono, engine: Engine, apps: Apps): void {
+  api.get(paths.apps, (c) => {
+    const looks = new Map(apps.looks.map((look) => [look.url, look.error]))
+    const items: AppSummary[] = engine.registry.apps.map(({ id, url, sdk, framework, calls }) => ({
+      id,
+      url,
+      sdk,
+      framework,
+      functionIds: Object.keys(calls),
+      error: looks.get(url) ?? null,
+    }))
+    return c.json({ items, next: null })
+  })
+  api.post(paths.appSync, async (c) => {
+    const body = (await jsonBody(c)) as { url?: unknown } | null
+    const url = checkUrl(body?.url, "url")
+    await apps.sync(url)
+    return c.json({ url })
+  })
 }
 
 const waitMaxMs = 20_000
@@ -117,7 +146,7 @@ function retryOptions({ fingerprint, runId, data }: Readonly<Record<string, unkn
 }
 
 /** What is refused before any route is looked at. */
-function guard(api: Hono): void {
+function guard(api: Hono, access: Access): void {
   api.use(
     bodyLimit({
       maxSize: limits.bodyBytes,
@@ -125,6 +154,16 @@ function guard(api: Hono): void {
         problem(c, new FanfareError("too_large", `the request is over ${limits.bodyBytes} bytes`, { bound: limits.bodyBytes })),
     }),
   )
+  if (access.kind === "cloud") {
+    api.use("/api/*", async (c, next) => {
+      if (c.req.path === paths.health || (await access.isAllowed(c.req.header("authorization")))) return next()
+      throw new FanfareError("not_allowed", "the authorization header does not carry the signing key of this server", {
+        field: "authorization",
+        hint: "The command line takes it from FANFARE_SIGNING_KEY.",
+      })
+    })
+    return
+  }
   // A page elsewhere may have its name point to this machine: only those who call us by a local name are answered.
   api.use(async (c, next) => {
     const { hostname } = new URL(c.req.url)

@@ -11,9 +11,10 @@ import { postgres } from "../store/open-postgres.ts"
 import { sqlite } from "../store/open-sqlite.ts"
 import { defaultPlace, parsePlace } from "../store/place.ts"
 import { localTransport } from "../transport/local.ts"
-import type { Transport } from "../transport/transport.ts"
+import { firstOf, type Transport } from "../transport/transport.ts"
 import { consoleListener, type LogFormat } from "./console.ts"
-import { type Api, startHttp } from "./http.ts"
+import type { Apps } from "./apps.ts"
+import { type Front, type HttpOptions, openFront } from "./front.ts"
 
 export interface ServerOptions {
   /** The app whose functions run here, or several. */
@@ -29,8 +30,8 @@ export interface ServerOptions {
   readonly retentionDays?: number
   /** Time that running attempts have to end when the server stops: default `"30s"`. */
   readonly stopGrace?: Duration
-  /** The HTTP API: a port (0 for any) on 127.0.0.1. Default: none. */
-  readonly http?: { readonly port: number }
+  /** The HTTP API, through which apps elsewhere register and are called too. Default: none. */
+  readonly http?: HttpOptions
   /** How logs go to standard output: `pretty`, `json` or `none`. Default: `pretty` on a terminal, else `json`. */
   readonly logs?: LogFormat
 }
@@ -65,7 +66,10 @@ export async function assemble(options: ServerOptions, apps: readonly App[], tra
 
   return {
     get url() {
-      return started?.http?.url ?? null
+      return started?.http?.api.url ?? null
+    },
+    get apps() {
+      return started?.http?.apps ?? null
     },
     get engine() {
       return started?.engine ?? null
@@ -86,25 +90,28 @@ export async function assemble(options: ServerOptions, apps: readonly App[], tra
 async function end(starting: Promise<Started> | null): Promise<void> {
   const started = await starting?.catch(() => null)
   if (started === null || started === undefined) return
-  await started.http?.close()
+  await started.http?.api.close()
   await started.engine.stop()
+  await started.http?.close()
   await started.opened.reader.close()
   await started.opened.store.close()
 }
 
 export interface Internals {
   readonly engine: Engine | null
+  readonly apps: Apps | null
 }
 
 interface Started {
   readonly engine: Engine
   readonly opened: OpenStore
-  readonly http: Api | null
+  readonly http: Front | null
 }
 
 type Resolved = Omit<ServerOptions, "stopGrace"> & { readonly stopGraceMs: number }
 
 async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[], transport: Transport): Promise<Started> {
+  const front = options.http === undefined ? null : await openFront(options.http)
   const opened = await choice.open(systemClock)
   try {
     const engine = new Engine({
@@ -114,7 +121,7 @@ async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[
       ...(opened.outbox === undefined ? {} : { outbox: opened.outbox }),
       exclusive: choice.exclusive,
       apps,
-      transport,
+      transport: front === null ? transport : firstOf([transport, front.transport]),
       clock: systemClock,
       random: systemRandom,
       host: hostname(),
@@ -125,8 +132,7 @@ async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[
     })
     const listener: Listener | null = consoleListener(options.logs)
     if (listener !== null) engine.telemetry.listen(listener)
-    const http =
-      options.http === undefined ? null : await startHttp({ engine, reader: opened.reader, storeName: choice.name }, options.http.port)
+    const http = front === null ? null : await front.listen({ engine, reader: opened.reader, storeName: choice.name })
     await engine.start()
     return { engine, opened, http }
   } catch (error) {

@@ -1,4 +1,5 @@
-import { type ServerType, serve } from "@hono/node-server"
+import { createServer, type Server } from "node:http"
+import { createAdaptorServer } from "@hono/node-server"
 import { FanfareError } from "../core/errors.ts"
 import { type ApiParts, createApi } from "./api.ts"
 
@@ -8,30 +9,46 @@ export interface Api {
   close(): Promise<void>
 }
 
-/** Listens on 127.0.0.1 only: the API has no keys yet, so it must not be reachable from elsewhere. */
-export async function startHttp(parts: ApiParts, port: number): Promise<Api> {
+/** Node's own bounds are lax: a client that sends slowly, or much before its request, is let go of. */
+const bounds = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2_000, maxHeaderSize: 16 * 1024 }
+const connectionsMax = 10_000
+
+export async function startHttp(parts: ApiParts, host: string, port: number): Promise<Api> {
   const api = createApi(parts)
-  const server = await new Promise<ServerType>((resolve, reject) => {
-    const listening = serve({ fetch: api.fetch, port, hostname: "127.0.0.1" }, () => resolve(listening))
-    listening.once("error", (cause: NodeJS.ErrnoException) => {
+  const server = createAdaptorServer({ fetch: api.fetch, createServer, serverOptions: bounds }) as Server
+  server.maxConnections = connectionsMax
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
       const why = cause.code === "EADDRINUSE" ? `port ${port} is in use` : cause.message
       reject(
-        new FanfareError("invalid_option", `the HTTP API cannot listen on 127.0.0.1: ${why}`, {
+        new FanfareError("invalid_option", `the HTTP API cannot listen on ${host}: ${why}`, {
           field: "http.port",
           cause,
           hint: "Choose another with --port.",
         }),
       )
     })
+    server.listen(port, host, resolve)
   })
   const address = server.address()
   const actual = typeof address === "object" && address !== null ? address.port : port
   return {
-    url: `http://127.0.0.1:${actual}`,
+    url: `http://${isAnywhere(host) ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${actual}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
-        if ("closeAllConnections" in server) server.closeAllConnections()
+        server.closeAllConnections()
       }),
   }
+}
+
+const loopback = new Set(["127.0.0.1", "localhost", "::1"])
+
+/** Whether only this machine reaches what listens there. */
+export function isLoopback(host: string): boolean {
+  return loopback.has(host)
+}
+
+function isAnywhere(host: string): boolean {
+  return host === "0.0.0.0" || host === "::"
 }

@@ -32,12 +32,12 @@ export async function eventsByKey(db: Db, units: readonly Unit[], now: number): 
  */
 export function refuseByKeys(units: readonly Unit[], results: Refusals, known: KnownEvents): Map<number, Duplicates> {
   const duplicates = new Map<number, Duplicates>()
-  for (const [i, { changes }] of units.entries()) {
+  for (const [i, { changes, firstWins }] of units.entries()) {
     for (const event of keyedEvents(changes)) {
       if (results[i] !== undefined) break
       const first = known.get(event.key)
       if (first === undefined) known.set(event.key, event)
-      else if (first.name === event.name && first.data === event.data)
+      else if (firstWins === true || (first.name === event.name && first.data === event.data))
         duplicates.set(i, { ...duplicates.get(i), [event.id]: { id: first.id, fanoutId: first.fanoutId } })
       else results[i] = { kind: "conflict", eventKey: event.key }
     }

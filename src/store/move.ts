@@ -39,7 +39,7 @@ const history = [
   "operation",
   "tally",
 ]
-const small = ["function", "registry", "schedule", "watched"]
+const small = ["function", "app", "registry", "schedule", "watched"]
 const queues = ["timer", "held", "ready", "slot", "lease"]
 const batch = 2_000
 

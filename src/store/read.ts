@@ -1,3 +1,4 @@
+import type { HttpApp } from "../core/http-app.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
@@ -98,9 +99,12 @@ const stateConditions: Readonly<Record<RunState, string>> = {
 
 /** @param chars of payloads that are wanted; their whole lengths are given in any case */
 export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): Promise<RunDetail | null> {
-  const [row] = await db.query<RunRow & { data: string; data_chars: number; output: string | null; output_chars: number | null }>(
+  const [row] = await db.query<
+    RunRow & { data: string; data_chars: number; output: string | null; output_chars: number | null; event_key: string | null; ts: number }
+  >(
     `${runSelect}, substr(e.data, 1, $2) as data, length(e.data) as data_chars, substr(x.output, 1, $2) as output,
-       length(x.output) as output_chars from (select * from run where id = $1) as r ${runJoins}`,
+       length(x.output) as output_chars,
+       e.key as event_key, e.ts from (select * from run where id = $1) as r ${runJoins}`,
     [id, Math.min(chars, textMost)],
   )
   if (row === undefined) return null
@@ -123,6 +127,8 @@ export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): 
   }>("select * from log where run_id = $1 order by line, fence", [id])
   return {
     ...toSummary(row, await hostedFunctions(db)),
+    eventKey: row.event_key,
+    eventTs: row.ts,
     data: row.data,
     dataChars: row.data_chars,
     output: row.output,
@@ -193,8 +199,9 @@ function moment(at: number | null): string {
 }
 
 export async function knownFunctions(db: Db): Promise<KnownFunctions> {
-  const [functions, version, watched] = await together([
+  const [functions, apps, version, watched] = await together([
     db.query<{ definition: string; retired_at: number | null }>("select definition, retired_at from function order by id"),
+    db.query<HttpAppRow>("select id, url, sdk, framework, calls, checksum from app order by id"),
     db.query<{ version: number }>("select version from registry where id = 1"),
     watches(db),
   ])
@@ -205,8 +212,11 @@ export async function knownFunctions(db: Db): Promise<KnownFunctions> {
       definition: JSON.parse(definition) as FunctionDefinition,
       active: retired_at === null,
     })),
+    apps: apps.map((app) => ({ ...app, calls: JSON.parse(app.calls) as HttpApp["calls"] })),
   }
 }
+
+type HttpAppRow = Omit<HttpApp, "calls"> & { calls: string }
 
 export async function functionList(db: Db): Promise<FunctionSummary[]> {
   const all = Map.groupBy(await cronSchedules(db), ({ functionId }) => functionId)

@@ -266,6 +266,16 @@ const registry = [
       retired_at bigint                    -- its app does not offer it any more
     )`,
 
+  `create table app (                    -- apps that are called over HTTP
+      id text primary key not null,
+      url text not null,
+      sdk text not null,
+      framework text,
+      calls text not null,                 -- JSON: where each function is called
+      checksum text not null,              -- of what it registered
+      updated_at bigint not null
+    )`,
+
   `create table registry (               -- one row: its version grows with each change of a function
       id bigint primary key not null,
       version bigint not null

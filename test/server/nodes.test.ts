@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises"
 import { fork } from "node:child_process"
 import { once } from "node:events"
+import { createServer as createHttp } from "node:http"
+import type { AddressInfo } from "node:net"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { Fanfare } from "../../src/index.ts"
 import { postgres } from "../../src/postgres.ts"
@@ -36,6 +38,28 @@ async function until(condition: () => boolean | Promise<boolean>, ms = 10_000): 
 }
 
 describe("nodes on one PostgreSQL", () => {
+  it("call an app that registered with another of them, also when that one is gone", async () => {
+    const url = await database.database()
+    const called: string[] = []
+    const app = createHttp((request, response) => {
+      called.push(request.headers["x-run-id"] as string)
+      response.writeHead(200, { "x-inngest-sdk": "test" }).end("1")
+    })
+    await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve))
+    const here = `http://127.0.0.1:${(app.address() as AddressInfo).port}/`
+    const first = await start(new Fanfare({ id: "first" }), url)
+    const second = await start(new Fanfare({ id: "second" }), url)
+    const fn = { id: "shop-fn", triggers: [{ event: "shop/sold" }], steps: { step: { runtime: { type: "http", url: here } } } }
+    const post = (server: FanfareServer, path: string, body: unknown): Promise<Response> =>
+      fetch(`${server.url}${path}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
+    expect((await post(first, "/fn/register", { url: here, appName: "shop", functions: [fn] })).status).toBe(200)
+    await first.stop()
+    expect((await post(second, "/e/key", { name: "shop/sold" })).status).toBe(200)
+    await until(() => called.length === 1)
+    app.close()
+    app.closeAllConnections()
+  })
+
   it("host different functions: each runs where its code is, also one that a sender had never heard of", async () => {
     const url = await database.database()
     const web = new Fanfare({ id: "web" })

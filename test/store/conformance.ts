@@ -179,6 +179,39 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       expect(await claim()).toHaveLength(1)
     })
 
+    it("takes an id for the event that was first, whatever the body, when it is told to", async () => {
+      const first = event({ key: "k" })
+      const second = event({ key: "k", data: '{"b":2}' })
+      await commit(unit([first]))
+      const [loose] = await commit({ ...unit([second, run(second.event.id)]), firstWins: true })
+      expect(loose).toEqual({ kind: "applied", duplicates: { [second.event.id]: { id: first.event.id, fanoutId: null } } })
+      expect(await claim()).toEqual([])
+    })
+
+    it("remembers apps that are called over HTTP, until they run in a node; each change has its version", async () => {
+      const http = {
+        id: "shop",
+        url: "http://h/api",
+        sdk: "js:v4",
+        framework: null,
+        calls: { "shop-a": "http://h/api?fnId=shop-a" },
+        checksum: "1",
+      }
+      const put = (app?: typeof http): Unit =>
+        unit([{ kind: "app.put", appId: "shop", functionIds: [], ...(app === undefined ? {} : { http: app }), at: 1 }])
+      const version = async (): Promise<number> => (await store.functions()).version
+      const versions = [await version()]
+      await commit(put({ ...http, url: "http://old/", checksum: "0" }))
+      versions.push(await version())
+      await commit(put(http))
+      versions.push(await version())
+      expect(await store.functions()).toMatchObject({ version: versions[2], apps: [http] })
+      await commit(put())
+      expect((await store.functions()).apps).toEqual([])
+      expect(versions).toEqual(versions.toSorted((a, b) => a - b))
+      expect(new Set(versions).size).toBe(3)
+    })
+
     it("counts a fan-out in the same turn as its runs", async () => {
       const grow = (sealed: boolean): Change => part({ id: "fan_1", from: sealed ? 2 : 0, taken: sealed ? 4 : 2, sealed })
       await commit(unit([...pair({ fanoutId: "fan_1" }), ...pair({ fanoutId: "fan_1" }), grow(false)]))

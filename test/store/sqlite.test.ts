@@ -173,7 +173,7 @@ describe("an SQLite file", () => {
 
 describe("the cost of a query", () => {
   /** Only what a statement was given, and walks that are short by nature, may be scanned. */
-  const small = /^SCAN (json_each|\(|j$|f$|k$|c$|p$|CONSTANT|node$|l$|lease$|function$)/
+  const small = /^SCAN (json_each|\(|j$|f$|k$|c$|p$|CONSTANT|node$|l$|lease$|function$|app$)/
 
   it("follows what it finds, not what is stored: every statement of the engine and of people's lists goes by an index", async () => {
     const texts = new Set<string>()

@@ -11,7 +11,9 @@ import { lockFile } from "../../store/lock.ts"
 import { nameOfPlace, parsePlace } from "../../store/place.ts"
 import type { Place } from "../../store/thread-protocol.ts"
 import type { Globals } from "../globals.ts"
+import { interrupted } from "../interrupted.ts"
 import { printError, printJson, say } from "../output.ts"
+import { followApps } from "./apps.ts"
 import { CodeHost } from "./code-host.ts"
 import { Screen } from "./screen.ts"
 import { watchFiles } from "./watch.ts"
@@ -21,12 +23,16 @@ export interface DevOptions extends Globals {
   readonly port?: number
   readonly db?: string
   readonly fresh?: boolean
+  /** Apps that are called over HTTP. */
+  readonly sdkUrl?: readonly string[]
+  /** Whether to look for such apps on this machine. */
+  readonly discovery?: boolean
 }
 
 /** Runs the functions of a file until it is interrupted: the engine stays up while their code is reloaded. */
 export async function dev(options: DevOptions): Promise<void> {
   const began = performance.now()
-  const { files, config } = await findFiles(options.file)
+  const { files, config } = await findFiles(options)
   const place = parsePlace(options.db ?? config?.db ?? ".fanfare/dev.db")
   const wanted = options.port ?? config?.port ?? 8288
   const port = wanted === 0 ? await freePort() : wanted
@@ -35,7 +41,7 @@ export async function dev(options: DevOptions): Promise<void> {
   // What user code asks about fan-outs and schedules, it asks this server: its address must be known before that code runs.
   process.env["FANFARE_URL"] ??= `http://127.0.0.1:${port}`
   const host = new CodeHost(files, say)
-  await host.start()
+  if (files.length > 0) await host.start()
   const db = place.kind === "postgres" ? place.url : place.file
   const server = await assemble({ db, http: { port }, logs: options.json ? "json" : "pretty" }, host.apps, host)
   try {
@@ -44,13 +50,14 @@ export async function dev(options: DevOptions): Promise<void> {
     await host.close(0)
     throw error
   }
-  const { engine } = server
-  if (engine === null) throw new FanfareError("internal", "the engine did not start")
+  const { engine, apps } = server
+  if (engine === null || apps === null) throw new FanfareError("internal", "the engine did not start")
   const url = server.url ?? ""
   if (options.json) printJson({ event: "ready", url, db: nameOfPlace(place), functions: host.hosts() })
   else banner(url, place, files, performance.now() - began)
   const screen = new Screen(engine, { url, json: options.json })
   screen.functions()
+  const stopLooking = followApps(server, options, files.length === 0)
 
   const stopWatching = watchFiles([...new Set(files.map(dirname))], async () => {
     const since = performance.now()
@@ -66,6 +73,7 @@ export async function dev(options: DevOptions): Promise<void> {
   await interrupted()
   say("stopping: what is running may end (interrupt again to stop at once)")
   stopWatching()
+  stopLooking()
   screen.close()
   await server.stop()
   await host.close(0)
@@ -79,7 +87,7 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0
 }
 
-async function findFiles(file: string | undefined): Promise<{ files: string[]; config: FanfareConfig | null }> {
+async function findFiles({ file, sdkUrl = [] }: DevOptions): Promise<{ files: string[]; config: FanfareConfig | null }> {
   if (file !== undefined) {
     const path = resolve(file)
     if (!existsSync(path)) throw new FanfareError("not_found", `there is no file ${path}`, { field: "file" })
@@ -88,12 +96,8 @@ async function findFiles(file: string | undefined): Promise<{ files: string[]; c
   const found = ["fanfare.config.ts", "fanfare.config.js", "fanfare.config.mjs"]
     .map((name) => resolve(name))
     .find((path) => existsSync(path))
-  if (found === undefined) {
-    throw new FanfareError("invalid_option", "there is no fanfare.config.ts here, and no file was given", {
-      field: "file",
-      hint: "Give the file that exports your app: fanfare dev app.ts",
-    })
-  }
+  // Without code of its own this is a server for apps that are called over HTTP.
+  if (found === undefined || sdkUrl.length > 0) return { files: [], config: null }
   const config = ((await import(pathToFileURL(found).href)) as { default?: FanfareConfig }).default
   const functions = [config?.functions ?? []].flat()
   if (config === undefined || functions.length === 0) {
@@ -125,19 +129,9 @@ function banner(url: string, place: Place, files: readonly string[], ms: number)
   say(`\n  ${styleText("bold", "fanfare")} ${version}  ready in ${Math.round(ms)} ms\n`)
   say(`  ➜  API    ${url}/api/v1/status`)
   say(`  ➜  Store  ${nameOfPlace(place)}${place.kind === "sqlite" ? "  (kept between restarts; --fresh to empty it)" : ""}`)
-  say(`  ➜  Code   ${files.join(", ")}\n`)
-}
-
-/** Resolves at the first SIGINT or SIGTERM; the second one ends the process at once. */
-async function interrupted(): Promise<void> {
-  await new Promise<void>((resolveStop) => {
-    let asked = false
-    const stop = (): void => {
-      if (asked) process.exit(130)
-      asked = true
-      resolveStop()
-    }
-    process.on("SIGINT", stop)
-    process.on("SIGTERM", stop)
-  })
+  say(
+    files.length > 0
+      ? `  ➜  Code   ${files.join(", ")}\n`
+      : `  ➜  Apps   those that are called over HTTP: start one with INNGEST_DEV=${url}, or give its URL with -u\n     To run functions here, give the file that exports your app: fanfare dev app.ts\n`,
+  )
 }

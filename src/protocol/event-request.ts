@@ -1,0 +1,61 @@
+import { FanfareError } from "../core/errors.ts"
+import type { EventInput } from "../core/event.ts"
+import { isSystemName } from "./names.ts"
+import { isObject } from "./ops.ts"
+
+/**
+ * The events of a request to `/e/:key`: an object or an array of them. What an event has beyond name, data, id and ts is left out.
+ * @param seed what the client said to make ids of, so that a request which it repeats starts nothing twice
+ * @throws FanfareError `invalid_event`: one of them is not one, or has a name that is kept for the system
+ */
+export function parseEvents(body: unknown, seed: string | undefined): EventInput[] {
+  const list: readonly unknown[] = Array.isArray(body) ? body : [body]
+  const idOf = seededIds(seed)
+  return list.map((value, i) => {
+    const at = `events[${i}]`
+    if (!isObject(value)) throw new FanfareError("invalid_event", `${at} must be an object with a name`, { field: at })
+    const { name, data, id, ts } = value
+    if (typeof name === "string" && isSystemName(name)) {
+      throw new FanfareError("invalid_event", `${at}.name is "${name}", which is kept for events of the system`, { field: `${at}.name` })
+    }
+    const key = typeof id === "string" && id !== "" ? id : idOf?.(i)
+    return {
+      name: name as string,
+      data: isObject(data) && "_inngest" in data ? without(data, "_inngest") : data,
+      ...(key === undefined ? {} : { id: key }),
+      ...(ts === undefined || ts === null || ts === 0 ? {} : { ts: ts as number }),
+    }
+  })
+}
+
+function without(data: Readonly<Record<string, unknown>>, field: string): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(data).filter(([name]) => name !== field))
+}
+
+const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+const seedShape = /^(\d{1,15}),([A-Za-z0-9+/]{14}==)$/
+
+/**
+ * The ids that a seed `<milliseconds>,<10 bytes in base 64>` gives to the events of its request: ULIDs of that time and those bytes, whose
+ * last four count. Undefined when the seed is none.
+ */
+export function seededIds(seed: string | undefined): ((i: number) => string) | undefined {
+  const match = seedShape.exec(seed ?? "")
+  if (match === null) return undefined
+  const ms = Number(match[1])
+  if (ms >= 2 ** 48) return undefined
+  const bytes = Uint8Array.from(atob(match[2] ?? ""), (char) => char.charCodeAt(0))
+  const view = new DataView(bytes.buffer)
+  const first = view.getUint32(6)
+  const time = base32(BigInt(ms), 10)
+  return (i) => {
+    view.setUint32(6, first + i + 1)
+    return time + base32((BigInt(view.getUint16(0)) << 64n) | view.getBigUint64(2), 16)
+  }
+}
+
+function base32(value: bigint, chars: number): string {
+  let text = ""
+  for (let rest = value; text.length < chars; rest >>= 5n) text = `${alphabet[Number(rest & 31n)]}${text}`
+  return text
+}

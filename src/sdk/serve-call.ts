@@ -1,0 +1,269 @@
+import type { HostedFunction } from "../core/app.ts"
+import type { Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
+import { FanfareError } from "../core/errors.ts"
+import type { EventInput } from "../core/event.ts"
+import type { Failure } from "../core/failure.ts"
+import type { Outcome } from "../core/outcome.ts"
+import type { RetryWish } from "../core/retry.ts"
+import type { StepRecord } from "../core/step.ts"
+import type { CalledEvent, parseCall } from "../protocol/call.ts"
+import { eventNameToWire, headers as names } from "../protocol/names.ts"
+import { isObject } from "../protocol/ops.ts"
+import { conditionOf } from "../protocol/registration-body.ts"
+import { sha1 } from "../protocol/sha1.ts"
+import { runAttempt } from "./runner.ts"
+import { platformClock } from "./serve-clock.ts"
+
+type Call = Extract<ReturnType<typeof parseCall>, { call: unknown }>["call"]
+type Op = Readonly<Record<string, unknown>>
+
+/** What a handler knows of itself and its server. */
+export interface Served {
+  readonly appId: string
+  readonly functions: ReadonlyMap<string, HostedFunction>
+  readonly url: string
+  readonly eventKey: string
+  readonly bearer: string | null
+}
+
+export interface CallAnswer {
+  readonly status: number
+  readonly content: unknown
+  readonly headers: Record<string, string>
+}
+
+/** Runs a function as far as it comes in one call: up to the end of the steps that it begins now. */
+export async function answerCall(hosted: HostedFunction, call: Call, served: Served): Promise<CallAnswer> {
+  const { events, memos } = call.byApi ? await fetched(call, served) : call
+  const [event = noEvent] = events
+  const steps = new Memos(memos)
+  const recording = new CallRecording(call, served, steps, event.ts)
+  const now = platformClock.now()
+  const outcome = await runAttempt(hosted, {
+    run: {
+      id: call.runId,
+      functionId: hosted.definition.id,
+      attempt: call.attempt + 1,
+      fence: 0,
+      losses: 0,
+      rank: 0,
+      fanoutId: null,
+      createdAt: event.ts,
+      claimedAt: now,
+      event,
+      limits: [],
+      logLines: 0,
+    },
+    steps,
+    kindless: true,
+    signal: new AbortController().signal,
+    recorder: recording,
+  })
+  return answerOf(outcome, recording)
+}
+
+function answerOf(outcome: Outcome, { ops, retry }: CallRecording): CallAnswer {
+  switch (outcome.kind) {
+    case "completed": {
+      const data: unknown = JSON.parse(outcome.output)
+      if (ops.length === 0) return { status: 200, content: data, headers: {} }
+      return { status: 206, content: [...ops, { id: sha1("complete"), op: "RunComplete", name: "complete", data }], headers: {} }
+    }
+    case "parked":
+      return { status: 206, content: ops, headers: retryHeaders(retry) }
+    case "failed":
+      return { status: outcome.retry === "never" ? 400 : 500, content: serialized(outcome.failure), headers: retryHeaders(outcome.retry) }
+    case "lost":
+    case "returned":
+    case "superseded":
+      return { status: 500, content: { name: "Error", message: outcome.kind }, headers: retryHeaders("policy") }
+    default:
+      return outcome satisfies never
+  }
+}
+
+function retryHeaders(retry: RetryWish): Record<string, string> {
+  const after = typeof retry === "object" ? { [names.retryAfter]: new Date(retry.at).toISOString() } : {}
+  return { [names.noRetry]: String(retry === "never"), ...after }
+}
+
+function serialized(failure: Failure): Record<string, unknown> {
+  return { ...failure, __serialized: true }
+}
+
+/** The engine's side of one call: what happens at steps is gathered for the answer. */
+class CallRecording implements Recorder {
+  readonly ops: Op[] = []
+  /** What failed steps of this call wish. */
+  retry: RetryWish = "policy"
+  readonly closed = false
+  readonly #call: Call
+  readonly #served: Served
+  readonly #steps: Memos
+  readonly #seedMs: number
+
+  constructor(call: Call, served: Served, steps: Memos, seedMs: number) {
+    this.#call = call
+    this.#served = served
+    this.#steps = steps
+    this.#seedMs = seedMs
+  }
+
+  now(): number {
+    return platformClock.now()
+  }
+
+  turn(): Promise<void> {
+    return platformClock.turn()
+  }
+
+  after(ms: number): readonly [Promise<void>, () => void] {
+    return platformClock.after(ms)
+  }
+
+  async register(): Promise<void> {}
+
+  /** The function goes on when the server has made it durable: in another call. */
+  async report(report: StepReport): Promise<StepRecord> {
+    const { key } = report
+    const now = this.now()
+    this.ops.push(this.#opOf(report))
+    // Far ahead, so that a sleep which is over at once is told of by the server too.
+    return { key, kind: "run", state: "waiting", attempts: 1, output: null, failure: null, dueAt: now + 1e12, startedAt: now, endedAt: now }
+  }
+
+  /** Sent at once, with ids that are the same each time: a call that is repeated sends nothing twice. */
+  async send(key: string, events: readonly EventInput[], { rules = {}, functionId }: Omit<SendWay, "joined"> = {}): Promise<SendResult> {
+    if (functionId !== undefined || Object.keys(rules).length > 0) throw notOverHttp("a fan-out with items or rules")
+    const kept = this.#steps.get(key)
+    if (kept?.output !== undefined && kept.output !== null) return JSON.parse(kept.output) as SendResult
+    if (events.length === 0) return { ids: [], fanoutId: null }
+    const { url, eventKey } = this.#served
+    const answer = await fetch(new URL(`/e/${encodeURIComponent(eventKey)}`, url), {
+      method: "POST",
+      headers: { "content-type": "application/json", [names.eventSeed]: this.#seed(key) },
+      body: JSON.stringify(events),
+    })
+    const said = (await answer.json().catch(() => null)) as { ids?: string[]; error?: string } | null
+    if (!answer.ok || said?.ids === undefined) {
+      throw new FanfareError(
+        answer.status === 400 ? "invalid_event" : "not_connected",
+        said?.error ?? `the server answered ${answer.status}`,
+      )
+    }
+    const result: SendResult = { ids: said.ids, fanoutId: answer.headers.get(names.fanoutId) }
+    this.ops.push({ ...nameOf(key), op: "StepRun", opts: { type: "step.sendEvent" }, data: result })
+    return result
+  }
+
+  async sendSource(): Promise<string> {
+    throw notOverHttp("a fan-out from a source")
+  }
+
+  async sendSignal(signal: string, data: unknown): Promise<SignalResult> {
+    const { url, bearer } = this.#served
+    const answer = await fetch(new URL("/v1/signals", url), {
+      method: "POST",
+      headers: { "content-type": "application/json", ...(bearer === null ? {} : { authorization: `Bearer ${bearer}` }) },
+      body: JSON.stringify({ signal, data }),
+    })
+    if (answer.status === 404) return { delivered: false, runId: null }
+    const said = (await answer.json().catch(() => null)) as { data?: { run_id?: string } } | null
+    if (!answer.ok) throw new FanfareError("not_connected", `the server answered ${answer.status}`)
+    return { delivered: true, runId: said?.data?.run_id ?? null }
+  }
+
+  log(level: "debug" | "info" | "warn" | "error", message: string, fields?: Readonly<Record<string, unknown>>): void {
+    // oxlint-disable-next-line no-console -- where functions are served, the platform gathers what is written there
+    console[level](message, ...(fields === undefined ? [] : [fields]))
+  }
+
+  #seed(key: string): string {
+    const bytes = (sha1(`${this.#call.runId} ${key}`).match(/../g) ?? []).slice(0, 10).map((pair) => Number.parseInt(pair, 16))
+    return `${this.#seedMs},${btoa(String.fromCharCode(...bytes))}`
+  }
+
+  #opOf(report: StepReport): Op {
+    const named = nameOf(report.key)
+    const until = (moment: number): string => new Date(moment).toISOString()
+    switch (report.kind) {
+      case "run":
+        if ("output" in report) return { ...named, op: "StepRun", data: JSON.parse(report.output) as unknown }
+        if (typeof report.retry === "object") this.retry = report.retry
+        return { ...named, op: report.retry === "never" ? "StepFailed" : "StepError", error: serialized(report.failure) }
+      case "sleep":
+        return { ...named, op: "Sleep", name: until(report.until) }
+      case "event": {
+        const { event, match, if: given } = report.demand
+        const condition = match === null ? given : conditionOf(match)
+        const opts = { timeout: until(report.timeoutAt), ...(condition === null ? {} : { if: condition }), since: report.since }
+        return { ...named, op: "WaitForEvent", name: eventNameToWire(event), opts }
+      }
+      case "signal": {
+        const opts = { signal: report.signal, timeout: until(report.timeoutAt), conflict: report.replace ? "replace" : "fail" }
+        return { ...named, op: "WaitForSignal", opts }
+      }
+      case "invoke": {
+        const payload = { data: JSON.parse(report.data) as unknown }
+        return { ...named, op: "InvokeFunction", opts: { function_id: report.functionId, payload, timeout: until(report.timeoutAt) } }
+      }
+      case "join":
+        throw notOverHttp("step.fanOut")
+      default:
+        return report satisfies never
+    }
+  }
+}
+
+function notOverHttp(what: string): FanfareError {
+  return new FanfareError("invalid_step", `${what} needs an engine in the same process; over HTTP it is not there yet`, {
+    field: "step",
+    hint: "Send the events with step.sendEvent, or run this function where the engine is.",
+  })
+}
+
+function nameOf(key: string): { id: string; name: string; displayName: string } {
+  return { id: sha1(key), name: key, displayName: key }
+}
+
+/** The steps that the server told of, by their keys here. */
+class Memos extends Map<string, StepRecord> {
+  constructor(memos: Call["memos"]) {
+    super()
+    for (const [id, text] of memos) this.set(id, recordOf(id, JSON.parse(text)))
+  }
+
+  override get(key: string): StepRecord | undefined {
+    return super.get(sha1(key))
+  }
+}
+
+function recordOf(key: string, memo: unknown): StepRecord {
+  const base = { key, attempts: 1, failure: null, dueAt: null, startedAt: 0, endedAt: 0 }
+  if (isWrapped(memo, "data")) return { ...base, kind: "run", state: "completed", output: JSON.stringify(memo["data"]) }
+  if (isWrapped(memo, "error") && isObject(memo["error"])) {
+    return { ...base, kind: "run", state: "failed", output: null, failure: memo["error"] as unknown as Failure }
+  }
+  return { ...base, kind: "sleep", state: "completed", output: JSON.stringify(memo) }
+}
+
+/** What waits bring is bare, whatever fields it has. */
+function isWrapped(memo: unknown, field: "data" | "error"): memo is Record<string, unknown> {
+  return isObject(memo) && field in memo && Object.keys(memo).every((name) => name === field || name === "type")
+}
+
+const noEvent: CalledEvent = { id: "", name: "", data: "{}", ts: 0 }
+
+/** What was too much for one call. */
+async function fetched({ runId, events }: Call, { url, bearer }: Served): Promise<Pick<Call, "events" | "memos">> {
+  const ask = async (path: string): Promise<unknown> => {
+    const answer = await fetch(new URL(`/v0/runs/${encodeURIComponent(runId)}/${path}`, url), {
+      headers: bearer === null ? {} : { authorization: `Bearer ${bearer}` },
+    })
+    if (!answer.ok) throw new FanfareError("not_connected", `the server answered ${answer.status} when it was asked for the steps`)
+    return answer.json()
+  }
+  const actions = await ask("actions")
+  const memos = isObject(actions) ? Object.entries(actions).map(([id, memo]) => [id, JSON.stringify(memo)] as const) : []
+  return { events, memos }
+}

@@ -1,0 +1,65 @@
+import { FanfareError } from "../core/errors.ts"
+import { systemClock } from "../engine/system.ts"
+import { addressRule } from "../transport/address.ts"
+import { HttpClient } from "../transport/http-client.ts"
+import { HttpTransport } from "../transport/http.ts"
+import type { Transport } from "../transport/transport.ts"
+import { createAccess, type Keys } from "./access.ts"
+import type { ApiParts } from "./api.ts"
+import { Apps } from "./apps.ts"
+import { type Api, isLoopback, startHttp } from "./http.ts"
+
+/** The HTTP side of a server. */
+export interface HttpOptions extends Keys {
+  /** 0 for any that is free. */
+  readonly port: number
+  /** Address to listen on: default `127.0.0.1`. Another one needs `signingKeys` and `eventKeys`. */
+  readonly host?: string
+  /**
+   * What is called beside public addresses: networks such as `10.0.0.0/8`, `loopback`, or `private` for all networks of one's own.
+   * Default: `private` without keys, none with them.
+   */
+  readonly allow?: readonly string[]
+}
+
+/** The side of a node that others reach, and through which it reaches their apps. */
+export interface Front {
+  readonly api: Api
+  readonly apps: Apps
+  /** When nothing is called any more. */
+  close(): Promise<void>
+}
+
+/** What has to be there before the engine: the way to apps. */
+export interface OpenedFront {
+  readonly transport: Transport
+  listen(parts: Omit<ApiParts, "access" | "apps">): Promise<Front>
+}
+
+/** @throws FanfareError `invalid_option`: keys that are none, or no keys on an address that others reach */
+export async function openFront({ port, host = "127.0.0.1", allow, ...keys }: HttpOptions): Promise<OpenedFront> {
+  const access = await createAccess(keys)
+  if (access.kind === "dev" && !isLoopback(host)) {
+    throw new FanfareError("invalid_option", `without keys this server may not listen on ${host}: anybody there could use it`, {
+      field: "http.host",
+      hint: "Set FANFARE_SIGNING_KEY and FANFARE_EVENT_KEY, or listen on 127.0.0.1.",
+    })
+  }
+  const client = new HttpClient(addressRule(allow ?? (access.kind === "dev" ? ["private"] : [])))
+  const transport = new HttpTransport({ client, keys: access.signing, kind: access.kind })
+  return {
+    transport,
+    async listen(parts) {
+      const apps = new Apps({ engine: parts.engine, client, access, clock: systemClock })
+      const api = await startHttp({ ...parts, access, apps }, host, port)
+      return {
+        api,
+        apps,
+        async close() {
+          await apps.close()
+          client.close()
+        },
+      }
+    },
+  }
+}

@@ -1,0 +1,288 @@
+import type { Attempt, StepReport } from "../core/attempt.ts"
+import { FanfareError } from "../core/errors.ts"
+import { type Failure, toFailure } from "../core/failure.ts"
+import { encodeJson } from "../core/json.ts"
+import { limits } from "../core/limits.ts"
+import type { Outcome } from "../core/outcome.ts"
+import type { RetryWish } from "../core/retry.ts"
+import type { StepRecord } from "../core/step.ts"
+import { type Call, memosOf } from "../protocol/call.ts"
+import { opIdOf } from "../protocol/op-id.ts"
+import type { Op } from "../protocol/ops.ts"
+import type { Reply } from "../protocol/reply.ts"
+import { isWait, sleepEnd, waitReport } from "./http-waits.ts"
+
+type Send = (call: Call, signal: AbortSignal) => Promise<Reply>
+type Ops = Extract<Reply, { kind: "ops" }>
+
+/**
+ * One attempt of a function that is called over HTTP. Each call replays the function with the steps that are kept so far and brings the
+ * next one; it is called again until it has ended or has to wait. Steps side by side are called for one by one.
+ */
+export class HttpAttempt {
+  readonly #attempt: Attempt
+  readonly #retries: number
+  readonly #send: Send
+  readonly #steps: Map<string, StepRecord>
+  /** Their names on the wire, each made once: a run of many steps is called many times. */
+  readonly #ids = new Map<string, string>()
+  /** Ends calls for steps when nobody waits for them any more. */
+  readonly #abort = new AbortController()
+  /** Steps that are called for now. */
+  readonly #running = new Map<string, Promise<void>>()
+  /** Steps that were planned in this attempt: in version 2 the function goes on when all of them have ended. */
+  readonly #planned = new Set<string>()
+  /** What the last reply to a call for whatever comes next told of: of other steps that wait, the function wants nothing any more. */
+  #wanted: ReadonlySet<string> = new Set()
+  #version = -1
+  #racing = false
+  /** Steps that came to their end in this attempt. */
+  #ended = 0
+  /** Whatever was new in this attempt. */
+  #news = 0
+
+  constructor(attempt: Attempt, retries: number, send: Send) {
+    this.#attempt = attempt
+    this.#retries = retries
+    this.#send = send
+    this.#steps = new Map(attempt.steps)
+  }
+
+  /** Never rejects. */
+  async outcome(): Promise<Outcome> {
+    try {
+      return await this.#goOn()
+    } catch (thrown) {
+      // A refusal of ours would be the same again.
+      return { kind: "failed", failure: toFailure(thrown), retry: thrown instanceof FanfareError ? "never" : "policy" }
+    } finally {
+      // Of steps that nobody waits for any more the answers are not read.
+      if (this.#running.size > 0) this.#abort.abort()
+    }
+  }
+
+  async #goOn(): Promise<Outcome> {
+    for (let idle = 0; idle < idleCalls; idle++) {
+      const before = this.#ended
+      const known = this.#news
+      const startedAt = this.#now()
+      const reply = await this.#call(null)
+      if (reply.kind === "done") return completed(reply.output)
+      if (reply.kind === "failed") {
+        // What runs beside it ends first, so that the next attempt finds it kept.
+        await Promise.all(this.#running.values())
+        return { kind: "failed", failure: reply.failure, retry: reply.retry }
+      }
+      const end = await this.#take(reply, startedAt)
+      if (end !== null) return end
+      if (this.#steps.size > limits.stepsPerRun) return tooManySteps
+      while (this.#running.size > 0) {
+        await Promise.race(this.#running.values())
+        if (!this.#waitsForAll()) break
+      }
+      if (this.#news > known) idle = -1
+      if (this.#ended > before && !(this.#waitsForAll() && this.#isPlannedLater())) continue
+      if (this.#running.size > 0) continue
+      const parked = this.#park()
+      if (parked !== null) return parked
+    }
+    return nothingToDo
+  }
+
+  /** Calls for a step, or for whatever comes next. */
+  #call(stepId: string | null, attempt = this.#attemptNumber()): Promise<Reply> {
+    const { run } = this.#attempt
+    return this.#send(
+      {
+        runId: run.id,
+        attempt: Math.min(attempt, this.#retries),
+        maxAttempts: this.#retries + 1,
+        stepId,
+        planOnly: stepId === null && (this.#running.size > 0 || this.#isSomeRetriedLater()),
+        version: this.#version,
+        events: [run.event],
+        memos: memosOf(this.#steps.values(), this.#now(), (key) => this.#idOf(key)),
+        byApi: false,
+      },
+      stepId === null ? this.#attempt.signal : AbortSignal.any([this.#attempt.signal, this.#abort.signal]),
+    )
+  }
+
+  /** What the app sees as its attempt: the failures so far of the step that it is about to do again, or else of the run. */
+  #attemptNumber(): number {
+    const retried = [...this.#steps.values()].filter((step) => step.state === "retrying" && this.#isDue(step))
+    if (retried.length > 0) return Math.max(...retried.map(({ attempts }) => attempts))
+    return this.#ended > 0 ? 0 : this.#attempt.run.attempt - 1
+  }
+
+  /** Keeps what a reply reports; gives how the attempt ends if it does. */
+  async #take(reply: Ops, startedAt: number): Promise<Outcome | null> {
+    this.#version = reply.version
+    this.#wanted = new Set(reply.ops.map(({ key }) => key))
+    let complete: Op | null = null
+    const ops = [...new Map(reply.ops.toReversed().map((op) => [op.key, op])).values()].toReversed()
+    await this.#beginWaits(ops)
+    const reports: Promise<void>[] = []
+    for (const op of ops) {
+      if (op.kind === "RunComplete" || op.kind === "SyncRunComplete") complete = op
+      else if (op.kind === "StepPlanned") this.#plan(op)
+      else if (op.kind === "DiscoveryRequest") this.#ended++
+      else if (isWait(op.kind)) continue
+      else if (isKnown(op.kind)) reports.push(this.#report(op, reply.retry, startedAt))
+      else return unknownOp(op)
+    }
+    await Promise.all(reports)
+    return complete === null ? null : completed(complete.data)
+  }
+
+  /** Before all else, so that nothing which a step beside them causes comes too early for them. */
+  async #beginWaits(ops: readonly Op[]): Promise<void> {
+    const waits = ops.filter(({ kind, key }) => isWait(kind) && !this.#steps.has(key))
+    if (waits.length === 0) return
+    await Promise.all(waits.map((op) => this.#beginWait(op)))
+    if (ops.length > waits.length) await this.#attempt.recorder.register()
+  }
+
+  /** What cannot be waited for is a step that has failed: the function may catch it. */
+  async #beginWait(op: Op): Promise<void> {
+    const startedAt = this.#now()
+    try {
+      await this.#keep(waitReport(op, startedAt))
+    } catch (thrown) {
+      await this.#keep({ kind: "run", key: op.key, startedAt, failure: toFailure(thrown), retry: "never" })
+    }
+  }
+
+  #plan(op: Op): void {
+    this.#planned.add(op.key)
+    if (op.opts["parallelMode"] === "race") this.#racing = true
+    const known = this.#steps.get(op.key)
+    if (this.#running.has(op.key) || (known !== undefined && !(known.state === "retrying" && this.#isDue(known)))) return
+    const done = this.#callFor(op, known?.attempts ?? 0).finally(() => this.#running.delete(op.key))
+    this.#running.set(op.key, done)
+  }
+
+  async #callFor({ id, key }: Op, attempt: number): Promise<void> {
+    const startedAt = this.#now()
+    const reply = await this.#call(id, attempt)
+    const op = reply.kind === "ops" ? reply.ops.find((each) => each.id === id && isKnown(each.kind)) : undefined
+    if (reply.kind === "ops" && op !== undefined) return this.#report(op, reply.retry, startedAt)
+    const failure: Failure =
+      reply.kind === "failed" ? reply.failure : { name: "AppError", message: "the app was called for a step and said nothing of it" }
+    const retry = reply.kind === "failed" ? reply.retry : "policy"
+    await this.#keep({ kind: "run", key, startedAt, failure, retry })
+  }
+
+  async #report(op: Op, retry: RetryWish, startedAt: number): Promise<void> {
+    const known = this.#steps.get(op.key)
+    // The app tells of what it waits for with each call; the first word counts.
+    if (known !== undefined && known.state !== "retrying") return
+    await this.#keep(this.#toReport(op, retry, startedAt))
+  }
+
+  #toReport(op: Op, retry: RetryWish, startedAt: number): StepReport {
+    const { kind, key, data, error } = op
+    if (kind === "Sleep") return { kind: "sleep", key, until: sleepEnd(op, this.#now()) }
+    if (kind === "StepRun" || kind === "Step") {
+      try {
+        return {
+          kind: "run",
+          key,
+          startedAt,
+          output: encodeJson(data, { field: `the result of step "${key}"`, bytes: limits.outputBytes }),
+        }
+      } catch (thrown) {
+        return { kind: "run", key, startedAt, failure: toFailure(thrown), retry: "never" }
+      }
+    }
+    const failure = error ?? { name: "Error", message: "the step failed and did not say how" }
+    return { kind: "run", key, startedAt, failure, retry: kind === "StepFailed" ? "never" : retry }
+  }
+
+  async #keep(report: StepReport): Promise<void> {
+    const record = await this.#attempt.recorder.report(report)
+    this.#steps.set(record.key, record)
+    this.#news++
+    if (record.state === "completed" || record.state === "failed") this.#ended++
+  }
+
+  /** Until the first moment at which there may be something to do; null when that is now. */
+  #park(): Outcome | null {
+    const waits = [...this.#steps.values()].filter(
+      ({ key, state }) => this.#wanted.has(key) && (state === "waiting" || state === "retrying"),
+    )
+    const first = waits.reduce<StepRecord | null>((a, b) => (a === null || (b.dueAt ?? 0) < (a.dueAt ?? 0) ? b : a), null)
+    if (first === null) return nothingToDo
+    // What comes for a wait, its timeout too, is kept by the store: only a sleep and a retry are over by the clock.
+    if (this.#isDue(first) && (first.kind === "sleep" || first.state === "retrying")) return null
+    return { kind: "parked", dueAt: first.dueAt ?? 0, for: first.state === "waiting" ? "wait" : "retry", joins: [], awaits: awaited(waits) }
+  }
+
+  #idOf(key: string): string {
+    const id = this.#ids.get(key) ?? opIdOf(key)
+    this.#ids.set(key, id)
+    return id
+  }
+
+  #waitsForAll(): boolean {
+    return this.#version >= 2 && !this.#racing
+  }
+
+  /** Whether a planned step will be tried again later: until it has ended, version 2 does not go on. */
+  #isPlannedLater(): boolean {
+    return [...this.#planned].some((key) => {
+      const step = this.#steps.get(key)
+      return step?.state === "retrying" && !this.#isDue(step)
+    })
+  }
+
+  #isSomeRetriedLater(): boolean {
+    return [...this.#steps.values()].some((step) => step.state === "retrying" && !this.#isDue(step))
+  }
+
+  #isDue({ dueAt }: StepRecord): boolean {
+    return (dueAt ?? 0) <= this.#now()
+  }
+
+  #now(): number {
+    return Math.max(this.#attempt.recorder.now(), this.#attempt.run.claimedAt)
+  }
+}
+
+/** Calls in a row that may bring nothing new: an app that repeats itself must not be asked for ever. */
+const idleCalls = 5
+
+const kept = new Set(["StepRun", "Step", "StepError", "StepFailed", "Sleep"])
+
+function isKnown(kind: string): boolean {
+  return kept.has(kind)
+}
+
+function awaited(steps: readonly StepRecord[]): string[] {
+  return steps.filter(({ kind }) => kind === "event" || kind === "signal" || kind === "invoke").map(({ key }) => key)
+}
+
+function completed(value: unknown): Outcome {
+  try {
+    return { kind: "completed", output: encodeJson(value, { field: "the function's result", bytes: limits.outputBytes }) }
+  } catch (thrown) {
+    return { kind: "failed", failure: toFailure(thrown), retry: "never" }
+  }
+}
+
+const nothingToDo: Outcome = {
+  kind: "failed",
+  failure: { name: "ProtocolError", message: "the app reported nothing that the run could go on with" },
+  retry: "policy",
+}
+
+const tooManySteps: Outcome = {
+  kind: "failed",
+  failure: { name: "FanfareError", code: "too_many", message: `the run has more than ${limits.stepsPerRun} steps` },
+  retry: "never",
+}
+
+function unknownOp({ kind, key }: Op): Outcome {
+  const message = `the step "${key}" is a ${kind}, which this server does not know yet`
+  return { kind: "failed", failure: { name: "ProtocolError", message }, retry: "never" }
+}

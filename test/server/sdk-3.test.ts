@@ -1,0 +1,39 @@
+import { Inngest, NonRetriableError, referenceFunction, RetryAfterError } from "inngest-v3"
+import { serve as serveExpress } from "inngest-v3/express"
+import { createServer as nodeAdapter } from "inngest-v3/node"
+import { type Home, type Fn, listen, quiet, type Sdk, withExpress } from "./sdk-apps.ts"
+import { sdkSuite } from "./sdk-suite.ts"
+
+// The two majors do not get along in one process: each has a file, and so a process, of its own.
+const sdks: readonly Sdk[] = [
+  {
+    name: "inngest 3, Express",
+    NonRetriable: NonRetriableError,
+    RetryAfter: RetryAfterError,
+    reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
+    async start(id, home, functions) {
+      const { client, made, signingKey } = three(id, home, functions)
+      return listen(withExpress(serveExpress({ client, functions: made, ...signingKey })), client)
+    },
+  },
+  {
+    name: "inngest 3, node",
+    NonRetriable: NonRetriableError,
+    RetryAfter: RetryAfterError,
+    reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
+    async start(id, home, functions) {
+      const { client, made, signingKey } = three(id, home, functions)
+      return listen(nodeAdapter({ client, functions: made, ...signingKey }), client)
+    },
+  },
+]
+
+function three(id: string, { signingKey, ...home }: Home, functions: readonly Fn[]) {
+  const client = new Inngest({ id, ...home, logger: quiet })
+  const made = functions.map(({ handler, triggers, ...options }) =>
+    client.createFunction(options as never, triggers as never, handler as never),
+  )
+  return { client, made, signingKey: signingKey === undefined ? {} : { signingKey } }
+}
+
+sdkSuite(sdks)

@@ -1,0 +1,378 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import type { FanoutSummary, Page, RunDetail, RunSummary } from "../../src/core/views.ts"
+import { assemble, type FanfareServer, type Internals } from "../../src/server/create.ts"
+import { localTransport } from "../../src/transport/local.ts"
+import { type Fn, type Sdk, type SdkApp, type Seen } from "./sdk-apps.ts"
+
+const signingKey = "signkey-prod-00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+const eventKey = "an-event-key-of-the-tests"
+const cloud = { signingKeys: [signingKey], eventKeys: [eventKey], allow: ["loopback"] }
+
+type Running = FanfareServer & Internals
+
+const folder = mkdtempSync(join(tmpdir(), "fanfare-sdk-"))
+let servers = 0
+
+async function startServer(http: object = {}): Promise<Running> {
+  const server = await assemble({ db: join(folder, `${++servers}.db`), http: { port: 0, ...http }, logs: "none" }, [], localTransport([]))
+  await server.start()
+  return server
+}
+
+async function until<T>(look: () => Promise<T | null | undefined | false>, what: string, seconds = 8): Promise<T> {
+  for (let i = 0; i < seconds * 40; i++) {
+    const seen = await look()
+    if (seen !== null && seen !== undefined && seen !== false) return seen
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+  throw new Error(`${what} did not happen`)
+}
+
+/** What happened outside: what an app did, by name. */
+class Ledger {
+  readonly done: string[] = []
+  did = (what: string): string => {
+    this.done.push(what)
+    return what
+  }
+  count(what: string): number {
+    return this.done.filter((each) => each === what).length
+  }
+}
+
+function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: Ledger): Fn[] {
+  const fails = (ledgerName: string, times: number, error: () => Error) => (): string => {
+    ledger.did(ledgerName)
+    if (ledger.count(ledgerName) <= times) throw error()
+    return `${ledgerName} after ${times}`
+  }
+  const caught = async (work: () => Promise<unknown>): Promise<string> => {
+    try {
+      return String(await work())
+    } catch (error) {
+      return `${(error as Error).name}: ${(error as Error).message}`
+    }
+  }
+  const of = (id: string, handler: Fn["handler"], rest: Partial<Fn> = {}): Fn => ({
+    id,
+    triggers: [{ event: `t/${id}` }],
+    handler,
+    ...rest,
+  })
+  return [
+    of("plain", ({ event, attempt }) => ({ event, attempt })),
+    of("steps", async ({ event, step }) => {
+      const a = await step.run("a", () => ledger.did(`a ${event.data["n"]}`))
+      await step.sleep("nap", "1s")
+      const same = [await step.run("same", () => 1), await step.run("same", () => 2)]
+      return { a, same }
+    }),
+    of("parallel", async ({ step }) => {
+      const chain = async (id: string): Promise<string> => {
+        const first = await step.run(`${id} 1`, () => ledger.did(`${id} 1`))
+        return step.run(`${id} 2`, () => ledger.did(`${first} ${id} 2`))
+      }
+      const all = await Promise.all([chain("x"), chain("y"), step.sleep("nap", "1s"), step.run("z", () => ledger.did("z"))])
+      return [all, await step.run("end", () => ledger.did("end"))]
+    }),
+    of(
+      "step-retries",
+      ({ step }) =>
+        step.run(
+          "flaky",
+          fails("flaky", 1, () => new RetryAfter("busy", 1_000)),
+        ),
+      { retries: 2 },
+    ),
+    of(
+      "side-by-side",
+      ({ step }) =>
+        Promise.all([
+          step.run("good", () => ledger.did("good")),
+          step.run(
+            "bad",
+            fails("bad", 1, () => new RetryAfter("busy", 1_000)),
+          ),
+        ]),
+      { retries: 2 },
+    ),
+    of(
+      "caught",
+      async ({ step }) => [
+        await caught(() =>
+          step.run(
+            "exhausted",
+            fails("exhausted", 9, () => new RetryAfter("always busy", 1_000)),
+          ),
+        ),
+        await caught(() =>
+          step.run(
+            "never",
+            fails("never", 9, () => new NonRetriable("no use")),
+          ),
+        ),
+      ],
+      { retries: 1 },
+    ),
+    of("run-retries", ({ attempt }) => fails("run", 1, () => new RetryAfter(`attempt ${attempt}`, 1_000))(), { retries: 1 }),
+    of(
+      "hopeless",
+      fails("hopeless", 9, () => new NonRetriable("hopeless")),
+    ),
+    of(
+      "exhausted-run",
+      fails("exhausted-run", 9, () => new RetryAfter("still", 1_000)),
+      { retries: 1 },
+    ),
+    of("sends", async ({ step }) =>
+      step.sendEvent(
+        "kids",
+        Array.from({ length: 3 }, (_, i) => ({ name: "t/kid", data: { i } })),
+      ),
+    ),
+    of("kid", ({ event }) => ledger.did(`kid ${event.data["i"]}`)),
+    of("some", ({ event }) => event.data, { triggers: [{ event: "t/any", if: "event.data.yes == true" }, { event: "t/other" }] }),
+    of("ticks", ({ event }) => ledger.did(`tick ${event.name}`), { triggers: [{ cron: "* * * * *" }] }),
+    of(
+      "throws-odd",
+      () => {
+        // oxlint-disable-next-line no-throw-literal -- what user code may throw
+        throw { odd: true }
+      },
+      { retries: 0 },
+    ),
+    of("waits", async ({ step }) => {
+      const matched = await step.waitForEvent("paid", { event: "t/paid", timeout: "1h", match: "data.order" })
+      const missed = await step.waitForEvent("missed", { event: "t/never", timeout: "1s" })
+      return { matched, missed }
+    }),
+    of("both", ({ step }) =>
+      Promise.all([
+        step.waitForEvent("answer", { event: "t/answer", timeout: "1h", if: "async.data.to == event.data.n" }),
+        step.sendEvent("ask", { name: "t/ask", data: { n: 5 } }),
+      ]),
+    ),
+    of("answers", ({ event, step }) => step.sendEvent("answer", { name: "t/answer", data: { to: event.data["n"], text: "here" } }), {
+      triggers: [{ event: "t/ask" }],
+    }),
+    of("invokes", async ({ step }) => [
+      await step.invoke("child", { function: reference("child"), data: { x: 20 } }),
+      await caught(() => step.invoke("sad child", { function: reference("child"), data: { x: -1 } })),
+      await caught(() => step.invoke("nobody", { function: reference("nobody") })),
+    ]),
+    of("child", ({ event, step }) => {
+      const x = Number(event.data["x"])
+      if (x < 0) throw new NonRetriable("negative")
+      return step.run("double", () => x * 2)
+    }),
+    of(
+      "sad",
+      fails("sad", 9, () => new NonRetriable("too sad")),
+      {
+        onFailure: ({ error, event }) => {
+          const { data } = event.data["event"] as { data: { n: number } }
+          ledger.did(`sad ended: ${error.message} ${data.n}`)
+        },
+      },
+    ),
+    of("cancelled", ({ step }) => step.sleep("long", "1h"), { cancelOn: [{ event: "t/stop", match: "data.n" }] }),
+    of("late", ({ event }: Seen) => event.ts),
+  ]
+}
+
+/** What apps of the official SDKs may rely on. */
+export function sdkSuite(sdks: readonly Sdk[]): void {
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  describe.each(sdks)("an app of $name", (sdk) => {
+    describe.each([
+      ["that is developed", {}, (baseUrl: string) => ({ baseUrl, isDev: true })],
+      ["in production, with keys", cloud, (baseUrl: string) => ({ baseUrl, isDev: false, signingKey, eventKey })],
+    ] as const)("%s", { concurrent: true }, (_, http, home) => {
+      const ledger = new Ledger()
+      let server: Running
+      let app: SdkApp
+      beforeAll(async () => {
+        server = await startServer(http)
+        app = await sdk.start("demo", home(server.url ?? ""), functions(sdk, ledger))
+        await server.apps?.sync(app.url)
+      })
+      afterAll(async () => {
+        await app.close()
+        await server.stop()
+      })
+
+      const get = async <T>(path: string): Promise<T> => {
+        const response = await fetch(new URL(path, server.url ?? ""), { headers: { authorization: `Bearer ${signingKey}` } })
+        if (!response.ok) throw new Error(await response.text())
+        return (await response.json()) as T
+      }
+      /** Sends one event of `t/<id>` and waits for the end of its run. */
+      const run = async (id: string, data: object = {}): Promise<RunDetail> => {
+        const { ids } = await app.send({ name: `t/${id}`, data })
+        return ended(ids[0] ?? "")
+      }
+      const ended = (eventId: string): Promise<RunDetail> =>
+        until(async () => {
+          const { data } = await get<{ data: { run_id: string; ended_at: string | null }[] }>(`/v1/events/${eventId}/runs`)
+          const found = data.find(({ ended_at: at }) => at !== null)
+          return found === undefined ? null : get<RunDetail>(`/api/v1/runs/${found.run_id}`)
+        }, `the end of the run of ${eventId}`)
+      const output = (detail: RunDetail): unknown => JSON.parse(detail.output ?? "null")
+
+      it("is registered, and registers again without a change", async () => {
+        const { items } = await get<Page<{ id: string; error: string | null }>>("/api/v1/apps")
+        expect(items).toMatchObject([{ id: "demo", url: app.url, error: null }])
+        const version = server.engine?.registry.version
+        await server.apps?.sync(app.url)
+        expect(server.engine?.registry.version).toBe(version)
+      })
+
+      it("gets its event, and what it returns is kept", async () => {
+        const detail = await run("plain", { text: "täxt \u0000 \ud83d\ude00", deep: [{ n: 1.5e300 }] })
+        expect(detail).toMatchObject({ state: "completed", functionId: "demo-plain" })
+        expect(output(detail)).toMatchObject({
+          attempt: 0,
+          event: { name: "t/plain", data: { text: "täxt \u0000 \ud83d\ude00", deep: [{ n: 1.5e300 }] } },
+        })
+      })
+
+      it("does steps once, sleeps, and repeats an id", async () => {
+        const detail = await run("steps", { n: 7 })
+        expect(output(detail)).toEqual({ a: "a 7", same: [1, 2] })
+        expect(ledger.count("a 7")).toBe(1)
+        expect(detail.steps.map(({ key }) => key).toSorted()).toEqual(["a", "nap", "same", "same:1"])
+      })
+
+      it("does steps side by side, each once", async () => {
+        expect(output(await run("parallel"))).toEqual([["x 1 x 2", "y 1 y 2", null, "z"], "end"])
+        expect(["x 1", "x 1 x 2", "y 1", "y 1 y 2", "z", "end"].map((what) => ledger.count(what))).toEqual([1, 1, 1, 1, 1, 1])
+      })
+
+      it("has a failed step tried again when the error says, alone and beside others", async () => {
+        const detail = await run("step-retries")
+        expect(output(detail)).toBe("flaky after 1")
+        expect(detail.steps).toMatchObject([{ key: "flaky", state: "completed", attempts: 2 }])
+        expect(output(await run("side-by-side"))).toEqual(["good", "bad after 1"])
+        expect([ledger.count("good"), ledger.count("bad")]).toEqual([1, 2])
+      })
+
+      it("catches a step that has failed for good", async () => {
+        const [exhausted, never] = output(await run("caught")) as string[]
+        expect(exhausted).toMatch(/always busy/)
+        expect(never).toMatch(/no use/)
+        expect([ledger.count("exhausted"), ledger.count("never")]).toEqual([2, 1])
+      })
+
+      it("has its run tried again as often as it says, and no more", async () => {
+        expect(output(await run("run-retries"))).toBe("run after 1")
+        const hopeless = await run("hopeless")
+        expect(hopeless).toMatchObject({ state: "failed", attempt: 1, failure: { message: "hopeless" } })
+        const exhausted = await run("exhausted-run")
+        expect(exhausted).toMatchObject({ state: "failed", attempt: 2, failure: { message: "still" } })
+        expect([ledger.count("hopeless"), ledger.count("exhausted-run")]).toEqual([1, 2])
+        expect(await run("throws-odd")).toMatchObject({ state: "failed", attempt: 1 })
+      })
+
+      it("sends from a step: a fan-out of its own", async () => {
+        const { ids } = output(await run("sends")) as { ids: string[] }
+        expect(ids).toHaveLength(3)
+        for (const id of ids) await ended(id)
+        expect([0, 1, 2].map((i) => ledger.count(`kid ${i}`))).toEqual([1, 1, 1])
+        const { items } = await get<Page<FanoutSummary>>("/api/v1/fanouts")
+        expect(items.find(({ name }) => name === "t/kid")).toMatchObject({ events: 3, completed: 3 })
+      })
+
+      it("starts nothing twice for an id, whatever the second event holds", async () => {
+        const before = await app.send({ name: "t/plain", id: "once", data: { n: 1 } })
+        const after = await app.send([{ name: "t/plain", id: "once", data: { n: 2 } }])
+        expect(after.ids).toEqual(before.ids)
+        const detail = await ended(before.ids[0] ?? "")
+        expect(output(detail)).toMatchObject({ event: { id: "once", data: { n: 1 } } })
+        const { items } = await get<Page<RunSummary>>("/api/v1/runs?function=demo-plain")
+        expect(items.filter(({ eventId }) => eventId === before.ids[0])).toHaveLength(1)
+      })
+
+      it("hears several events, one of them with a condition", async () => {
+        const { ids } = await app.send([
+          { name: "t/any", data: { yes: false } },
+          { name: "t/any", data: { yes: true } },
+          { name: "t/other", data: {} },
+        ])
+        await ended(ids[1] ?? "")
+        await ended(ids[2] ?? "")
+        expect((await get<{ data: unknown[] }>(`/v1/events/${ids[0]}/runs`)).data).toEqual([])
+      })
+
+      /** Waits until the run of an event stands somewhere. */
+      const standing = (eventId: string, state: string): Promise<RunSummary> =>
+        until(async () => {
+          const { items } = await get<Page<RunSummary>>("/api/v1/runs?limit=100")
+          return items.find((each) => each.eventId === eventId && each.state === state)
+        }, `${state} of ${eventId}`)
+
+      it("waits for events: one that matches, one that never comes, and one that is answered at once", async () => {
+        const { ids } = await app.send({ name: "t/waits", data: { order: 7 } })
+        await standing(ids[0] ?? "", "waiting")
+        await app.send([
+          { name: "t/paid", data: { order: 8 } },
+          { name: "t/paid", data: { order: 7, sum: 1 } },
+        ])
+        expect(output(await ended(ids[0] ?? ""))).toMatchObject({ matched: { name: "t/paid", data: { order: 7, sum: 1 } }, missed: null })
+        expect(output(await run("both", { n: 5 }))).toMatchObject([
+          { name: "t/answer", data: { text: "here" } },
+          { ids: [expect.any(String)] },
+        ])
+      })
+
+      it("invokes functions, and gets what they return or throw", async () => {
+        const [result, failure, nobody] = output(await run("invokes")) as unknown[]
+        expect(result).toBe(40)
+        expect(failure).toMatch(/negative/)
+        expect(nobody).toMatch(/nobody/)
+      })
+
+      it("tells its onFailure", async () => {
+        expect(await run("sad", { n: 3 })).toMatchObject({ state: "failed" })
+        await until(async () => ledger.count("sad ended: too sad 3") === 1, "onFailure")
+      })
+
+      it("is cancelled by an event that matches", async () => {
+        const { ids } = await app.send([
+          { name: "t/cancelled", data: { n: 1 } },
+          { name: "t/cancelled", data: { n: 2 } },
+        ])
+        for (const id of ids) await standing(id, "waiting")
+        await app.send({ name: "t/stop", data: { n: 1 } })
+        expect(await ended(ids[0] ?? "")).toMatchObject({ state: "cancelled" })
+        await standing(ids[1] ?? "", "waiting")
+      })
+
+      it("is started by its cron line", async () => {
+        const fired = await server.engine?.intake.trigger(definition("ticks"), undefined)
+        const detail = await until(async () => {
+          const seen = await get<RunDetail>(`/api/v1/runs/${fired}`)
+          return seen.endedAt === null ? null : seen
+        }, "the tick")
+        expect(detail).toMatchObject({ state: "completed", output: '"tick inngest/scheduled.timer"' })
+      })
+
+      it("is started later by an event that is dated so", async () => {
+        const ts = Date.now() + 1_000
+        const { ids } = await app.send({ name: "t/late", data: {}, ts })
+        const detail = await ended(ids[0] ?? "")
+        expect(detail.startedAt).toBeGreaterThanOrEqual(ts)
+        expect(output(detail)).toBe(ts)
+      })
+
+      function definition(id: string) {
+        const found = server.engine?.registry.definitions.get(`demo-${id}`)
+        if (found === undefined) throw new Error(`no function ${id}`)
+        return found
+      }
+    })
+  })
+}
