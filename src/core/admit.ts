@@ -1,8 +1,9 @@
+import { admitterOf, fixedLimits } from "./admission.ts"
 import type { Change, NewEvent } from "./change.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { CheckedEvent } from "./event.ts"
+import type { Gate } from "./gate.ts"
 import type { Matcher } from "./match.ts"
-import type { LimitClaim } from "./run.ts"
 
 /** Where events come from: the run that sends them and the fan-out they belong to, if any. */
 export interface Origin {
@@ -52,24 +53,30 @@ export function admit(
 
 /** The run that `definition` starts for `event`; due when the event says, if that is in the future. */
 export function startRun(definition: FunctionDefinition, event: NewEvent, id: string, now: number): Change {
+  const dueAt = Math.max(event.ts, now)
+  const run = {
+    id,
+    functionId: definition.id,
+    eventId: event.id,
+    fanoutId: event.fanoutId,
+    parentId: event.sourceRunId,
+    createdAt: now,
+    dueAt,
+  }
+  const skip = definition.paused === "skip" ? pausedGate : null
+  const admit = admitterOf(definition)
+  if (admit === null && skip === null) return { kind: "run.add", run: { ...run, limits: fixedLimits(definition) ?? [] } }
+  const value = { name: event.name, data: JSON.parse(event.data) as unknown, id: event.key ?? event.id, ts: event.ts }
+  const admitted = skip === null && admit !== null ? admit(value, event.data.length) : { limits: [], gates: [skip ?? pausedGate], ahead: 0 }
   return {
     kind: "run.add",
     run: {
-      id,
-      functionId: definition.id,
-      eventId: event.id,
-      fanoutId: event.fanoutId,
-      parentId: event.sourceRunId,
-      createdAt: now,
-      dueAt: Math.max(event.ts, now),
-      limits: limitsOf(definition),
+      ...run,
+      limits: admitted.limits,
+      ...(admitted.gates.length === 0 ? {} : { gates: admitted.gates }),
+      ...(admitted.ahead === 0 ? {} : { rank: dueAt - admitted.ahead }),
     },
   }
 }
 
-const noLimits: readonly LimitClaim[] = []
-
-/** The limits that a run of this function counts against. */
-export function limitsOf(definition: FunctionDefinition): readonly LimitClaim[] {
-  return definition.concurrency === null ? noLimits : [{ key: `fn:${definition.id}`, max: definition.concurrency }]
-}
+const pausedGate: Gate = { kind: "refuse", state: "skipped", reason: "its function is paused, and new runs are skipped meanwhile" }

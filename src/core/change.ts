@@ -98,6 +98,8 @@ export type Change =
       readonly endedAt: number
       readonly settlement: Settlement
     }
+  /** Whoever counts against the limit starts no sooner. */
+  | { readonly kind: "limit.hold"; readonly key: string; readonly until: number }
   | { readonly kind: "function.put"; readonly definition: FunctionDefinition; readonly at: number }
   /** Functions of the app that are not in `functionIds` are no longer offered. */
   | { readonly kind: "app.put"; readonly appId: string; readonly functionIds: readonly string[]; readonly at: number }

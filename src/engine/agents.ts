@@ -52,7 +52,7 @@ export function createAgents(parts: AgentsParts): Agents {
     failed,
   )
   const announcer = new Loop(createAnnouncer(store, intake, pollMs), clock, failed)
-  const operator = new Loop(createOperator({ store, registry, committer, pollMs, ended: () => announcer.ring() }), clock, failed)
+  const operator = new Loop(createOperator({ store, committer, pollMs, ended: () => announcer.ring() }), clock, failed)
   const others = [
     createPulse({ store, node, clock, executor, telemetry, pulseMs }),
     createRescuer({ store, committer, registry, clock, nodeId, restMs: rescueMs }),

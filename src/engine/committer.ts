@@ -19,6 +19,8 @@ export interface TurnPartner {
   timerSet(at: number): void
   /** Fan-outs have ended. */
   ended(): void
+  /** Runs that a node was executing are cancelled. */
+  cancelled(runIds: readonly string[]): void
   /** The store's time. */
   told(now: number): void
 }
@@ -116,6 +118,7 @@ export class Committer {
     for (const [i, { resolve }] of batch.entries()) resolve(turn.results[i] ?? { kind: "fenced" })
     if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
     if (turn.ended > 0) this.#partner.ended()
+    if (turn.cancelled.length > 0) this.#partner.cancelled(turn.cancelled)
     // The store goes on with what has gathered before this thread turns to the new runs.
     void this.#next()
   }

@@ -71,6 +71,7 @@ export class Engine {
       claimed: (claim) => this.#dispatcher.claimed(claim),
       timerSet: () => this.#agents.waker.ring(),
       ended: () => this.#agents.announcer.ring(),
+      cancelled: (runIds) => this.#executor.cancel(runIds),
       told: (now) => clock.told(now),
     })
     const committer = this.#committer

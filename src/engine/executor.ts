@@ -1,7 +1,6 @@
-import { advance } from "../core/advance.ts"
+import { advance, type RetryRules } from "../core/advance.ts"
 import type { Attempt } from "../core/attempt.ts"
 import type { Change } from "../core/change.ts"
-import type { FunctionDefinition } from "../core/definition.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import type { ClaimedRun } from "../core/run.ts"
@@ -61,8 +60,11 @@ export class Executor {
     const finished = new Promise<Outcome>((resolve) => {
       finish = resolve
     })
-    const recording = new Recording(this.#parts, run, definition ?? unknownFunction, steps, () => finish({ kind: "superseded" }))
-    const attempt = new LiveAttempt(run, recording)
+    const recording = new Recording(this.#parts, run, definition ?? unknownFunction, steps, () => {
+      attempt.abort()
+      finish({ kind: "superseded" })
+    })
+    const attempt: LiveAttempt = new LiveAttempt(run, recording)
     const place = this.#freePlaces.pop() ?? this.#places.length
     this.#places[place] = { run, recording, finish, abort: () => attempt.abort() }
     const timeoutMs = definition?.attemptTimeoutMs ?? limits.attemptTimeoutMs
@@ -104,6 +106,16 @@ export class Executor {
     return left.length
   }
 
+  /** Runs have ended from outside: their attempts here, if any, are over, and nothing that they still do is kept. */
+  cancel(runIds: readonly string[]): void {
+    const ended = new Set(runIds)
+    for (const { run, abort, finish } of this.#underWay()) {
+      if (!ended.has(run.id)) continue
+      abort()
+      finish({ kind: "superseded" })
+    }
+  }
+
   /** Has the log lines of attempts under way made durable; nobody waits for it, since an attempt may end meanwhile. */
   flushLogs(): void {
     for (const { recording } of this.#underWay()) void recording.flush()
@@ -113,13 +125,7 @@ export class Executor {
     return this.#places.filter((place) => place !== null)
   }
 
-  async #settle(
-    run: ClaimedRun,
-    outcome: Outcome,
-    definition: Pick<FunctionDefinition, "retries">,
-    recording: Recording,
-    startedAt: number,
-  ): Promise<void> {
+  async #settle(run: ClaimedRun, outcome: Outcome, definition: RetryRules, recording: Recording, startedAt: number): Promise<void> {
     const { clock, random, committer, telemetry } = this.#parts
     if (outcome.kind !== "superseded") {
       const facts = { startedAt, endedAt: clock.now(), progressed: recording.progressed, random: random.next() }
@@ -177,7 +183,7 @@ class LiveAttempt implements Attempt {
   }
 }
 
-const unknownFunction: Pick<FunctionDefinition, "retries"> = { retries: limits.retriesDefault }
+const unknownFunction: RetryRules = { retries: limits.retriesDefault }
 
 function guardOf(run: ClaimedRun): { runId: string; fence: number } {
   return { runId: run.id, fence: run.fence }

@@ -1,8 +1,6 @@
-import { limitsOf } from "../core/admit.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
 import type { Agent } from "./loop.ts"
-import type { Registry } from "./registry.ts"
 
 /** While an operation waits for what is running. */
 const someMs = 500
@@ -10,17 +8,15 @@ const someMs = 500
 /** Does what was asked of many runs, a part at a time; any node goes on where another stopped. */
 export function createOperator(parts: {
   readonly store: Pick<Store, "operate">
-  readonly registry: Registry
   readonly committer: Pick<Committer, "ring">
   readonly pollMs: number
   readonly ended: () => void
 }): Agent {
-  const { store, registry, committer, pollMs, ended } = parts
+  const { store, committer, pollMs, ended } = parts
   return {
     name: "operator",
     async tick() {
-      const limits = Array.from(registry.definitions.values(), (definition) => [definition.id, limitsOf(definition)] as const)
-      const operated = await store.operate(limits)
+      const operated = await store.operate()
       if (operated.rest === "over") return pollMs
       committer.ring()
       if (operated.ended > 0) ended()

@@ -39,13 +39,15 @@ export function createRescuer({ store, committer, registry, clock, nodeId, restM
   }
 }
 
+/** Between two pages of limits, when there are very many. */
+const pageRestMs = 100
+
 /** Heals limits whose release was missed. */
 export function createHealer(store: Pick<Store, "releaseMissed">, restMs: number): Agent {
   return {
     name: "healer",
     async tick() {
-      await store.releaseMissed()
-      return restMs
+      return (await store.releaseMissed()) ? pageRestMs : restMs
     },
   }
 }

@@ -5,6 +5,7 @@ import { toFailure } from "../core/failure.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
+import type { RunEvent } from "../core/run.ts"
 import { withScope } from "./context.ts"
 import type { Logger } from "./function.ts"
 import { Replay } from "./replay.ts"
@@ -14,17 +15,18 @@ import { retryWish } from "./retry-wish.ts"
 export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Promise<Outcome> {
   const { run, recorder } = attempt
   let event: ReceivedEvent
+  let events: ReceivedEvent[]
   try {
-    const { id, name, ts, data } = run.event
-    const received = hosted.receive({ id, name, ts, data: JSON.parse(data) })
+    const received = receive(hosted, run.event)
     event = received instanceof Promise ? await received : received
+    events = run.events === undefined ? [event] : await Promise.all(run.events.map((each) => receive(hosted, each)))
   } catch (thrown) {
     return { kind: "failed", failure: toFailure(thrown), retry: "never" }
   }
   const replay = new Replay(attempt)
   const context = {
     event,
-    events: [event],
+    events,
     step: replay.step,
     logger: createLogger(attempt),
     attempt: run.attempt - 1,
@@ -39,6 +41,10 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   const outcome = await Promise.race([ended, replay.parked])
   replay.end()
   return outcome
+}
+
+function receive(hosted: HostedFunction, { id, name, ts, data }: RunEvent): Promise<ReceivedEvent> | ReceivedEvent {
+  return hosted.receive({ id, name, ts, data: JSON.parse(data) })
 }
 
 async function call(hosted: HostedFunction, context: object, scope: Parameters<typeof withScope>[0]): Promise<unknown> {

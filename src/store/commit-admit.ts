@@ -3,7 +3,18 @@ import { limits } from "../core/limits.ts"
 import type { NewRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
-import { addLines, enqueue, insertHeldRows, insertReadyRows, insertTimers, keysOf, type Moved, newQueueRow, nothingMoved } from "./queue.ts"
+import {
+  addLines,
+  encodeLimits,
+  enqueue,
+  insertHeldRows,
+  insertReadyRows,
+  insertTimers,
+  keysOf,
+  type Moved,
+  newQueueRow,
+  nothingMoved,
+} from "./queue.ts"
 
 export type Refusals = (UnitResult | undefined)[]
 
@@ -139,21 +150,21 @@ const runColumns: readonly Column[] = [
   ["parent_id", "text"],
   ["created_at", "bigint"],
   ["rank", "bigint"],
+  ["limits", "text"],
 ]
 const runNames = runColumns.map(([name]) => name).join(", ")
 
 export function runValues(run: NewRun): readonly (string | number | null)[] {
-  return [run.id, run.functionId, run.eventId, run.fanoutId, run.parentId, run.createdAt, run.dueAt]
+  return [run.id, run.functionId, run.eventId, run.fanoutId, run.parentId, run.createdAt, run.rank ?? run.dueAt, encodeLimits(run.limits)]
 }
 
-async function insertRuns(db: Db, rows: string): Promise<void> {
+export async function insertRuns(db: Db, rows: string): Promise<void> {
   await db.execute(`insert into run (${runNames}) select ${runNames} from ${db.dialect.rows("$1", runColumns)} as j where true`, [rows])
 }
 
-/** New runs: the row that stays, and their place in a queue. */
-export async function addRuns(db: Db, changes: readonly ChangeOf<"run.add">[], now: number): Promise<Moved> {
-  if (changes.length === 0) return nothingMoved
-  const runs = changes.map(({ run }) => run)
+/** New runs about which nothing is left to decide: the row that stays, and their place in a queue. */
+export async function addRuns(db: Db, runs: readonly NewRun[], now: number): Promise<Moved> {
+  if (runs.length === 0) return nothingMoved
   const later = runs.filter(({ dueAt }) => dueAt > now)
   const due = runs.filter(({ dueAt }) => dueAt <= now)
   const [, , lines] = await together([

@@ -2,7 +2,7 @@ import type { ChangeOf, Settlement } from "../core/change.ts"
 import { fingerprintOf } from "../core/fingerprint.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
-import { deleteSlots, enqueue, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
+import { deleteSlots, enqueue, freed, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
 
 const stepColumns: readonly Column[] = [
   ["run_id", "text"],
@@ -96,9 +96,11 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
   if (changes.length === 0) return nothingMoved
   const ended = changes.filter((change): change is Ended => "output" in change.settlement)
   const queued = changes.filter((change): change is Queued => "dueAt" in change.settlement)
-  const freed = changes.map(({ run }) => ({ runId: run.id, limits: run.limits }))
-  const [, , back] = await together([deleteSlots(db, freed), endRuns(db, ended), putBack(db, queued)])
-  return { keys: [...keysOf(freed), ...back.keys], timers: back.timers, lines: back.lines }
+  const left = changes.map(({ run, settlement }) =>
+    freed({ runId: run.id, limits: run.limits }, "limits" in settlement ? settlement.limits : []),
+  )
+  const [, , back] = await together([deleteSlots(db, left), endRuns(db, ended), putBack(db, queued)])
+  return { keys: [...keysOf(left), ...back.keys], timers: back.timers, lines: back.lines }
 }
 
 const resultColumns: readonly Column[] = [

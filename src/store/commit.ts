@@ -5,6 +5,8 @@ import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } fr
 import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules, registryVersion } from "./commit-registry.ts"
 import { addTicks, decidedTicks } from "./commit-tick.ts"
 import { type Db, together } from "./db.ts"
+import { addGated } from "./gates.ts"
+import { holdLimits } from "./limiter.ts"
 import { addLines, type Lines } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
@@ -13,6 +15,8 @@ export interface Committed {
   /** The earliest timer among those that were set; null when none was. */
   readonly timerAt: number | null
   readonly lines: Lines
+  /** Runs that a node was executing, and that a new run has cancelled. */
+  readonly cancelled: readonly string[]
   /**
    * What is left to do, at the very end of the transaction: the counts of fan-outs. Whoever else counts the same fan-out waits from
    * there on until the transaction ends. Gives what follows from them.
@@ -97,9 +101,14 @@ function listed(leases: Iterable<string>): string {
 
 async function write(db: Db, changes: readonly Change[], now: number): Promise<Omit<Committed, "results">> {
   const by = groupByKind(changes)
+  const runs = by["run.add"].map(({ run }) => run)
   const [settled, added, packed] = await together([
     settleRuns(db, by["run.settle"]),
-    addRuns(db, by["run.add"], now),
+    addRuns(
+      db,
+      runs.filter(({ gates }) => gates === undefined),
+      now,
+    ),
     addPacked(db, by["rows.add"]),
     putApps(db, by["app.put"]),
     putFunctions(db, by["function.put"]),
@@ -114,13 +123,32 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     addJoins(db, by["join.add"]),
     announce(db, by["fanout.announce"]),
   ])
-  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys])
-  const timers = [...settled.timers, ...added.timers]
+  // What has ended by now leaves its place to these.
+  const gated = await addGated(
+    db,
+    runs.filter(({ gates }) => gates !== undefined),
+    now,
+  )
+  await holdLimits(db, by["limit.hold"])
+  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys, ...gated.moved.keys], now)
+  const timers = [...settled.timers, ...added.timers, ...gated.moved.timers, ...(released.dueAt === null ? [] : [released.dueAt])]
   return {
-    timerAt: timers.length === 0 ? null : Math.min(...timers),
-    lines: addLines([settled.lines, added.lines, packed.lines, released]),
-    count: () => countFanouts(db, by["fanout.grow"], by["run.settle"], by["join.add"], now),
+    timerAt: timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),
+    lines: addLines([settled.lines, added.lines, packed.lines, gated.moved.lines, released.lines]),
+    cancelled: gated.cancelled,
+    count: () => countFanouts(db, withFewer(by["fanout.grow"], gated.fewer), [...by["run.settle"], ...gated.ended], by["join.add"], now),
   }
+}
+
+/** Fan-outs without the runs that are not needed, since their events joined a batch. */
+function withFewer(grown: readonly ChangeOf<"fanout.grow">[], fewer: ReadonlyMap<string, number>): readonly ChangeOf<"fanout.grow">[] {
+  if (fewer.size === 0) return grown
+  const left = new Map(fewer)
+  return grown.map((change) => {
+    const less = Math.min(change.runs, left.get(change.id) ?? 0)
+    left.set(change.id, (left.get(change.id) ?? 0) - less)
+    return less === 0 ? change : { ...change, runs: change.runs - less }
+  })
 }
 
 type ByKind = { [K in Change["kind"]]: ChangeOf<K>[] }
@@ -138,6 +166,7 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "step.save": [],
     "log.add": [],
     "attempt.add": [],
+    "limit.hold": [],
     "run.settle": [],
     "function.put": [],
     "app.put": [],

@@ -22,8 +22,22 @@ interface Table {
 }
 
 /** What is written once, by far the most; then what is small; what may be claimed comes last, in one transaction. */
-const history = ["event", "run", "result", "attempt", "log", "step", "tick", "event_key", "fanout", "joining", "finished", "operation"]
-const small = ["function", "registry", "schedule"]
+const history = [
+  "event",
+  "run",
+  "result",
+  "attempt",
+  "log",
+  "step",
+  "tick",
+  "event_key",
+  "fanout",
+  "joining",
+  "finished",
+  "batched",
+  "operation",
+]
+const small = ["function", "registry", "schedule", "limiter"]
 const queues = ["timer", "held", "ready", "slot", "lease"]
 const batch = 2_000
 

@@ -1,10 +1,10 @@
-import type { ChangeOf } from "../core/change.ts"
 import type { Operation, OperationKind } from "../core/fanouts.ts"
 import { idBefore } from "../core/id.ts"
 import type { LimitClaim } from "../core/run.ts"
+import { endedBy, insertEnds, takeStanding } from "./cancel.ts"
 import { countFanouts } from "./commit-fanout.ts"
 import { type Column, type Db, together } from "./db.ts"
-import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { addLines, decodeLimits, deleteSlots, enqueue, keysOf, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 /** Runs of one step of an operation. */
@@ -22,9 +22,6 @@ interface OperationRow {
   ended_at: number | null
 }
 
-/** The limits of each function's runs, and those a run may be held by besides. */
-export type LimitsOf = (functionId: string) => readonly LimitClaim[]
-
 export interface Operated {
   readonly lines: Lines
   /** Whether to come back at once, after a rest, or not at all. */
@@ -33,10 +30,10 @@ export interface Operated {
 }
 
 /** Does the next part of the oldest operation that is not done: whoever comes first, under the lock of its row. Runs in a transaction. */
-export async function operate(db: Db, limitsOf: LimitsOf, now: number): Promise<Operated> {
+export async function operate(db: Db, now: number): Promise<Operated> {
   const [row] = await db.query<OperationRow>(`select * from operation where ended_at is null order by id limit 1 ${db.dialect.skipLocked}`)
   if (row === undefined) return { lines: new Map(), rest: "over", ended: 0 }
-  return row.kind === "retry" ? retryPart(db, row, limitsOf, now) : cancelPart(db, row, limitsOf, now)
+  return row.kind === "retry" ? retryPart(db, row, now) : cancelPart(db, row, now)
 }
 
 async function advanceTo(db: Db, row: OperationRow, cursor: string, affected: number, endedAt: number | null): Promise<void> {
@@ -52,11 +49,11 @@ const ids: readonly Column[] = [["id", "text"]]
 const listed = (runs: readonly string[]): string => JSON.stringify(runs.map((id) => [id]))
 
 /** What had failed when the operation began: later failures are not its business. */
-async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: number): Promise<Operated> {
+async function retryPart(db: Db, row: OperationRow, now: number): Promise<Operated> {
   const [fanout] = await db.query<{ created_at: number }>("select created_at from fanout where id = $1", [row.fanout_id])
   const from = row.cursor === "" ? idBefore("run", fanout?.created_at ?? 0) : row.cursor
-  const failed = await db.query<{ id: string; function_id: string; rank: number; fence: number | null }>(
-    `select r.id, r.function_id, r.rank, (select max(fence) from attempt as a where a.run_id = r.id) as fence
+  const failed = await db.query<{ id: string; function_id: string; rank: number; limits: string | null; fence: number | null }>(
+    `select r.id, r.function_id, r.rank, r.limits, (select max(fence) from attempt as a where a.run_id = r.id) as fence
        from result as x join run as r on r.id = x.run_id
        where x.state = 'failed' and x.state <> 'completed' and x.run_id > $2 and x.ended_at <= $3 and r.fanout_id = $1
          ${row.fingerprint === null ? "" : "and x.fingerprint = $4"} order by x.run_id limit ${batch}`,
@@ -77,47 +74,52 @@ async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: num
     advanceTo(db, row, last.id, failed.length, null),
   ])
   const rows = failed.map(
-    ({ id, function_id, rank, fence }): QueueRow => ({
+    ({ id, function_id, rank, limits, fence }): QueueRow => ({
       runId: id,
       functionId: function_id,
       rank,
       attempt: 0,
       fence: fence ?? 1,
       losses: 0,
-      limits: limitsOf(function_id),
+      limits: onceMore(decodeLimits(limits)),
     }),
   )
-  const lines = addLines([await enqueue(db, rows), await releaseHeld(db, keysOf(rows))])
-  return { lines, rest: "none", ended: 0 }
+  const lined = await enqueue(db, rows)
+  const released = await releaseHeld(db, keysOf(rows), now)
+  return { lines: addLines([lined, released.lines]), rest: "none", ended: 0 }
 }
 
-async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: number): Promise<Operated> {
-  const runs = await db.query<{ id: string; function_id: string; rank: number }>(
-    `select id, function_id, rank from run where fanout_id = $1 and id > $2 and created_at <= $3 order by id limit ${batch}`,
+/** What a run counts against that begins again: its place was given up, and it waits for no more events. */
+function onceMore(claims: readonly LimitClaim[]): LimitClaim[] {
+  return claims.flatMap((claim): LimitClaim[] => {
+    if (claim.hold === "debounce") return []
+    if (claim.hold === "batch") return [{ ...claim, hold: "events" }]
+    return claim.hold === "taken" ? [{ ...claim, hold: "run" }] : [claim]
+  })
+}
+
+async function cancelPart(db: Db, row: OperationRow, now: number): Promise<Operated> {
+  const runs = await db.query<{ id: string }>(
+    `select id from run where fanout_id = $1 and id > $2 and created_at <= $3 order by id limit ${batch}`,
     [row.fanout_id, row.cursor, row.snapshot_at],
   )
   const last = runs.at(-1)
   if (last === undefined) return again(db, row, now)
-  const taken = await takeStanding(db, runs, limitsOf)
-  const ended = taken.map(({ runId, functionId, fence, rank, limits, attempt }): ChangeOf<"run.settle"> => {
-    const run = { id: runId, functionId, fence, rank, fanoutId: row.fanout_id, limits }
-    return { kind: "run.settle", run, attempt, startedAt: now, endedAt: now, settlement: { to: "cancelled", output: null, failure: null } }
-  })
+  const taken = await takeStanding(
+    db,
+    runs.map(({ id }) => id),
+  )
+  const ended = taken.map((run) => endedBy(run, row.fanout_id, "cancelled", now))
   await together([
     deleteSlots(db, taken),
-    db.execute(
-      `insert into result (run_id, state, attempt, started_at, ended_at) select run_id, 'cancelled', attempt, $2, $2 from ${db.dialect.rows(
-        "$1",
-        [
-          ["run_id", "text"],
-          ["attempt", "bigint"],
-        ],
-      )} as j where true`,
-      [JSON.stringify(taken.map(({ runId, attempt }) => [runId, attempt])), now],
+    insertEnds(
+      db,
+      taken.map(({ runId, attempt }) => ({ runId, attempt, state: "cancelled", reason: null, failure: null })),
+      now,
     ),
     advanceTo(db, row, last.id, taken.length, null),
   ])
-  const lines = await releaseHeld(db, keysOf(taken))
+  const { lines } = await releaseHeld(db, keysOf(taken), now)
   const { ended: fanouts } = await countFanouts(db, [], ended, [], now)
   return { lines, rest: "none", ended: fanouts }
 }
@@ -133,38 +135,6 @@ async function again(db: Db, row: OperationRow, now: number): Promise<Operated> 
   const over = running === undefined && parked === undefined
   await advanceTo(db, row, "", 0, over ? now : null)
   return { lines: new Map(), rest: over ? "none" : "some", ended: 0 }
-}
-
-/** Takes runs out of whatever line they stand in. */
-async function takeStanding(
-  db: Db,
-  runs: readonly { id: string; function_id: string; rank: number }[],
-  limitsOf: LimitsOf,
-): Promise<QueueRow[]> {
-  const held = runs.flatMap(({ id, function_id, rank }) => limitsOf(function_id).map(({ key }) => [key, rank, id]))
-  const [ready, timers, kept] = await together([
-    db.query<StoredQueueRow>(
-      `delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from ${db.dialect.rows("$1", [
-        ["function_id", "text"],
-        ["rank", "bigint"],
-        ["run_id", "text"],
-      ])} as j) returning ${queueNames}`,
-      [JSON.stringify(runs.map(({ id, function_id, rank }) => [function_id, rank, id]))],
-    ),
-    db.query<StoredQueueRow>(
-      `delete from timer where run_id in (select id from ${db.dialect.rows("$1", ids)} as j) returning ${queueNames}`,
-      [listed(runs.map(({ id }) => id))],
-    ),
-    db.query<StoredQueueRow>(
-      `delete from held where (limit_key, rank, run_id) in (select limit_key, rank, run_id from ${db.dialect.rows("$1", [
-        ["limit_key", "text"],
-        ["rank", "bigint"],
-        ["run_id", "text"],
-      ])} as j) returning ${queueNames}`,
-      [JSON.stringify(held)],
-    ),
-  ])
-  return [...ready, ...timers, ...kept].map(toQueueRow)
 }
 
 export async function addOperation(

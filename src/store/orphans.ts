@@ -13,6 +13,12 @@ const standing = ["timer", "held", "ready", "lease"]
   .map((table) => `exists (select 1 from ${table} as q where q.run_id = r.id)`)
   .join(" or ")
 
+/** Executing, about to, or one that keeps its place while it stands elsewhere. */
+const keeps = ["taken", "debounce", "batch"].map((hold) => `q.limits like '%"${hold}"%'`).join(" or ")
+const occupied = `exists (select 1 from ready as q where q.run_id = slot.run_id) or exists (select 1 from lease as q where q.run_id = slot.run_id)
+      or exists (select 1 from timer as q where q.run_id = slot.run_id and (${keeps}))
+      or exists (select 1 from held as q where q.run_id = slot.run_id and (${keeps}))`
+
 const parts = ["step", "attempt", "log"]
 const runless = (table: string): string => `not exists (select 1 from run where run.id = ${table}.run_id)`
 
@@ -36,12 +42,8 @@ const orphanKinds: readonly OrphanKind[] = [
   {
     name: "places in limits that nobody takes up",
     means: "their limits have less room than they should",
-    count: `select count(*) as n from slot where not exists (select 1 from ready as q where q.run_id = slot.run_id)
-      and not exists (select 1 from lease as q where q.run_id = slot.run_id)`,
-    repair: [
-      `delete from slot where not exists (select 1 from ready as q where q.run_id = slot.run_id)
-      and not exists (select 1 from lease as q where q.run_id = slot.run_id)`,
-    ],
+    count: `select count(*) as n from slot where not (${occupied})`,
+    repair: [`delete from slot where not (${occupied})`],
   },
   {
     name: "steps, attempts and logs without a run",

@@ -1,4 +1,4 @@
-import type { LimitClaim, NewRun } from "../core/run.ts"
+import { type LimitClaim, type NewRun, openClaims } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
 
 /** A live run as it stands in one of the queues. */
@@ -58,6 +58,12 @@ export function addLines(all: readonly Lines[]): Lines {
   return sum
 }
 
+export function runsIn(lines: Lines): number {
+  let runs = 0
+  for (const line of lines.values()) runs += line.runs
+  return runs
+}
+
 export const queueColumns: readonly Column[] = [
   ["run_id", "text"],
   ["function_id", "text"],
@@ -75,12 +81,17 @@ export function queueValues(row: QueueRow): readonly (string | number | null)[] 
 
 /** A run that was never claimed. */
 export function newQueueRow(run: NewRun): QueueRow {
-  return { runId: run.id, functionId: run.functionId, rank: run.dueAt, attempt: 0, fence: 0, losses: 0, limits: run.limits }
+  return { runId: run.id, functionId: run.functionId, rank: run.rank ?? run.dueAt, attempt: 0, fence: 0, losses: 0, limits: run.limits }
+}
+
+/** The limit whose room a run waits for first; null when it may go on as it is. */
+export function firstLimit({ limits }: Pick<QueueRow, "limits">): string | null {
+  return openClaims(limits)[0]?.key ?? null
 }
 
 /** A run that is held, under the first of its limits until `release.ts` knows better. */
 export function heldValues(row: QueueRow): readonly (string | number | null)[] {
-  return [row.limits[0]?.key ?? "", ...queueValues(row)]
+  return [firstLimit(row) ?? "", ...queueValues(row)]
 }
 
 export function toQueueRow(row: StoredQueueRow): QueueRow {
@@ -97,25 +108,39 @@ export function toQueueRow(row: StoredQueueRow): QueueRow {
 
 const noLimits: readonly LimitClaim[] = []
 
+/** [[key, max], …], with a third value for how it is held, and two more for a throttle. */
 export function encodeLimits(limits: readonly LimitClaim[]): string | null {
-  return limits.length === 0 ? null : JSON.stringify(limits.map(({ key, max }) => [key, max]))
+  if (limits.length === 0) return null
+  return JSON.stringify(
+    limits.map(({ key, max, hold, throttle }) => {
+      if (throttle !== undefined) return [key, max, hold ?? null, throttle.periodMs, throttle.burst]
+      return hold === undefined ? [key, max] : [key, max, hold]
+    }),
+  )
 }
 
+type EncodedLimit = [key: string, max: number, hold?: LimitClaim["hold"] | null, periodMs?: number, burst?: number]
+
 export function decodeLimits(limits: string | null): readonly LimitClaim[] {
-  return limits === null ? noLimits : (JSON.parse(limits) as [string, number][]).map(([key, max]) => ({ key, max }))
+  if (limits === null) return noLimits
+  return (JSON.parse(limits) as EncodedLimit[]).map(([key, max, hold, periodMs, burst]) => ({
+    key,
+    max,
+    ...(hold == null ? {} : { hold }),
+    ...(periodMs === undefined || burst === undefined ? {} : { throttle: { periodMs, burst } }),
+  }))
 }
 
 /** Puts runs in line: those without limits are ready; the others are held, until `release.ts` finds room for them. */
 export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<Lines> {
-  const free = rows.filter(({ limits }) => limits.length === 0)
-  const limited = rows.filter(({ limits }) => limits.length > 0)
-  await together([
-    insertReady(db, free),
-    insertHeld(
-      db,
-      limited.map((row) => [row.limits[0]?.key ?? "", row]),
-    ),
-  ])
+  const free: QueueRow[] = []
+  const limited: (readonly [limitKey: string, row: QueueRow])[] = []
+  for (const row of rows) {
+    const key = firstLimit(row)
+    if (key === null) free.push(row)
+    else limited.push([key, row])
+  }
+  await together([insertReady(db, free), insertHeld(db, limited)])
   return linesOf(free)
 }
 
@@ -179,12 +204,25 @@ function slotsOf(rows: readonly Pick<QueueRow, "runId" | "limits">[]): string {
   return JSON.stringify(rows.flatMap(({ runId, limits }) => limits.map(({ key }) => [key, runId])))
 }
 
-export async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<void> {
-  if (rows.length === 0) return
+/** @param slots JSON rows of key and run */
+async function insertSlotRows(db: Db, slots: string): Promise<void> {
   await db.execute(
     `insert into slot (limit_key, run_id) select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j where true`,
-    [slotsOf(rows)],
+    [slots],
   )
+}
+
+/** For runs that are released: the places that they take now. A throttle counts starts, not runs. */
+export async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<void> {
+  const taken = rows.map(({ runId, limits }) => ({ runId, limits: openClaims(limits).filter(({ throttle }) => throttle === undefined) }))
+  if (taken.some(({ limits }) => limits.length > 0)) await insertSlotRows(db, slotsOf(taken))
+}
+
+/** For new runs: the places that they have from the start. */
+export async function insertFirstSlots(db: Db, rows: readonly Pick<QueueRow, "runId" | "limits">[]): Promise<void> {
+  const first = new Set<LimitClaim["hold"]>(["taken", "debounce", "batch"])
+  const taken = rows.map(({ runId, limits }) => ({ runId, limits: limits.filter(({ hold }) => first.has(hold)) }))
+  if (taken.some(({ limits }) => limits.length > 0)) await insertSlotRows(db, slotsOf(taken))
 }
 
 /** Frees what the runs occupy. */
@@ -195,6 +233,12 @@ export async function deleteSlots(db: Db, rows: readonly Pick<QueueRow, "runId" 
     `delete from slot where (limit_key, run_id) in (select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j)`,
     [slotsOf(limited)],
   )
+}
+
+/** Of runs that are put back: what they keep is not freed. */
+export function freed(before: Pick<QueueRow, "runId" | "limits">, kept: readonly LimitClaim[]): Pick<QueueRow, "runId" | "limits"> {
+  const keeps = new Set(kept.filter(({ hold }) => hold === "taken").map(({ key }) => key))
+  return keeps.size === 0 ? before : { runId: before.runId, limits: before.limits.filter(({ key }) => !keeps.has(key)) }
 }
 
 /** The limits that rows count against, each as often as there are rows. */

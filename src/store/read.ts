@@ -1,4 +1,4 @@
-import type { FunctionDefinition } from "../core/definition.ts"
+import type { FunctionDefinition, PausePolicy } from "../core/definition.ts"
 import type { FailureGroup } from "../core/fanouts.ts"
 import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
@@ -228,13 +228,15 @@ function toFanout(row: FanoutRow): FanoutSummary {
 
 export async function knownFunctions(db: Db): Promise<KnownFunctions> {
   const [functions, version] = await together([
-    db.query<{ definition: string; retired_at: number | null }>("select definition, retired_at from function order by id"),
+    db.query<{ definition: string; retired_at: number | null; paused: PausePolicy | null }>(
+      "select definition, retired_at, paused from function order by id",
+    ),
     db.query<{ version: number }>("select version from registry where id = 1"),
   ])
   return {
     version: version[0]?.version ?? 0,
-    functions: functions.map(({ definition, retired_at }) => ({
-      definition: JSON.parse(definition) as FunctionDefinition,
+    functions: functions.map(({ definition, retired_at, paused }) => ({
+      definition: { ...(JSON.parse(definition) as FunctionDefinition), ...(paused === null ? {} : { paused }) },
       active: retired_at === null,
     })),
   }

@@ -1,98 +1,80 @@
-import type { LimitClaim } from "../core/run.ts"
-import { Conflict, type Db, together } from "./db.ts"
-import {
-  deleteHeld,
-  insertHeld,
-  insertReady,
-  insertSlots,
-  type Lines,
-  linesOf,
-  type QueueRow,
-  queueNames,
-  type StoredQueueRow,
-  toQueueRow,
-} from "./queue.ts"
+import { lookAt, type LimitState, type Room, roomOf, take, unusedLimit } from "../core/room.ts"
+import { limits } from "../core/limits.ts"
+import { openClaims } from "../core/run.ts"
+import { type Db, together } from "./db.ts"
+import { keyColumn, limitStates, lockLimits, remember } from "./limiter.ts"
+import { decodeLimits, deleteHeld, insertHeld, insertReady, insertSlots, type Lines, linesOf, type QueueRow, queueNames } from "./queue.ts"
 
 /** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
 const releaseBatch = 1_000
 /** Runs that turn out to be held by another of their limits make way for the next ones of their key, this often. */
 const passesMost = 10
+/** How many runs are looked at for a key: one statement for all keys of a size. */
+const sizes = [1, 10, 100, releaseBatch]
+
+export interface Released {
+  readonly lines: Lines
+  /** When runs may go on by time alone; null when none was found that waits for it. */
+  readonly dueAt: number | null
+}
 
 /**
  * Moves held runs into the ready line, as far as the limits of `keys` have room: a key's runs in the order of their rank. A key may be
  * named several times: once for each run that left it or came to it, so that as many are looked at. A run that another of its limits
  * still holds back is held under that one from now on.
  */
-export async function releaseHeld(db: Db, keys: readonly string[]): Promise<Lines> {
+export async function releaseHeld(db: Db, keys: readonly string[], now: number): Promise<Released> {
   const wanted = new Map<string, number>()
   for (const key of keys) wanted.set(key, Math.min((wanted.get(key) ?? 0) + 1, releaseBatch))
-  return release(db, wanted)
+  return release(db, wanted, now)
 }
 
-async function release(db: Db, wanted: ReadonlyMap<string, number>): Promise<Lines> {
-  const released: QueueRow[] = []
-  const locked = new Set<string>()
+/** What limits have room for, as far as one transaction can. @param n about how many runs of each are expected */
+export async function releaseAll(db: Db, keys: readonly string[], now: number, n = releaseBatch): Promise<Released> {
+  return release(db, new Map(keys.map((key) => [key, n])), now)
+}
+
+async function release(db: Db, wanted: ReadonlyMap<string, number>, now: number): Promise<Released> {
+  const pass = new ReleasePass(db, now)
   let rest = wanted
-  for (let pass = 0; rest.size > 0 && pass < passesMost; pass++) rest = await releasePass(db, rest, locked, released)
-  return linesOf(released)
+  for (let i = 0; rest.size > 0 && i < passesMost; i++) rest = await pass.run(rest)
+  return pass.end(rest)
 }
 
-/** Finds limits that have both held runs and room, and releases: a missed release heals. Runs in a transaction. */
-export async function releaseMissed(db: Db): Promise<Lines> {
+/**
+ * Finds limits that have both held runs and room, and releases: a missed release heals. A page of the limits at a time, from the one
+ * after `after`; gives the last one that was looked at, null when there are no more. Runs in a transaction.
+ */
+export async function releaseMissed(db: Db, after: string, now: number): Promise<Released & { readonly last: string | null }> {
   const rows = await db.query<{ key: string | null }>(
     `with recursive k(key) as (
-       select min(limit_key) from held
+       select min(limit_key) from held where limit_key > $1
        union all select (select min(limit_key) from held where limit_key > k.key) from k where k.key is not null)
-     select key from k where key is not null`,
+     select key from k where key is not null limit $2`,
+    [after, limits.sweepBatch],
   )
   const keys = rows.flatMap(({ key }) => (key === null ? [] : [key]))
   // Looked at without a lock first: a sweep must not make those wait who have something to release.
   const heads = await headsOf(db, new Map(keys.map((key) => [key, 1])))
+  const [states, paused] = await together([limitStates(db, keys), pausedFunctions(db, heads)])
   const open = keys.filter((key) => {
-    const head = heads.get(key)
-    return head !== undefined && head.used < maxOf(head.rows[0]?.limits ?? [], key)
+    const head = heads.get(key)?.[0]
+    if (head === undefined || paused.has(head.functionId)) return false
+    const claim = head.limits.find((limit) => limit.key === key)
+    return claim === undefined || roomOf(claim, states.get(key) ?? unusedLimit, now) === "free"
   })
-  return release(db, new Map(open.map((key) => [key, releaseBatch])))
+  const released = await releaseAll(db, open, now)
+  return { ...released, last: keys.length < limits.sweepBatch ? null : (keys.at(-1) ?? null) }
 }
 
-interface Head {
-  readonly used: number
-  readonly rows: readonly QueueRow[]
+/** Where the runs of a paused function wait that a limit shared with others would hold: nobody else has to pass there. */
+export function pausedKey(functionId: string): string {
+  return `paused:${functionId}`
 }
 
-/** @param all collects what is released */
-async function releasePass(
-  db: Db,
-  wanted: ReadonlyMap<string, number>,
-  locked: Set<string>,
-  all: QueueRow[],
-): Promise<Map<string, number>> {
-  await lockLimits(db, [...wanted.keys()], locked)
-  const heads = await headsOf(db, wanted)
-  const used = new Map(Array.from(heads, ([key, head]) => [key, head.used]))
-  await countOthers(db, heads, used, locked)
-  const { released, moved, again } = decide(heads, wanted, used)
-  if (released.length + moved.length === 0) return again
-  await together([
-    deleteHeld(db, [
-      ...released.map(({ from, row }) => [from, row.rank, row.runId] as const),
-      ...moved.map(({ from, row }) => [from, row.rank, row.runId] as const),
-    ]),
-    insertHeld(
-      db,
-      moved.map(({ to, row }) => [to, row]),
-    ),
-    insertReady(
-      db,
-      released.map(({ row }) => row),
-    ),
-    insertSlots(
-      db,
-      released.map(({ row }) => row),
-    ),
-  ])
-  all.push(...released.map(({ row }) => row))
-  return again
+/** A limit that only runs of one function stand under. */
+function isOwn(key: string): boolean {
+  return key.startsWith("fn:") || key.startsWith("throttle:") || key.startsWith("paused:")
 }
 
 interface Decision {
@@ -102,79 +84,163 @@ interface Decision {
   readonly again: Map<string, number>
 }
 
-/** @param used occupancy by limit: counted on as runs are released */
-function decide(heads: ReadonlyMap<string, Head>, wanted: ReadonlyMap<string, number>, used: Map<string, number>): Decision {
-  const decision: Decision = { released: [], moved: [], again: new Map() }
-  for (const [key, { rows }] of heads) {
-    let made = 0
-    for (const row of rows) {
-      const full = row.limits.find((limit) => (used.get(limit.key) ?? 0) >= limit.max)
-      if (full?.key === key) break
-      if (full !== undefined) {
-        decision.moved.push({ from: key, to: full.key, row })
-        made++
-        continue
-      }
-      decision.released.push({ from: key, row })
-      for (const limit of row.limits) used.set(limit.key, (used.get(limit.key) ?? 0) + 1)
-    }
-    if (made > 0 && rows.length === wanted.get(key)) decision.again.set(key, made)
+/** The room of limits, given out under their locks, in several passes of one transaction. */
+class ReleasePass {
+  readonly #db: Db
+  readonly #now: number
+  readonly #states = new Map<string, LimitState>()
+  /** Limits that time opens again: when to look, null when nobody waits. */
+  readonly #looks = new Map<string, number | null>()
+  readonly #released: QueueRow[] = []
+
+  constructor(db: Db, now: number) {
+    this.#db = db
+    this.#now = now
   }
-  return decision
+
+  /** Gives the keys to pass over once more. */
+  async run(wanted: ReadonlyMap<string, number>): Promise<Map<string, number>> {
+    const db = this.#db
+    const fresh = this.#unknown(wanted.keys())
+    await lockLimits(db, fresh)
+    const [heads] = await together([headsOf(db, wanted), this.#load(fresh, true)])
+    // Runs may count against limits that nobody asked about: these are locked and counted too.
+    const others = this.#unknown(
+      [...heads.values()].flatMap((rows) => rows.flatMap(({ limits }) => openClaims(limits).map(({ key }) => key))),
+    )
+    await lockLimits(db, others)
+    const [paused] = await together([pausedFunctions(db, heads), this.#load(others, false)])
+    const { released, moved, again } = this.#decide(heads, wanted, paused)
+    if (released.length + moved.length === 0) return again
+    const rows = released.map(({ row }) => row)
+    await together([
+      deleteHeld(
+        db,
+        [...released, ...moved].map(({ from, row }) => [from, row.rank, row.runId] as const),
+      ),
+      insertHeld(
+        db,
+        moved.map(({ to, row }) => [to, row]),
+      ),
+      insertReady(db, rows),
+      insertSlots(db, rows),
+    ])
+    this.#released.push(...rows)
+    return again
+  }
+
+  /** @param rest keys that the passes did not suffice for */
+  async end(rest: ReadonlyMap<string, number>): Promise<Released> {
+    for (const key of rest.keys()) if (this.#looks.has(key)) this.#looks.set(key, this.#now + limits.throttleLookMs)
+    await remember(
+      this.#db,
+      Array.from(this.#looks, ([key, dueAt]) => ({ key, rate: this.#states.get(key)?.rate ?? null, dueAt })).toSorted((a, b) =>
+        a.key < b.key ? -1 : 1,
+      ),
+    )
+    const due = [...this.#looks.values()].filter((at) => at !== null)
+    return { lines: linesOf(this.#released), dueAt: due.length === 0 ? null : Math.min(...due) }
+  }
+
+  #unknown(keys: Iterable<string>): string[] {
+    return [...new Set(keys)].filter((key) => !this.#states.has(key))
+  }
+
+  /** @param passed whether the runs that they hold are looked at now: what was planned is planned again if one still waits */
+  async #load(keys: readonly string[], passed: boolean): Promise<void> {
+    if (keys.length === 0) return
+    for (const [key, state] of await limitStates(this.#db, keys)) {
+      this.#states.set(key, state)
+      if (passed && state.dueAt !== null) this.#looks.set(key, null)
+    }
+  }
+
+  #decide(heads: ReadonlyMap<string, readonly QueueRow[]>, wanted: ReadonlyMap<string, number>, paused: ReadonlySet<string>): Decision {
+    const decision: Decision = { released: [], moved: [], again: new Map() }
+    for (const [key, rows] of heads) {
+      let made = 0
+      let all = true
+      for (const row of rows) {
+        const held = paused.has(row.functionId)
+        const hold = held ? { key: isOwn(key) ? key : pausedKey(row.functionId), room: null } : this.#holding(row)
+        if (hold?.key === key) {
+          if (hold.room !== null) this.#looks.set(key, lookAt(hold.room, this.#now))
+          all = false
+          break
+        }
+        if (hold === null) this.#take(row, key, decision)
+        else {
+          decision.moved.push({ from: key, to: hold.key, row })
+          made++
+        }
+      }
+      if (!all || rows.length < (wanted.get(key) ?? 0)) continue
+      // What was asked for is released. More may follow where runs made way for others, and where time decides how many may pass.
+      if (this.#looks.has(key)) decision.again.set(key, Math.min(rows.length * 10, releaseBatch))
+      else if (made > 0) decision.again.set(key, made)
+    }
+    return decision
+  }
+
+  /** The first limit of a run that has no room. */
+  #holding(row: QueueRow): { readonly key: string; readonly room: Exclude<Room, "free"> } | null {
+    for (const claim of openClaims(row.limits)) {
+      const room = roomOf(claim, this.#states.get(claim.key) ?? unusedLimit, this.#now)
+      if (room === "free") continue
+      // Who comes to wait for a time must be looked at then.
+      const look = lookAt(room, this.#now)
+      if (look !== null) this.#looks.set(claim.key, look)
+      return { key: claim.key, room }
+    }
+    return null
+  }
+
+  #take(row: QueueRow, from: string, { released }: Decision): void {
+    for (const claim of openClaims(row.limits)) {
+      const state = this.#states.get(claim.key)
+      if (state === undefined) continue
+      take(claim, state, this.#now)
+      if (claim.throttle !== undefined && !this.#looks.has(claim.key)) this.#looks.set(claim.key, state.dueAt)
+    }
+    released.push({ from, row })
+  }
 }
 
-/** The first runs that each limit holds, and how many count against it now. */
-async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map<string, Head>> {
-  const heads = await together(
-    Array.from(wanted, ([key, n]) =>
-      db.query<StoredQueueRow & { used: number }>(
-        `select ${queueNames}, (select count(*) from slot where limit_key = $1) as used from held where limit_key = $1 order by rank, run_id limit $2`,
-        [key, n],
+async function pausedFunctions(db: Db, heads: ReadonlyMap<string, readonly QueueRow[]>): Promise<Set<string>> {
+  const ids = new Set([...heads.values()].flatMap((rows) => rows.map(({ functionId }) => functionId)))
+  if (ids.size === 0) return new Set()
+  const rows = await db.query<{ id: string }>(
+    `select function.id from ${db.dialect.rows("$1", [["id", "text"]])} as j join function on function.id = j.id where function.paused is not null`,
+    [JSON.stringify([...ids].map((id) => [id]))],
+  )
+  return new Set(rows.map(({ id }) => id))
+}
+
+type HeadRow = [runId: string, functionId: string, rank: number, attempt: number, fence: number, losses: number, limits: string | null]
+
+/** The first runs that each limit holds: one statement for all limits of which about as many are wanted. */
+async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map<string, QueueRow[]>> {
+  const bySize = Map.groupBy(wanted.keys(), (key) => sizes.find((size) => size >= (wanted.get(key) ?? 1)) ?? releaseBatch)
+  const found = await together(
+    Array.from(bySize, ([size, keys]) =>
+      db.query<{ key: string; heads: string | null }>(
+        `select j.key, (select ${db.dialect.gather(queueNames)} from
+             (select ${queueNames} from held where limit_key = j.key order by rank, run_id limit ${size}) as h) as heads
+           from ${db.dialect.rows("$1", keyColumn)} as j`,
+        [JSON.stringify(keys.map((key) => [key]))],
       ),
     ),
   )
-  const found = new Map<string, Head>()
-  for (const [i, key] of [...wanted.keys()].entries()) {
-    const rows = heads[i] ?? []
-    if (rows[0] !== undefined) found.set(key, { used: rows[0].used, rows: rows.map(toQueueRow) })
+  const heads = new Map<string, QueueRow[]>()
+  for (const { key, heads: text } of found.flat()) {
+    const rows = text === null ? [] : (JSON.parse(text) as HeadRow[]).map(toRow)
+    // What an aggregate gathers has no promised order.
+    rows.sort((a, b) => a.rank - b.rank || (a.runId < b.runId ? -1 : 1))
+    if (rows.length > 0) heads.set(key, rows.slice(0, wanted.get(key)))
   }
-  return found
+  return heads
 }
 
-/** Runs may count against limits that nobody asked about: these are locked and counted too. */
-async function countOthers(db: Db, heads: ReadonlyMap<string, Head>, used: Map<string, number>, locked: Set<string>): Promise<void> {
-  const others = new Set<string>()
-  for (const { rows } of heads.values()) for (const { limits } of rows) for (const { key } of limits) if (!used.has(key)) others.add(key)
-  if (others.size === 0) return
-  await lockLimits(db, [...others], locked)
-  const keys = [...others]
-  const counts = await together(keys.map((key) => db.query<{ n: number }>("select count(*) as n from slot where limit_key = $1", [key])))
-  for (const [i, key] of keys.entries()) used.set(key, counts[i]?.[0]?.n ?? 0)
-}
-
-/** Each lock waits for whoever is giving out room of that limit; what is counted afterwards includes what they did. */
-async function lockLimits(db: Db, keys: readonly string[], locked: Set<string>): Promise<void> {
-  const wanted = keys.filter((key) => !locked.has(key)).toSorted()
-  if (!db.dialect.concurrent || wanted.length === 0) return
-  const param = JSON.stringify(wanted.map((key) => [key]))
-  const table = db.dialect.rows("$1", [["key", "text"]])
-  const rows = await db.query<{ key: string }>(
-    `select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`,
-    [param],
-  )
-  if (rows.length < wanted.length) {
-    await db.execute(`insert into limiter (key) select key from ${table} as j where true order by key on conflict (key) do nothing`, [
-      param,
-    ])
-    const again = await db.query<{ key: string }>(
-      `select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`,
-      [param],
-    )
-    if (again.length < wanted.length) throw new Conflict("a limit was forgotten while it was taken up")
-  }
-  for (const key of wanted) locked.add(key)
-}
-
-function maxOf(limits: readonly LimitClaim[], key: string): number {
-  return limits.find((limit) => limit.key === key)?.max ?? 0
+function toRow([runId, functionId, rank, attempt, fence, losses, limits]: HeadRow): QueueRow {
+  return { runId, functionId, rank, attempt, fence, losses, limits: decodeLimits(limits) }
 }

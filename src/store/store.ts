@@ -1,17 +1,28 @@
 import type { Unit, UnitResult } from "../core/change.ts"
+import type { PausePolicy } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { FailureGroup, Operation, OperationKind } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
-import type { LimitClaim } from "../core/run.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Schedule } from "../core/schedule.ts"
-import type { FanoutSummary, FunctionSummary, KnownFunctions, NodeSummary, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import type {
+  FanoutSummary,
+  FunctionSummary,
+  KnownFunctions,
+  LimitSummary,
+  NodeSummary,
+  Page,
+  RunDetail,
+  RunFilter,
+  RunSummary,
+} from "../core/views.ts"
 import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
 import type { Db } from "./db.ts"
+import { limitList, pauseFunction, setLimit } from "./limits.ts"
 import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
-import type { Lines } from "./queue.ts"
+import { runsIn } from "./queue.ts"
 import * as read from "./read.ts"
 import { addOperation, type Operated, operate, operation } from "./operate.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
@@ -34,6 +45,8 @@ export interface TurnResult {
   readonly left: number
   /** Fan-outs whose last run has ended. */
   readonly ended: number
+  /** Runs that a node was executing, and that a new run has cancelled. */
+  readonly cancelled: readonly string[]
   /** The time that counts. */
   readonly now: number
 }
@@ -52,7 +65,12 @@ export interface Store {
   wake(limit: number): Promise<Woken>
   /** Runs in the hands of nodes that are dead; never those of `nodeId`, which asks. */
   lost(nodeId: string, limit: number): Promise<readonly LostRun[]>
-  releaseMissed(): Promise<void>
+  /** A page of limits at a time; gives whether there are more to look at. */
+  releaseMissed(): Promise<boolean>
+  /** Sets the most of a limit in place of what its runs say; null: what they say. Gives when runs may go on by time, if any wait for it. */
+  setLimit(key: string, max: number | null): Promise<{ readonly dueAt: number | null }>
+  /** Stops a function's runs from starting, or with null lets them go on. */
+  pause(functionId: string, policy: PausePolicy | null): Promise<{ readonly dueAt: number | null }>
   prune(before: number, limit: number): Promise<number>
   /** This node lives; `alone`: whoever else is recorded does not (the file can have one engine only). */
   pulse(node: NodeRow, alone: boolean): Promise<void>
@@ -65,8 +83,8 @@ export interface Store {
     readonly fanoutId: string
     readonly fingerprint: string | null
   }): Promise<void>
-  /** Does the next part of the oldest open operation. `limits`: those of each function's runs. */
-  operate(limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[]): Promise<Omit<Operated, "lines">>
+  /** Does the next part of the oldest open operation. */
+  operate(): Promise<Omit<Operated, "lines">>
   /** Of one fan-out all that a join gives; null when there is none. */
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
   /** Fan-outs that have ended and were not announced yet. */
@@ -88,6 +106,8 @@ export interface Reader {
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
   nodes(): Promise<readonly NodeSummary[]>
+  /** Limits that runs count against or wait for, and those set by hand, in the order of their keys. */
+  limits(after: string | null, limit: number): Promise<Page<LimitSummary>>
   close(): Promise<void>
 }
 
@@ -100,6 +120,8 @@ export async function openStore(db: Db, clock: Pick<Clock, "now">): Promise<Stor
 /** @param pulses a way of its own for the heartbeat, so that no long transaction delays it */
 export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Store {
   const marks = new Marks(clock)
+  // Where the next look at limits for missed releases goes on.
+  let missedAfter = ""
   const inTx = <T>(work: (tx: Db, now: number) => Promise<T>): Promise<T> => db.tx(async (tx) => work(tx, await tx.now()))
   return {
     turn: (request) => turnWith(db, request, marks),
@@ -109,15 +131,29 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       return woken
     },
     lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
-    releaseMissed: async () => marks.lined(await db.tx(releaseMissed)),
+    async releaseMissed() {
+      const { lines, last } = await inTx((tx, now) => releaseMissed(tx, missedAfter, now))
+      marks.lined(lines)
+      missedAfter = last ?? ""
+      return last !== null
+    },
+    async setLimit(key, max) {
+      const { lines, dueAt } = await inTx((tx, now) => setLimit(tx, key, max, now))
+      marks.lined(lines)
+      return { dueAt }
+    },
+    async pause(functionId, policy) {
+      const { lines, dueAt } = await inTx((tx, now) => pauseFunction(tx, functionId, policy, now))
+      marks.lined(lines)
+      return { dueAt }
+    },
     prune: (before, limit) => inTx((tx, now) => pruneRuns(tx, before, limit, now)),
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
     functions: () => db.tx(read.knownFunctions),
     addOperation: (operation) => inTx((tx, now) => addOperation(tx, operation, now)),
-    async operate(limitsByFunction) {
-      const byFunction = new Map(limitsByFunction)
-      const { lines, ...operated } = await inTx((tx, now) => operate(tx, (id) => byFunction.get(id) ?? [], now))
+    async operate() {
+      const { lines, ...operated } = await inTx(operate)
       marks.lined(lines)
       return operated
     },
@@ -143,6 +179,7 @@ export function openReader(db: Db): Reader {
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
     nodes: () => nodes(db),
+    limits: (after, limit) => limitList(db, after, limit),
     close: () => db.close(),
   }
 }
@@ -162,7 +199,7 @@ async function turnWith(db: Db, request: TurnRequest, marks: Marks): Promise<Tur
 
 async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now: number): Promise<TurnResult> {
   if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt, lines, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
+  const { results, timerAt, lines, cancelled, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
   marks.lined(lines)
   const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
   const { ended, woken } = await count()
@@ -172,17 +209,12 @@ async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now
     timerAt: woken > 0 ? now : timerAt,
     left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)),
     ended,
+    cancelled,
     now,
   }
 }
 
-const nothing: Committed = { results: [], timerAt: null, lines: new Map(), count: async () => ({ ended: 0, woken: 0 }) }
-
-function runsIn(lines: Lines): number {
-  let runs = 0
-  for (const line of lines.values()) runs += line.runs
-  return runs
-}
+const nothing: Committed = { results: [], timerAt: null, lines: new Map(), cancelled: [], count: async () => ({ ended: 0, woken: 0 }) }
 
 async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<void> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])

@@ -83,7 +83,22 @@ function joinSqlite(file: string): Join {
 }
 
 /** Columns that drivers may give as texts or BigInts. */
-const numbers = new Set(["now", "version", "rank", "attempt", "fence", "losses", "used", "n", "bad", "i"])
+const numbers = new Set([
+  "now",
+  "version",
+  "rank",
+  "attempt",
+  "fence",
+  "losses",
+  "used",
+  "max",
+  "rate",
+  "held_until",
+  "due_at",
+  "n",
+  "bad",
+  "i",
+])
 
 /** One statement after the other: a user's connection may not take several at a time. */
 function within(transaction: Transaction, dialect: Dialect): Db {

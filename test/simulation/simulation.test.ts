@@ -65,6 +65,7 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
         timerAt: null,
         left: 0,
         ended: 0,
+        cancelled: [],
         now: Number.NaN,
       }
     },
