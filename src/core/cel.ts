@@ -31,8 +31,16 @@ export function compileNode(node: ASTNode, variables: ReadonlySet<string>): Comp
   }
 }
 
+const binary = ["==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "in", "&&", "||"] as const
+type Binary = Extract<ASTNode, { op: (typeof binary)[number] }>
+
+function isBinary(node: ASTNode): node is Binary {
+  return (binary as readonly string[]).includes(node.op)
+}
+
 function compile(node: ASTNode, variables: ReadonlySet<string>): Compiled {
   const sub = (inner: ASTNode): Compiled => compileNode(inner, variables)
+  if (isBinary(node)) return compileBinary(node.op, node.args.map(sub) as [Compiled, Compiled])
   switch (node.op) {
     case "value": {
       const value = typeof node.args === "bigint" ? Number(node.args) : node.args
@@ -80,22 +88,21 @@ function compile(node: ASTNode, variables: ReadonlySet<string>): Compiled {
     case "rcall":
       return compileCall(node.args[0], node.args[1], node.args[2], variables)
     default:
-      return compileBinary(node.op, node.args.map(sub) as [Compiled, Compiled])
+      return node satisfies never
   }
 }
 
-function compileBinary(op: string, [left, right]: readonly [Compiled, Compiled]): Compiled {
+function compileBinary(op: Binary["op"], [left, right]: readonly [Compiled, Compiled]): Compiled {
   // These two decide whether their right side is looked at.
   if (op === "&&") return (scope) => left(scope) && right(scope)
   if (op === "||") return (scope) => left(scope) || right(scope)
   const operator = operators[op]
-  if (operator === undefined) throw new CelError(`the operator "${op}" is not supported`)
   return (scope) => operator(left(scope), right(scope))
 }
 
 type Operator = (a: unknown, b: unknown) => unknown
 
-const operators: Readonly<Record<string, Operator>> = {
+const operators: Readonly<Record<Exclude<Binary["op"], "&&" | "||">, Operator>> = {
   "==": equal,
   "!=": (a, b) => !equal(a, b),
   "<": (a, b) => a === undefined || order(a, b) < 0,
@@ -258,7 +265,7 @@ function momentOf(value: unknown): number {
 export function textOf(value: unknown): string {
   if (typeof value === "string") return value
   if (value === undefined || value === null) return "null"
-  return isObject(value) ? JSON.stringify(value) : String(value as number | boolean)
+  return isObject(value) ? JSON.stringify(value) : String(value)
 }
 
 function bounded(text: string): string {

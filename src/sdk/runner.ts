@@ -19,7 +19,8 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   try {
     const received = receive(hosted, run.event)
     event = received instanceof Promise ? await received : received
-    events = run.events === undefined ? [event] : await Promise.all(run.events.map((each) => receive(hosted, each)))
+    events = [event]
+    for (const each of run.events?.slice(1) ?? []) events.push(await receive(hosted, each))
   } catch (thrown) {
     return { kind: "failed", failure: toFailure(thrown), retry: "never" }
   }

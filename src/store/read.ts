@@ -7,6 +7,7 @@ import type { Schedule } from "../core/schedule.ts"
 import type { FanoutSummary, FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Db, type Param, together } from "./db.ts"
 import { hostedFunctions } from "./read-nodes.ts"
+import { holdReason, type Reasons, reasonsFor, waitReason } from "./read-reason.ts"
 import { type StoredStep, toFailure, toStep } from "./rows.ts"
 
 interface RunRow {
@@ -31,18 +32,25 @@ interface RunRow {
   ready_attempt: number | null
   last_failure: string | null
   joins: string | null
+  reason: string | null
+  limit_key: string | null
+  held_attempt: number | null
+  held_limits: string | null
+  timer_limits: string | null
 }
 
-/** A run's state is where it stands: ended, leased, on a timer or in line; what is in none of these is held by a limit. */
+/** A run's state is where it stands: ended, leased, on a timer, in line or held. */
 const runSelect = `select r.id, r.function_id, r.created_at, r.event_id, e.name as event_name, r.fanout_id, r.parent_id,
     x.state as result_state, x.output, x.failure, x.started_at, x.ended_at, x.attempt as result_attempt,
     l.attempt as lease_attempt, l.claimed_at, t.state as timer_state, t.attempt as timer_attempt, t.due_at, q.attempt as ready_attempt,
+    x.reason, h.limit_key, h.attempt as held_attempt, h.limits as held_limits, t.limits as timer_limits,
     (select a.failure from attempt as a where a.run_id = r.id order by a.fence desc limit 1) as last_failure,
     (select w.fanout_id from joining as w where w.run_id = r.id limit 1) as joins`
 const runJoins = `join event as e on e.id = r.event_id
     left join result as x on x.run_id = r.id
     left join lease as l on l.run_id = r.id
     left join timer as t on t.run_id = r.id
+    left join held as h on h.run_id = r.id
     left join ready as q on q.function_id = r.function_id and q.rank = r.rank and q.run_id = r.id`
 
 export async function runs(db: Db, filter: RunFilter): Promise<Page<RunSummary>> {
@@ -52,9 +60,9 @@ export async function runs(db: Db, filter: RunFilter): Promise<Page<RunSummary>>
     `${runSelect} from (select * from run as r ${where} order by r.id desc limit ${limit + 1}) as r ${runJoins} order by r.id desc`,
     params,
   )
-  const hosted = await hostedFunctions(db)
+  const known = { hosted: await hostedFunctions(db), ...(await reasonsFor(db, rows)) }
   return page(
-    rows.map((row) => toSummary(row, hosted)),
+    rows.map((row) => toSummary(row, known)),
     limit,
   )
 }
@@ -107,7 +115,7 @@ export async function run(db: Db, id: string): Promise<RunDetail | null> {
     fields: string | null
   }>("select * from log where run_id = $1 order by line, fence", [id])
   return {
-    ...toSummary(row, await hostedFunctions(db)),
+    ...toSummary(row, { hosted: await hostedFunctions(db), ...(await reasonsFor(db, [row])) }),
     data: row.data,
     output: row.output,
     failure: toFailure(row.failure),
@@ -123,12 +131,17 @@ export async function run(db: Db, id: string): Promise<RunDetail | null> {
   }
 }
 
-function toSummary(row: RunRow, hosted: ReadonlySet<string>): RunSummary {
+/** What the reasons of runs are made from. */
+interface Known extends Reasons {
+  readonly hosted: ReadonlySet<string>
+}
+
+function toSummary(row: RunRow, known: Known): RunSummary {
   const failure = toFailure(row.failure ?? (row.result_state === null ? row.last_failure : null))
   return {
     id: row.id,
     functionId: row.function_id,
-    ...standing(row, hosted),
+    ...standing(row, known),
     createdAt: row.created_at,
     startedAt: row.started_at ?? row.claimed_at,
     endedAt: row.ended_at,
@@ -140,20 +153,26 @@ function toSummary(row: RunRow, hosted: ReadonlySet<string>): RunSummary {
   }
 }
 
-function standing(row: RunRow, hosted: ReadonlySet<string>): Pick<RunSummary, "state" | "attempt" | "dueAt" | "reason"> {
-  if (row.result_state !== null) return { state: row.result_state, attempt: row.result_attempt ?? 0, dueAt: null, reason: null }
+function standing(row: RunRow, known: Known): Pick<RunSummary, "state" | "attempt" | "dueAt" | "reason"> {
+  if (row.result_state !== null) return { state: row.result_state, attempt: row.result_attempt ?? 0, dueAt: null, reason: row.reason }
   if (row.lease_attempt !== null) return { state: "running", attempt: row.lease_attempt, dueAt: null, reason: null }
   if (row.timer_state !== null) {
     const attempt = row.timer_attempt ?? 0
     const wait = row.joins === null ? "sleeping" : `waiting for the fan-out ${row.joins}`
-    const reason = row.timer_state === "waiting" ? wait : attempt > 0 ? "waiting for its next attempt" : "its event is due later"
-    return { state: row.timer_state, attempt, dueAt: row.due_at, reason }
+    const later = attempt > 0 ? "waiting for its next attempt" : (waitReason(row, known) ?? "its event is due later")
+    return { state: row.timer_state, attempt, dueAt: row.due_at, reason: row.timer_state === "waiting" ? wait : later }
   }
   if (row.ready_attempt !== null) {
-    const reason = hosted.has(row.function_id) ? "in line for a free place" : "parked: no live node hosts its function"
-    return { state: "ready", attempt: row.ready_attempt, dueAt: null, reason }
+    const { hosted, paused } = known
+    const free = hosted.has(row.function_id) ? "in line for a free place" : "parked: no live node hosts its function"
+    return {
+      state: "ready",
+      attempt: row.ready_attempt,
+      dueAt: null,
+      reason: paused.has(row.function_id) ? "its function is paused" : free,
+    }
   }
-  return { state: "waiting", attempt: 0, dueAt: null, reason: "held by the concurrency limit" }
+  return { state: "waiting", attempt: row.held_attempt ?? 0, dueAt: null, reason: holdReason(row, known) }
 }
 
 interface FanoutRow {

@@ -152,7 +152,7 @@ const queues = [
       pending text,                        -- of a debounce or a batch: JSON, the run that waits for more events
       held_until bigint,                   -- no run starts under it before
       due_at bigint,                       -- held runs may go on by time alone: look again then
-      keep_until bigint not null           -- may be forgotten when nobody counts against it
+      keep_until bigint not null default 0 -- may be forgotten when nobody counts against it
     )`,
   `create index limiter_due on limiter (due_at) where due_at is not null`,
   `create index limiter_forget on limiter (keep_until) where max is null`,
