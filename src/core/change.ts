@@ -63,9 +63,8 @@ export type Change =
       readonly events: string
       readonly runs: string
       readonly ready: string
-      readonly held: string
-      /** The limits of those, each as often as there are runs. */
-      readonly limitKeys: readonly string[]
+      /** Those that have to wait for limits first. */
+      readonly limited: string
       /** What is put in line: by function, how many runs, and the lowest rank among them. */
       readonly lines: readonly (readonly [functionId: string, line: { readonly runs: number; readonly rank: number }])[]
     }

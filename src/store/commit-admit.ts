@@ -7,13 +7,12 @@ import {
   addLines,
   encodeLimits,
   enqueue,
-  insertHeldRows,
   insertReadyRows,
   insertTimers,
-  keysOf,
   type Moved,
   newQueueRow,
   nothingMoved,
+  readQueueValues,
 } from "./queue.ts"
 
 export type Refusals = (UnitResult | undefined)[]
@@ -108,14 +107,14 @@ async function insertEvents(db: Db, rows: string): Promise<void> {
 /** Rows that were written out beforehand, a piece at a time. */
 export async function addPacked(db: Db, changes: readonly ChangeOf<"rows.add">[]): Promise<Moved> {
   await together(
-    changes.flatMap(({ events, runs, ready, held }) => [
+    changes.flatMap(({ events, runs, ready }) => [
       insertEvents(db, events),
       ...(runs === "[]" ? [] : [insertRuns(db, runs)]),
       ...(ready === "[]" ? [] : [insertReadyRows(db, ready)]),
-      ...(held === "[]" ? [] : [insertHeldRows(db, held)]),
     ]),
   )
-  return { keys: changes.flatMap(({ limitKeys }) => limitKeys), timers: [], lines: addLines(changes.map(({ lines }) => new Map(lines))) }
+  const arrivals = changes.flatMap(({ limited }) => (limited === "[]" ? [] : readQueueValues(limited)))
+  return { ...nothingMoved, arrivals, lines: addLines(changes.map(({ lines }) => new Map(lines))) }
 }
 
 export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[], now: number): Promise<void> {
@@ -167,7 +166,7 @@ export async function addRuns(db: Db, runs: readonly NewRun[], now: number): Pro
   if (runs.length === 0) return nothingMoved
   const later = runs.filter(({ dueAt }) => dueAt > now)
   const due = runs.filter(({ dueAt }) => dueAt <= now)
-  const [, , lines] = await together([
+  const [, , { lines, arrivals }] = await together([
     insertRuns(db, JSON.stringify(runs.map(runValues))),
     insertTimers(
       db,
@@ -175,5 +174,5 @@ export async function addRuns(db: Db, runs: readonly NewRun[], now: number): Pro
     ),
     enqueue(db, due.map(newQueueRow)),
   ])
-  return { keys: keysOf(due), timers: later.map(({ dueAt }) => dueAt), lines }
+  return { keys: [], arrivals, timers: later.map(({ dueAt }) => dueAt), lines }
 }

@@ -100,7 +100,7 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
     freed({ runId: run.id, limits: run.limits }, "limits" in settlement ? settlement.limits : []),
   )
   const [, , back] = await together([deleteSlots(db, left), endRuns(db, ended), putBack(db, queued)])
-  return { keys: [...keysOf(left), ...back.keys], timers: back.timers, lines: back.lines }
+  return { ...back, keys: keysOf(left) }
 }
 
 const resultColumns: readonly Column[] = [
@@ -152,6 +152,6 @@ async function putBack(db: Db, queued: readonly Queued[]): Promise<Moved> {
     return to === "ready" ? [] : [{ dueAt, state: to, row: asRow(change) }]
   })
   const ready = queued.filter(({ settlement }) => settlement.to === "ready").map(asRow)
-  const [, lines] = await together([insertTimers(db, timers), enqueue(db, ready)])
-  return { keys: keysOf(ready), timers: timers.map(({ dueAt }) => dueAt), lines }
+  const [, lined] = await together([insertTimers(db, timers), enqueue(db, ready)])
+  return { keys: [], timers: timers.map(({ dueAt }) => dueAt), ...lined }
 }

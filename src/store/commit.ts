@@ -130,7 +130,8 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     now,
   )
   await holdLimits(db, by["limit.hold"])
-  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys, ...gated.moved.keys], now)
+  const arrivals = [settled, added, packed, gated.moved].flatMap((moved) => moved.arrivals)
+  const released = await releaseHeld(db, [...settled.keys, ...gated.moved.keys], arrivals, now)
   const timers = [...settled.timers, ...added.timers, ...gated.moved.timers, ...(released.dueAt === null ? [] : [released.dueAt])]
   return {
     timerAt: timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),

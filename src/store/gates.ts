@@ -46,9 +46,9 @@ export async function addGated(db: Db, runs: readonly NewRun[], now: number): Pr
   for (const { run } of joined) if (run.fanoutId !== null) fewer.set(run.fanoutId, (fewer.get(run.fanoutId) ?? 0) + 1)
   return {
     moved: {
-      keys: [...moved.keys, ...skipped.keys, ...stopped.keys],
+      ...moved,
+      keys: [...skipped.keys, ...stopped.keys],
       timers: full.length === 0 ? moved.timers : [...moved.timers, now],
-      lines: moved.lines,
     },
     ended: [...ended.map(({ run, state }) => endedBy(newQueueRow(run), run.fanoutId, state, now)), ...skipped.ended, ...stopped.ended],
     fewer,

@@ -7,16 +7,24 @@ export const keyColumn: readonly Column[] = [["key", "text"]]
 export async function lockLimits(db: Db, keys: readonly string[]): Promise<void> {
   if (!db.dialect.concurrent || keys.length === 0) return
   const wanted = [...new Set(keys)].toSorted()
-  const param = JSON.stringify(wanted.map((key) => [key]))
   const table = db.dialect.rows("$1", keyColumn)
-  const lock = (): Promise<unknown[]> =>
-    db.query(`select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`, [param])
-  if ((await lock()).length === wanted.length) return
-  await db.execute(
-    `insert into limiter (key, keep_until) select key, 0 from ${table} as j where true order by key on conflict (key) do nothing`,
-    [param],
+  const lock = (some: readonly string[]): Promise<{ key: string }[]> =>
+    db.query(`select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`, [listed(some)])
+  const locked = new Set((await lock(wanted)).map(({ key }) => key))
+  const missing = wanted.filter((key) => !locked.has(key))
+  if (missing.length === 0) return
+  // What this transaction makes nobody else can have.
+  const made = await db.query<{ key: string }>(
+    `insert into limiter (key, keep_until) select key, 0 from ${table} as j where true order by key on conflict (key) do nothing returning key`,
+    [listed(missing)],
   )
-  if ((await lock()).length < wanted.length) throw new Conflict("a limit was forgotten while it was taken up")
+  for (const { key } of made) locked.add(key)
+  const others = missing.filter((key) => !locked.has(key))
+  if (others.length > 0 && (await lock(others)).length < others.length) throw new Conflict("a limit was forgotten while it was taken up")
+}
+
+function listed(keys: readonly string[]): string {
+  return JSON.stringify(keys.map((key) => [key]))
 }
 
 /** How things stand with limits; one that nobody has counted against yet is free. */

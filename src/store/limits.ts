@@ -44,7 +44,7 @@ async function giveBack(db: Db, id: string, now: number): Promise<Released> {
       rows.map((row) => [pausedKey(id), row]),
     ),
   ])
-  return releaseHeld(db, keysOf(left), now)
+  return releaseHeld(db, keysOf(left), [], now)
 }
 
 /** The limits under which runs of a function wait. */

@@ -85,8 +85,8 @@ async function retryPart(db: Db, row: OperationRow, now: number): Promise<Operat
     }),
   )
   const lined = await enqueue(db, rows)
-  const released = await releaseHeld(db, keysOf(rows), now)
-  return { lines: addLines([lined, released.lines]), rest: "none", ended: 0 }
+  const released = await releaseHeld(db, [], lined.arrivals, now)
+  return { lines: addLines([lined.lines, released.lines]), rest: "none", ended: 0 }
 }
 
 /** What a run counts against that begins again: its place was given up, and it waits for no more events. */
@@ -119,7 +119,7 @@ async function cancelPart(db: Db, row: OperationRow, now: number): Promise<Opera
     ),
     advanceTo(db, row, last.id, taken.length, null),
   ])
-  const { lines } = await releaseHeld(db, keysOf(taken), now)
+  const { lines } = await releaseHeld(db, keysOf(taken), [], now)
   const { ended: fanouts } = await countFanouts(db, [], ended, [], now)
   return { lines, rest: "none", ended: fanouts }
 }

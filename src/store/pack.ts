@@ -1,7 +1,7 @@
 import type { Change, NewEvent } from "../core/change.ts"
 import type { NewRun } from "../core/run.ts"
 import { eventValues, runValues } from "./commit-admit.ts"
-import { firstLimit, heldValues, keysOf, linesOf, newQueueRow, queueValues } from "./queue.ts"
+import { firstLimit, linesOf, newQueueRow, queueValues } from "./queue.ts"
 
 /**
  * Writes out the rows of many new events and runs at once, as far as nothing about them is left to decide: events without a sender's
@@ -25,8 +25,7 @@ export function pack(changes: readonly Change[], now: number): Change[] {
     events: rows(events, eventValues),
     runs: rows(runs, runValues),
     ready: rows(free, (run) => queueValues(newQueueRow(run))),
-    held: rows(limited, (run) => heldValues(newQueueRow(run))),
-    limitKeys: keysOf(limited),
+    limited: rows(limited, (run) => queueValues(newQueueRow(run))),
     lines: [...linesOf(free.map(newQueueRow))],
   })
   return rest

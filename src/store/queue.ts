@@ -1,5 +1,5 @@
 import { type LimitClaim, type NewRun, openClaims } from "../core/run.ts"
-import { type Column, type Db, together } from "./db.ts"
+import type { Column, Db } from "./db.ts"
 
 /** A live run as it stands in one of the queues. */
 export interface QueueRow {
@@ -24,8 +24,10 @@ export interface StoredQueueRow {
 
 /** What became of queue moves. */
 export interface Moved {
-  /** Limits to look at again, each as often as runs left or came. */
+  /** Limits to look at again, each as often as runs left. */
   readonly keys: readonly string[]
+  /** Runs that are in line as soon as their limits have room: they stand nowhere until `release.ts` has put them somewhere. */
+  readonly arrivals: readonly QueueRow[]
   /** The moments of timers that were set. */
   readonly timers: readonly number[]
   readonly lines: Lines
@@ -35,7 +37,7 @@ export interface Moved {
 export type Lines = ReadonlyMap<string, { readonly runs: number; readonly rank: number }>
 
 const noLines: Lines = new Map()
-export const nothingMoved: Moved = { keys: [], timers: [], lines: noLines }
+export const nothingMoved: Moved = { keys: [], arrivals: [], timers: [], lines: noLines }
 
 export function linesOf(rows: readonly Pick<QueueRow, "functionId" | "rank">[]): Lines {
   return addLines(rows.map(({ functionId, rank }) => new Map([[functionId, { runs: 1, rank }]])))
@@ -89,9 +91,19 @@ export function firstLimit({ limits }: Pick<QueueRow, "limits">): string | null 
   return openClaims(limits)[0]?.key ?? null
 }
 
-/** A run that is held, under the first of its limits until `release.ts` knows better. */
-export function heldValues(row: QueueRow): readonly (string | number | null)[] {
-  return [firstLimit(row) ?? "", ...queueValues(row)]
+type QueueValues = [runId: string, functionId: string, rank: number, attempt: number, fence: number, losses: number, limits: string | null]
+
+/** Rows as `queueValues` wrote them. */
+export function readQueueValues(rows: string): QueueRow[] {
+  return (JSON.parse(rows) as QueueValues[]).map(([runId, functionId, rank, attempt, fence, losses, limits]) => ({
+    runId,
+    functionId,
+    rank,
+    attempt,
+    fence,
+    losses,
+    limits: decodeLimits(limits),
+  }))
 }
 
 export function toQueueRow(row: StoredQueueRow): QueueRow {
@@ -131,17 +143,15 @@ export function decodeLimits(limits: string | null): readonly LimitClaim[] {
   }))
 }
 
-/** Puts runs in line: those without limits are ready; the others are held, until `release.ts` finds room for them. */
-export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<Lines> {
-  const free: QueueRow[] = []
-  const limited: (readonly [limitKey: string, row: QueueRow])[] = []
-  for (const row of rows) {
-    const key = firstLimit(row)
-    if (key === null) free.push(row)
-    else limited.push([key, row])
-  }
-  await together([insertReady(db, free), insertHeld(db, limited)])
-  return linesOf(free)
+/** Puts runs in line that wait for no limit; gives the others, for `release.ts`. */
+export async function enqueue(
+  db: Db,
+  rows: readonly QueueRow[],
+): Promise<{ readonly lines: Lines; readonly arrivals: readonly QueueRow[] }> {
+  const free = rows.filter((row) => firstLimit(row) === null)
+  const arrivals = free.length === rows.length ? [] : rows.filter((row) => firstLimit(row) !== null)
+  await insertReady(db, free)
+  return { lines: linesOf(free), arrivals }
 }
 
 /** Parks runs until their time. */
@@ -166,24 +176,21 @@ export async function insertReadyRows(db: Db, rows: string): Promise<void> {
   ])
 }
 
-/** @param rows JSON rows of `heldValues` */
-export async function insertHeldRows(db: Db, rows: string): Promise<void> {
-  await db.execute(
-    `insert into held (limit_key, ${queueNames}) select limit_key, ${queueNames} from ${db.dialect.rows("$1", heldColumns)} as j where true`,
-    [rows],
-  )
-}
-
 export async function insertReady(db: Db, rows: readonly QueueRow[]): Promise<void> {
   if (rows.length > 0) await insertReadyRows(db, JSON.stringify(rows.map(queueValues)))
 }
 
 /** Each under the limit that holds it. */
 export async function insertHeld(db: Db, rows: readonly (readonly [limitKey: string, row: QueueRow])[]): Promise<void> {
-  if (rows.length > 0) await insertHeldRows(db, JSON.stringify(rows.map(([key, row]) => [key, ...queueValues(row)])))
+  if (rows.length === 0) return
+  await db.execute(
+    `insert into held (limit_key, ${queueNames}) select limit_key, ${queueNames} from ${db.dialect.rows("$1", heldColumns)} as j where true`,
+    [JSON.stringify(rows.map(([key, row]) => [key, ...queueValues(row)]))],
+  )
 }
 
 export async function deleteHeld(db: Db, rows: readonly (readonly [limitKey: string, rank: number, runId: string])[]): Promise<void> {
+  if (rows.length === 0) return
   await db.execute(
     `delete from held where (limit_key, rank, run_id) in
        (select limit_key, rank, run_id from ${db.dialect.rows("$1", [

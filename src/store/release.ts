@@ -3,7 +3,18 @@ import { limits } from "../core/limits.ts"
 import { openClaims } from "../core/run.ts"
 import { type Db, together } from "./db.ts"
 import { keyColumn, limitStates, lockLimits, remember } from "./limiter.ts"
-import { decodeLimits, deleteHeld, insertHeld, insertReady, insertSlots, type Lines, linesOf, type QueueRow, queueNames } from "./queue.ts"
+import {
+  deleteHeld,
+  firstLimit,
+  insertHeld,
+  insertReady,
+  insertSlots,
+  type Lines,
+  linesOf,
+  type QueueRow,
+  queueNames,
+  readQueueValues,
+} from "./queue.ts"
 
 /** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
 const releaseBatch = 1_000
@@ -19,25 +30,29 @@ export interface Released {
 }
 
 /**
- * Moves held runs into the ready line, as far as the limits of `keys` have room: a key's runs in the order of their rank. A key may be
- * named several times: once for each run that left it or came to it, so that as many are looked at. A run that another of its limits
- * still holds back is held under that one from now on.
+ * Puts runs in line, as far as their limits have room: those of `arrivals`, which stand nowhere yet, and those that are held under `keys`,
+ * a key's runs in the order of their rank. A key may be named several times: once for each run that left it, so that as many are looked
+ * at. What a limit holds back is held under it from now on.
  */
-export async function releaseHeld(db: Db, keys: readonly string[], now: number): Promise<Released> {
+export async function releaseHeld(db: Db, keys: readonly string[], arrivals: readonly QueueRow[], now: number): Promise<Released> {
   const wanted = new Map<string, number>()
-  for (const key of keys) wanted.set(key, Math.min((wanted.get(key) ?? 0) + 1, releaseBatch))
-  return release(db, wanted, now)
+  const want = (key: string): unknown => wanted.set(key, Math.min((wanted.get(key) ?? 0) + 1, releaseBatch))
+  for (const key of keys) want(key)
+  const arrived = Map.groupBy(arrivals, (row) => firstLimit(row) ?? "")
+  for (const [key, rows] of arrived) for (let i = 0; i < rows.length; i++) want(key)
+  return release(new ReleasePass(db, now, false), wanted, arrived)
 }
 
 /** What limits have room for, as far as one transaction can. @param n about how many runs of each are expected */
 export async function releaseAll(db: Db, keys: readonly string[], now: number, n = releaseBatch): Promise<Released> {
-  return release(db, new Map(keys.map((key) => [key, n])), now)
+  return release(new ReleasePass(db, now, true), new Map(keys.map((key) => [key, n])), new Map())
 }
 
-async function release(db: Db, wanted: ReadonlyMap<string, number>, now: number): Promise<Released> {
-  const pass = new ReleasePass(db, now)
+type Arrived = ReadonlyMap<string, readonly QueueRow[]>
+
+async function release(pass: ReleasePass, wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<Released> {
   let rest = wanted
-  for (let i = 0; rest.size > 0 && i < passesMost; i++) rest = await pass.run(rest)
+  for (let i = 0; rest.size > 0 && i < passesMost; i++) rest = await pass.run(rest, i === 0 ? arrived : new Map())
   return pass.end(rest)
 }
 
@@ -56,7 +71,10 @@ export async function releaseMissed(db: Db, after: string, now: number): Promise
   const keys = rows.flatMap(({ key }) => (key === null ? [] : [key]))
   // Looked at without a lock first: a sweep must not make those wait who have something to release.
   const heads = await headsOf(db, new Map(keys.map((key) => [key, 1])))
-  const [states, paused] = await together([limitStates(db, keys), pausedFunctions(db, heads)])
+  const [states, paused] = await together([
+    limitStates(db, keys),
+    pausedFunctions(db, new Map(Array.from(heads, ([key, rows]) => [key, { rows }]))),
+  ])
   const open = keys.filter((key) => {
     const head = heads.get(key)?.[0]
     if (head === undefined || paused.has(head.functionId)) return false
@@ -77,9 +95,18 @@ function isOwn(key: string): boolean {
   return key.startsWith("fn:") || key.startsWith("throttle:") || key.startsWith("paused:")
 }
 
+/** Runs that wait for a limit, in their order; and those that came just now, of which some may not be looked at. */
+interface Line {
+  readonly rows: readonly QueueRow[]
+  readonly unseen: readonly QueueRow[]
+}
+
 interface Decision {
-  readonly released: { from: string; row: QueueRow }[]
-  readonly moved: { from: string; to: string; row: QueueRow }[]
+  readonly released: QueueRow[]
+  /** Under the limits that hold them from now on. */
+  readonly held: (readonly [limitKey: string, row: QueueRow])[]
+  /** Rows that were held until now, and are no longer where they were. */
+  readonly left: (readonly [limitKey: string, rank: number, runId: string])[]
   /** Keys that may have room and held runs yet. */
   readonly again: Map<string, number>
 }
@@ -92,40 +119,44 @@ class ReleasePass {
   /** Limits that time opens again: when to look, null when nobody waits. */
   readonly #looks = new Map<string, number | null>()
   readonly #released: QueueRow[] = []
+  readonly #thorough: boolean
 
-  constructor(db: Db, now: number) {
+  /** @param thorough also looks at limits that hold nobody: what was planned for them is over */
+  constructor(db: Db, now: number, thorough: boolean) {
     this.#db = db
     this.#now = now
+    this.#thorough = thorough
   }
 
   /** Gives the keys to pass over once more. */
-  async run(wanted: ReadonlyMap<string, number>): Promise<Map<string, number>> {
+  async run(wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<Map<string, number>> {
     const db = this.#db
     const fresh = this.#unknown(wanted.keys())
     await lockLimits(db, fresh)
-    const [heads] = await together([headsOf(db, wanted), this.#load(fresh, true)])
+    const heads = await headsOf(db, wanted)
+    const lines = linesIn(heads, arrived, wanted)
+    if (lines.size === 0 && !this.#thorough) return new Map()
     // Runs may count against limits that nobody asked about: these are locked and counted too.
     const others = this.#unknown(
-      [...heads.values()].flatMap((rows) => rows.flatMap(({ limits }) => openClaims(limits).map(({ key }) => key))),
+      [...lines.values()].flatMap(({ rows }) => rows.flatMap(({ limits }) => openClaims(limits).map(({ key }) => key))),
     )
-    await lockLimits(db, others)
-    const [paused] = await together([pausedFunctions(db, heads), this.#load(others, false)])
-    const { released, moved, again } = this.#decide(heads, wanted, paused)
-    if (released.length + moved.length === 0) return again
-    const rows = released.map(({ row }) => row)
-    await together([
-      deleteHeld(
-        db,
-        [...released, ...moved].map(({ from, row }) => [from, row.rank, row.runId] as const),
+    await lockLimits(
+      db,
+      others.filter((key) => !wanted.has(key)),
+    )
+    const asked = this.#thorough ? fresh : fresh.filter((key) => lines.has(key))
+    const known = new Set(asked)
+    const [paused] = await together([
+      pausedFunctions(db, lines),
+      this.#load(asked, true),
+      this.#load(
+        others.filter((key) => !known.has(key)),
+        false,
       ),
-      insertHeld(
-        db,
-        moved.map(({ to, row }) => [to, row]),
-      ),
-      insertReady(db, rows),
-      insertSlots(db, rows),
     ])
-    this.#released.push(...rows)
+    const { released, held, left, again } = this.#decide(lines, new Set([...arrived.values()].flat()), wanted, paused)
+    await together([deleteHeld(db, left), insertHeld(db, held), insertReady(db, released), insertSlots(db, released)])
+    this.#released.push(...released)
     return again
   }
 
@@ -155,29 +186,37 @@ class ReleasePass {
     }
   }
 
-  #decide(heads: ReadonlyMap<string, readonly QueueRow[]>, wanted: ReadonlyMap<string, number>, paused: ReadonlySet<string>): Decision {
-    const decision: Decision = { released: [], moved: [], again: new Map() }
-    for (const [key, rows] of heads) {
+  #decide(
+    lines: ReadonlyMap<string, Line>,
+    fresh: ReadonlySet<QueueRow>,
+    wanted: ReadonlyMap<string, number>,
+    paused: ReadonlySet<string>,
+  ): Decision {
+    const decision: Decision = { released: [], held: [], left: [], again: new Map() }
+    // Whoever has waited longest comes first to what several share.
+    for (const [key, { rows, unseen }] of [...lines].toSorted(([, a], [, b]) => (a.rows[0]?.rank ?? 0) - (b.rows[0]?.rank ?? 0))) {
       let made = 0
-      let all = true
+      let done = 0
       for (const row of rows) {
-        const held = paused.has(row.functionId)
-        const hold = held ? { key: isOwn(key) ? key : pausedKey(row.functionId), room: null } : this.#holding(row)
+        const hold = paused.has(row.functionId) ? { key: isOwn(key) ? key : pausedKey(row.functionId), room: null } : this.#holding(row)
         if (hold?.key === key) {
           if (hold.room !== null) this.#looks.set(key, lookAt(hold.room, this.#now))
-          all = false
           break
         }
-        if (hold === null) this.#take(row, key, decision)
+        done++
+        if (!fresh.has(row)) decision.left.push([key, row.rank, row.runId])
+        if (hold === null) this.#take(row, decision)
         else {
-          decision.moved.push({ from: key, to: hold.key, row })
+          decision.held.push([hold.key, row])
           made++
         }
       }
-      if (!all || rows.length < (wanted.get(key) ?? 0)) continue
+      for (const row of rows.slice(done)) if (fresh.has(row)) decision.held.push([key, row])
+      for (const row of unseen) decision.held.push([key, row])
+      if (done < rows.length || done < (wanted.get(key) ?? 0)) continue
       // What was asked for is released. More may follow where runs made way for others, and where time decides how many may pass.
-      if (this.#looks.has(key)) decision.again.set(key, Math.min(rows.length * 10, releaseBatch))
-      else if (made > 0) decision.again.set(key, made)
+      if (this.#looks.has(key)) decision.again.set(key, Math.min(done * 10, releaseBatch))
+      else if (made > 0 || unseen.length > 0) decision.again.set(key, Math.max(made, unseen.length))
     }
     return decision
   }
@@ -195,19 +234,40 @@ class ReleasePass {
     return null
   }
 
-  #take(row: QueueRow, from: string, { released }: Decision): void {
+  #take(row: QueueRow, { released }: Decision): void {
     for (const claim of openClaims(row.limits)) {
       const state = this.#states.get(claim.key)
       if (state === undefined) continue
       take(claim, state, this.#now)
       if (claim.throttle !== undefined && !this.#looks.has(claim.key)) this.#looks.set(claim.key, state.dueAt)
     }
-    released.push({ from, row })
+    released.push(row)
   }
 }
 
-async function pausedFunctions(db: Db, heads: ReadonlyMap<string, readonly QueueRow[]>): Promise<Set<string>> {
-  const ids = new Set([...heads.values()].flatMap((rows) => rows.map(({ functionId }) => functionId)))
+/** What is held and what came, in the order of the ranks. Of what came, nothing may pass those who are held and were not looked at. */
+function linesIn(
+  heads: ReadonlyMap<string, readonly QueueRow[]>,
+  arrived: Arrived,
+  wanted: ReadonlyMap<string, number>,
+): Map<string, Line> {
+  const lines = new Map(Array.from(heads, ([key, rows]): [string, Line] => [key, { rows, unseen: [] }]))
+  for (const [key, fresh] of arrived) {
+    const stored = heads.get(key) ?? []
+    const rows = [...stored, ...fresh].toSorted(byRank)
+    const last = stored.length < (wanted.get(key) ?? 0) ? undefined : stored.at(-1)
+    const seen = last === undefined ? rows.length : rows.indexOf(last) + 1
+    lines.set(key, { rows: rows.slice(0, seen), unseen: rows.slice(seen) })
+  }
+  return lines
+}
+
+function byRank(a: QueueRow, b: QueueRow): number {
+  return a.rank - b.rank || (a.runId < b.runId ? -1 : 1)
+}
+
+async function pausedFunctions(db: Db, lines: ReadonlyMap<string, Pick<Line, "rows">>): Promise<Set<string>> {
+  const ids = new Set([...lines.values()].flatMap(({ rows }) => rows.map(({ functionId }) => functionId)))
   if (ids.size === 0) return new Set()
   const rows = await db.query<{ id: string }>(
     `select function.id from ${db.dialect.rows("$1", [["id", "text"]])} as j join function on function.id = j.id where function.paused is not null`,
@@ -215,8 +275,6 @@ async function pausedFunctions(db: Db, heads: ReadonlyMap<string, readonly Queue
   )
   return new Set(rows.map(({ id }) => id))
 }
-
-type HeadRow = [runId: string, functionId: string, rank: number, attempt: number, fence: number, losses: number, limits: string | null]
 
 /** The first runs that each limit holds: one statement for all limits of which about as many are wanted. */
 async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map<string, QueueRow[]>> {
@@ -233,14 +291,10 @@ async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map
   )
   const heads = new Map<string, QueueRow[]>()
   for (const { key, heads: text } of found.flat()) {
-    const rows = text === null ? [] : (JSON.parse(text) as HeadRow[]).map(toRow)
+    const rows = text === null ? [] : readQueueValues(text)
     // What an aggregate gathers has no promised order.
-    rows.sort((a, b) => a.rank - b.rank || (a.runId < b.runId ? -1 : 1))
+    rows.sort(byRank)
     if (rows.length > 0) heads.set(key, rows.slice(0, wanted.get(key)))
   }
   return heads
-}
-
-function toRow([runId, functionId, rank, attempt, fence, losses, limits]: HeadRow): QueueRow {
-  return { runId, functionId, rank, attempt, fence, losses, limits: decodeLimits(limits) }
 }

@@ -4,18 +4,7 @@ import type { ClaimedRun } from "../core/run.ts"
 import { type JoinedRun, joined, toClaimed } from "./claim.ts"
 import type { Db } from "./db.ts"
 import { dueLimits } from "./limiter.ts"
-import {
-  addLines,
-  deleteSlots,
-  enqueue,
-  keysOf,
-  type Lines,
-  type QueueRow,
-  queueNames,
-  runsIn,
-  type StoredQueueRow,
-  toQueueRow,
-} from "./queue.ts"
+import { addLines, deleteSlots, enqueue, type Lines, type QueueRow, queueNames, runsIn, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseAll, releaseHeld } from "./release.ts"
 
 export interface Woken {
@@ -39,13 +28,13 @@ export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woke
   await deleteSlots(db, waited.map(waitedUnder))
   const rows = waited.map(begun)
   const lined = await enqueue(db, rows)
-  const released = await releaseHeld(db, keysOf(rows), now)
+  const released = await releaseHeld(db, [], lined.arrivals, now)
   const open = await releaseAll(db, await dueLimits(db, limit, now), now, dueRuns)
   const [next] = await db.query<{ at: number | null }>(
     `select min(at) as at from (select min(due_at) as at from timer
        union all select (select due_at from limiter where due_at is not null order by due_at limit 1) as at) as next`,
   )
-  const lines = addLines([lined, released.lines, open.lines])
+  const lines = addLines([lined.lines, released.lines, open.lines])
   return { count: rows.length + runsIn(open.lines), nextAt: next?.at ?? null, now, lines }
 }
 
