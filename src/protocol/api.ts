@@ -6,6 +6,8 @@ export const paths = {
   events: "/api/v1/events",
   functions: "/api/v1/functions",
   trigger: "/api/v1/functions/:id/trigger",
+  functionPause: "/api/v1/functions/:id/pause",
+  functionResume: "/api/v1/functions/:id/resume",
   runs: "/api/v1/runs",
   run: "/api/v1/runs/:id",
   fanouts: "/api/v1/fanouts",
@@ -16,6 +18,8 @@ export const paths = {
   fanoutRetry: "/api/v1/fanouts/:id/retry",
   fanoutCancel: "/api/v1/fanouts/:id/cancel",
   operation: "/api/v1/operations/:id",
+  limits: "/api/v1/limits",
+  limit: "/api/v1/limits/:id",
   nodes: "/api/v1/nodes",
   status: "/api/v1/status",
 } as const
