@@ -52,7 +52,7 @@ export function compileExpression(
 ): Expression {
   if (typeof source !== "string" || source.trim() === "" || source.length > limits.expressionChars) {
     throw new FanfareError(code, `${field} must be a CEL expression of at most ${limits.expressionChars} characters`, {
-      field,
+      field: field.slice(field.lastIndexOf(": ") + 1).trim(),
       bound: limits.expressionChars,
       hint: `Write an expression over the event, such as: ${example}`,
     })
@@ -67,7 +67,7 @@ export function compileExpression(
   } catch (cause) {
     const why = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause)
     throw new FanfareError(code, `${field} is not a CEL expression: ${why}`, {
-      field,
+      field: field.slice(field.lastIndexOf(": ") + 1).trim(),
       hint: `Write an expression over the event, such as: ${example}`,
       cause,
     })
