@@ -3,7 +3,8 @@ import type { EventInput } from "../../src/core/event.ts"
 import type { Store } from "../../src/store/store.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import { checkAll, checkNow } from "./checks.ts"
-import { createApps, Ledger } from "./workload.ts"
+import { storeOn } from "../../src/store/store.ts"
+import { createApps, flowEvents, Ledger, tenants } from "./workload.ts"
 import { World } from "./world.ts"
 
 export interface Simulation {
@@ -32,8 +33,10 @@ export async function simulate(seed: number, mutate?: (store: Store) => Store): 
       world.clock.jump(random.next() * 120_000)
       world.interruptions++
     }
+    await turnLimits(world, random)
     violations.push(...(await checkNow(world.db)))
   }
+  await settleLimits(world)
   world.heal()
   await world.pass(6_000)
   // Schedules would go on for ever: the liveness phase has an end.
@@ -61,9 +64,12 @@ function sendSome(world: World, ledger: Ledger, random: Random, round: number): 
   const sends = 1 + Math.floor(random.next() * 3)
   for (let i = 0; i < sends; i++) {
     const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
-    const name = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join"][Math.floor(random.next() * 5)] ?? "sim/plain"
-    const n = 1 + Math.floor(random.next() * 3)
-    const events = Array.from({ length: n }, (_, k) => ({ name, data: { k }, id: `${round}.${i}.${k}` }))
+    const names = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join", ...flowEvents]
+    const name = names[Math.floor(random.next() * names.length)] ?? "sim/plain"
+    const flows = name.startsWith("sim/flow")
+    const n = 1 + Math.floor(random.next() * (flows ? 6 : 3))
+    const tenant = (): string => tenants[Math.floor(random.next() * tenants.length)] ?? "hot"
+    const events = Array.from({ length: n }, (_, k) => ({ name, data: flows ? { k, tenant: tenant() } : { k }, id: `${round}.${i}.${k}` }))
     if (node?.engine === null || node === undefined) continue
     deliver(ledger, events, node)
     // The same send again, as a client does that did not hear an answer.
@@ -81,6 +87,23 @@ function deliver(ledger: Ledger, events: readonly (EventInput & { id: string })[
     },
     () => undefined,
   )
+}
+
+/** Somebody pauses a function, lets it go on, or changes a limit, while everything runs. */
+async function turnLimits(world: World, random: Random): Promise<void> {
+  const store = storeOn(world.db, world.clock)
+  const name = flowEvents[Math.floor(random.next() * flowEvents.length)]?.replace("/", "-").replace(".", "-") ?? ""
+  const x = random.next()
+  if (x < 0.2) await store.pause(name, random.next() < 0.5 ? "keep" : "skip")
+  else if (x < 0.4) await store.pause(name, null)
+  else if (x < 0.5) await store.setLimit("env:shared", 1)
+  else if (x < 0.6) await store.setLimit("env:shared", null)
+}
+
+async function settleLimits({ db, clock }: World): Promise<void> {
+  const store = storeOn(db, clock)
+  for (const { id } of await db.query<{ id: string }>("select id from function where paused is not null")) await store.pause(id, null)
+  await store.setLimit("env:shared", null)
 }
 
 async function unfinished(world: World): Promise<boolean> {
