@@ -119,7 +119,10 @@ fanouts
   .addHelpText("after", "\nExample: fanfare fanouts cancel fan_06fk3…")
   .action(async (id: string) => (await import("./fanouts.ts")).cancelFanout(id, globals()))
 
-const functions = program.command("functions").description("look at functions, pause them, let them go on")
+const functions = program
+  .command("functions")
+  .description("look at functions, pause them, let them go on")
+  .addHelpText("after", "\nExamples: fanfare functions\n          fanfare functions pause send-digest")
 functions
   .command("list", { isDefault: true })
   .description("the functions, their triggers and next moments")
@@ -141,7 +144,10 @@ functions
   .addHelpText("after", "\nExample: fanfare functions resume send-digest")
   .action(async (id: string) => (await import("./limits.ts")).resumeFunction(id, globals()))
 
-const limitsCommand = program.command("limits").description("look at limits, and change them while everything runs")
+const limitsCommand = program
+  .command("limits")
+  .description("look at limits, and change them while everything runs")
+  .addHelpText("after", "\nExamples: fanfare limits\n          fanfare limits set fn:shop-send-digest 20")
 limitsCommand
   .command("list", { isDefault: true })
   .description("limits that runs count against or wait for, and those set by hand")

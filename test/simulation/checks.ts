@@ -209,11 +209,24 @@ export async function checkNow(db: Db): Promise<string[]> {
   )
   const used = await rows<{ limit_key: string; n: number }>(db, "select limit_key, count(*) as n from slot group by limit_key")
   const over = used.filter(({ limit_key, n }) => n > mostOf(limit_key))
+  // Counted once more on what nodes really have in their hands.
+  const leased = await rows<{ name: string; tenant: string; n: number }>(
+    db,
+    `select substr(l.function_id, 10) as name, e.data ->> 'tenant' as tenant, count(*) as n from lease as l join run as r on r.id = l.run_id
+       join event as e on e.id = r.event_id where l.function_id like 'sim-flow-%' group by 1, 2`,
+  )
+  const sharing = leased.filter(({ name }) => name === "keys" || name === "whole").reduce((sum, { n }) => sum + n, 0)
   return [
+    ...leased
+      .filter(({ name, n }) => n > (mostPerTenant[name] ?? n))
+      .map(({ name, tenant, n }) => `I8: ${n} runs of ${name} execute for ${tenant}`),
+    ...(sharing > limitOfShared ? [`I8: ${sharing} runs execute under the shared limit`] : []),
     ...twice.map(({ run_id, n }) => `I7: run ${run_id} stands in ${n} places`),
     ...over.map(({ limit_key, n }) => `I8: limit ${limit_key} has ${n} runs`),
   ]
 }
+
+const mostPerTenant: Readonly<Record<string, number>> = { keys: limitPerTenant, whole: limitPerTenant, skip: 1, cancel: 1 }
 
 /** Limits that are set by hand in the simulation are only made smaller: what has started goes on. */
 function mostOf(key: string): number {

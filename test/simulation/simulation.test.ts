@@ -78,6 +78,20 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
         change.kind === "run.settle" ? { ...change, run: { ...change.run, fanoutId: null } } : change,
       ),
     })),
+  "what holds a run back is forgotten": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) => (change.kind === "run.add" ? { ...change, run: { ...change.run, limits: [] } } : change)),
+    })),
+  "a gate is left open": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) => {
+        if (change.kind !== "run.add") return change
+        const { gates: _, ...run } = change.run
+        return { ...change, run }
+      }),
+    })),
   "a retry does not wait": (store) =>
     changeUnits(store, (unit) => ({
       ...unit,

@@ -11,7 +11,8 @@ import { postgres, postgresPlace } from "../../src/store/open-postgres.ts"
 import { openPostgres, type PostgresOptions } from "../../src/store/postgres.ts"
 import { openStore, type Store, storeOn } from "../../src/store/store.ts"
 import { type Cut, startProxy } from "../chaos/proxy.ts"
-import { storeConformance } from "./conformance.ts"
+import { flowConformance } from "./conformance-flow.ts"
+import { storeConformance, type StoreUnderTest } from "./conformance.ts"
 import { startPostgres, type TestServer } from "./postgres.ts"
 
 let server: TestServer
@@ -33,14 +34,16 @@ async function migrated(): Promise<{ place: string; db: Db; store: Store }> {
   return { place, db, store: await openStore(db, systemClock) }
 }
 
-storeConformance("PostgreSQL 18, in its threads", async () => {
+const onPostgres = async (): Promise<StoreUnderTest> => {
   const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
   const close = async (): Promise<void> => {
     await opened.reader.close()
     await opened.store.close()
   }
   return { opened, clock: null, close }
-})
+}
+storeConformance("PostgreSQL 18, in its threads", onPostgres)
+flowConformance("PostgreSQL 18, in its threads", onPostgres)
 
 let n = 0
 const id = (kind: string): string => `${kind}_${String(++n).padStart(22, "0")}`

@@ -11,7 +11,8 @@ import { sqlite } from "../../src/store/open-sqlite.ts"
 import { openSqlite } from "../../src/store/sqlite.ts"
 import { openReader, openStore } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
-import { storeConformance } from "./conformance.ts"
+import { flowConformance } from "./conformance-flow.ts"
+import { storeConformance, type StoreUnderTest } from "./conformance.ts"
 import { exercise, exerciseReader } from "./statements.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "fanfare-store-"))
@@ -19,20 +20,24 @@ let files = 0
 const file = (): string => join(folder, `${files++}.db`)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-storeConformance("SQLite in memory", async () => {
+const inMemory = async (): Promise<StoreUnderTest> => {
   const clock = new VirtualClock(Date.now())
   const opened = await sqlite(":memory:").open(clock)
   return { opened, clock, close: () => opened.store.close() }
-})
+}
+storeConformance("SQLite in memory", inMemory)
+flowConformance("SQLite in memory", inMemory)
 
-storeConformance("an SQLite file, in its threads", async () => {
+const inFile = async (): Promise<StoreUnderTest> => {
   const opened = await sqlite(file()).open(systemClock)
   const close = async (): Promise<void> => {
     await opened.reader.close()
     await opened.store.close()
   }
   return { opened, clock: null, close }
-})
+}
+storeConformance("an SQLite file, in its threads", inFile)
+flowConformance("an SQLite file, in its threads", inFile)
 
 describe("an SQLite file", () => {
   it("is readable by its owner only, in WAL, with FULL sync", async () => {
