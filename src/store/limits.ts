@@ -72,7 +72,7 @@ export async function limitList(db: Db, after: string | null, limit: number): Pr
   for (const [table, column, where] of [
     ["held", "limit_key", ""],
     ["slot", "limit_key", ""],
-    ["limiter", "key", "and (max is not null or held_until is not null)"],
+    ["limiter", "key", "and max is not null"],
   ] as const) {
     const rows = await db.query<{ key: string | null }>(
       `with recursive k(key, n) as (

@@ -155,6 +155,7 @@ const queues = [
       keep_until bigint not null default 0 -- may be forgotten when nobody counts against it
     )`,
   `create index limiter_due on limiter (due_at) where due_at is not null`,
+  `create index limiter_set on limiter (key) where max is not null`,
   `create index limiter_forget on limiter (keep_until) where max is null`,
 
   `create table lease (

@@ -64,6 +64,7 @@ async function fill(db: Db): Promise<void> {
   await db.execute(`insert into joining (run_id, step_key, fanout_id) select ${id("run")}, 's', 'fan_' || i ${series} where i % 40 = 20`)
   await db.execute(`insert into operation (id, kind, fanout_id, snapshot_at, cursor, affected, created_at, ended_at)
     select 'op_' || i, 'retry', 'fan_' || i, i, '', 0, i, i from generate_series(1, 10000) as i`)
+  await db.execute(`insert into slot (limit_key, run_id) select 'l' || i % 1000, ${id("run")} ${series} where i % 10 = 3`)
   await db.execute(`insert into batched (run_id, event_id) select ${id("run")}, ${id("evt")} ${series} where i % 10 = 1`)
   await db.execute(`insert into limiter (key, rate, keep_until) select 'once:' || i, i, 4000000000000 + i ${series} where i % 10 = 2`)
   await db.execute("analyze")

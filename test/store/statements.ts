@@ -76,6 +76,4 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.depth()
   await reader.nodes()
   await reader.limits("a", 10)
-  await reader.runs({ state: "waiting" })
-  await reader.runs({ state: "scheduled" })
 }
