@@ -51,8 +51,11 @@ export function admit(
   return { changes, eventIds, runs }
 }
 
-/** The run that `definition` starts for `event`; due when the event says, if that is in the future. */
-export function startRun(definition: FunctionDefinition, event: NewEvent, id: string, now: number): Change {
+/**
+ * The run that `definition` starts for `event`; due when the event says, if that is in the future.
+ * @param alone in no batch: whoever started it by hand, or a moment of a schedule, has this run and no other
+ */
+export function startRun(definition: FunctionDefinition, event: NewEvent, id: string, now: number, alone = false): Change {
   const dueAt = Math.max(event.ts, now)
   const run = {
     id,
@@ -68,12 +71,13 @@ export function startRun(definition: FunctionDefinition, event: NewEvent, id: st
   if (admit === null && skip === null) return { kind: "run.add", run: { ...run, limits: fixedLimits(definition) ?? [] } }
   const value = { name: event.name, data: JSON.parse(event.data) as unknown, id: event.key ?? event.id, ts: event.ts }
   const admitted = skip === null && admit !== null ? admit(value, event.data.length) : { limits: [], gates: [skip ?? pausedGate], ahead: 0 }
+  const gates = alone ? admitted.gates.filter(({ kind }) => kind !== "batch") : admitted.gates
   return {
     kind: "run.add",
     run: {
       ...run,
-      limits: admitted.limits,
-      ...(admitted.gates.length === 0 ? {} : { gates: admitted.gates }),
+      limits: alone ? admitted.limits.filter(({ hold }) => hold !== "batch") : admitted.limits,
+      ...(gates.length === 0 ? {} : { gates }),
       ...(admitted.ahead === 0 ? {} : { rank: dueAt - admitted.ahead }),
     },
   }

@@ -226,7 +226,7 @@ export function causedRun(
 ): { changes: Change[]; runId: string } {
   const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId: null }
   const runId = newId("run")
-  return { changes: [{ kind: "event.add", event }, startRun(definition, event, runId, now)], runId }
+  return { changes: [{ kind: "event.add", event }, startRun(definition, event, runId, now, true)], runId }
 }
 
 /** A send all of whose events are fit. */

@@ -203,6 +203,15 @@ describe("batchEvents", () => {
     expect(seen.slice(2).map(({ events }) => events.map(({ i }) => i))).toEqual([[2], [4]])
   })
 
+  it("leaves alone what is started by hand", async () => {
+    const { seen, send } = await setting({ batchEvents: { maxSize: 2, timeout: "10s" } })
+    await send({ i: 1 })
+    await harness.trigger("f", { i: 2 })
+    expect(seen.map(({ events }) => events.map(({ i }) => i))).toEqual([[2]])
+    await harness.advance("10s")
+    expect(seen.map(({ events }) => events.map(({ i }) => i))).toEqual([[2], [1]])
+  })
+
   it("gives a retry the same events", async () => {
     const app = new Fanfare({ id: "app" })
     const seen: unknown[] = []
@@ -367,17 +376,20 @@ describe("back-off", () => {
     }
   })
 
-  it("of one run is one for all that share the limit it names", async () => {
+  it.each([false, true])("of one run is one for all that share the limit it names (from a step: %s)", async (inStep) => {
     const app = new Fanfare({ id: "app" })
     const seen: [string, number][] = []
+    let asked = 0
     for (const id of ["f", "g"]) {
-      app.createFunction(
-        { id, triggers: [{ event: `${id}/go` }], concurrency: { limit: 5, scope: "env", key: "'chat'" } },
-        ({ attempt }) => {
-          seen.push([id, harness.now()])
-          if (id === "f" && attempt === 0) throw new RetryAfterError("slow down", "30s", { limit: "chat" })
-        },
-      )
+      app.createFunction({ id, triggers: [{ event: `${id}/go` }], concurrency: { limit: 5, scope: "env", key: "'chat'" } }, ({ step }) => {
+        seen.push([id, harness.now()])
+        // Once from a step, once from the handler.
+        const slow = (): never => {
+          throw new RetryAfterError("slow down", "30s", { limit: "chat" })
+        }
+        const ask = (): string => (id === "f" && asked++ === 0 ? slow() : "answer")
+        return inStep ? step.run("ask", ask) : ask()
+      })
     }
     harness = await createHarness({ client: app })
     const from = harness.now()
