@@ -6,8 +6,8 @@ import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules, regi
 import { addTicks, decidedTicks } from "./commit-tick.ts"
 import { type Db, together } from "./db.ts"
 import { addGated } from "./gates.ts"
-import { holdLimits } from "./limiter.ts"
-import { addLines, type Lines } from "./queue.ts"
+import { holdLimits, lockLimits } from "./limiter.ts"
+import { addLines, keysOf, type Lines } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 export interface Committed {
@@ -129,9 +129,14 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     runs.filter(({ gates }) => gates !== undefined),
     now,
   )
-  await holdLimits(db, by["limit.hold"])
   const arrivals = [settled, added, packed, gated.moved].flatMap((moved) => moved.arrivals)
-  const released = await releaseHeld(db, [...settled.keys, ...gated.moved.keys], arrivals, now)
+  const freed = [...settled.keys, ...gated.moved.keys]
+  if (by["limit.hold"].length > 0) {
+    // All that is locked from here on at once, so that the order of keys holds.
+    await lockLimits(db, [...by["limit.hold"].map(({ key }) => key), ...freed, ...keysOf(arrivals)])
+    await holdLimits(db, by["limit.hold"])
+  }
+  const released = await releaseHeld(db, freed, arrivals, now)
   const timers = [...settled.timers, ...added.timers, ...gated.moved.timers, ...(released.dueAt === null ? [] : [released.dueAt])]
   return {
     timerAt: timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),

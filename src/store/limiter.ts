@@ -70,12 +70,11 @@ export async function remember(db: Db, states: readonly Remembered[]): Promise<v
   )
 }
 
-/** Nothing starts under these limits before a moment: the latest one that was asked for. */
+/** Nothing starts under these limits, which are locked, before a moment: the latest one that was asked for. */
 export async function holdLimits(db: Db, holds: readonly { readonly key: string; readonly until: number }[]): Promise<void> {
   if (holds.length === 0) return
   const until = new Map<string, number>()
   for (const hold of holds) until.set(hold.key, Math.max(hold.until, until.get(hold.key) ?? 0))
-  await lockLimits(db, [...until.keys()])
   await db.execute(
     `insert into limiter (key, held_until, due_at, keep_until) select key, held_until, held_until, held_until from ${db.dialect.rows("$1", [
       ["key", "text"],

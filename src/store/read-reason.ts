@@ -19,6 +19,7 @@ export interface Reasons {
   readonly states: ReadonlyMap<string, LimitState>
   readonly pending: ReadonlyMap<string, Pending>
   readonly paused: ReadonlySet<string>
+  readonly now: number
 }
 
 export async function reasonsFor(db: Db, rows: readonly HeldBack[]): Promise<Reasons> {
@@ -36,6 +37,7 @@ export async function reasonsFor(db: Db, rows: readonly HeldBack[]): Promise<Rea
     states: held.length === 0 ? new Map() : await limitStates(db, held),
     pending: new Map(rest.flatMap(({ key, pending }) => (pending === null ? [] : [[key, JSON.parse(pending) as Pending]]))),
     paused: new Set(paused.map(({ id }) => id)),
+    now: held.length === 0 ? 0 : await db.now(),
   }
 }
 
@@ -54,13 +56,14 @@ export function waitReason(row: HeldBack, { pending }: Reasons): string | null {
 }
 
 /** Why a run is held: the limit, and what would have to change. */
-export function holdReason(row: HeldBack, { states, paused }: Reasons): string {
+export function holdReason(row: HeldBack, { states, paused, now }: Reasons): string {
   const key = row.limit_key ?? ""
   if (paused.has(row.function_id)) return "its function is paused"
   const claim = decodeLimits(row.held_limits).find((each) => each.key === key)
   const state = states.get(key)
   if (claim === undefined || state === undefined) return "its function was paused; it is on its way back into line"
-  if (state.heldUntil !== null) return `the limit ${key} is at rest until ${iso(state.heldUntil)}, as one of its runs asked`
+  if (state.heldUntil !== null && state.heldUntil > now)
+    return `the limit ${key} is at rest until ${iso(state.heldUntil)}, as one of its runs asked`
   const max = state.max ?? claim.max
   const byHand = state.max === null ? "" : ", set by hand"
   if (claim.throttle === undefined) return `the limit ${key} is full: ${state.used} of ${max} places taken${byHand}`
