@@ -10,6 +10,7 @@ export async function checkAll(world: World, ledger: Ledger): Promise<string[]> 
   const { db } = world
   return [
     ...ledger.violations,
+    ...world.failures.map((failure) => `the store failed by itself: ${failure}`),
     ...(await acknowledged(db, ledger)),
     ...(await causes(db)),
     ...(await wholeSends(db, ledger)),

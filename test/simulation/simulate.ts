@@ -64,9 +64,9 @@ function sendSome(world: World, ledger: Ledger, random: Random, round: number): 
   const sends = 1 + Math.floor(random.next() * 3)
   for (let i = 0; i < sends; i++) {
     const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
-    const names = ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join", ...flowEvents]
+    const flows = random.next() < 0.35
+    const names = flows ? flowEvents : ["sim/plain", "sim/steps", "sim/parent", "sim/child", "sim/join"]
     const name = names[Math.floor(random.next() * names.length)] ?? "sim/plain"
-    const flows = name.startsWith("sim/flow")
     const n = 1 + Math.floor(random.next() * (flows ? 6 : 3))
     const tenant = (): string => tenants[Math.floor(random.next() * tenants.length)] ?? "hot"
     const events = Array.from({ length: n }, (_, k) => ({ name, data: flows ? { k, tenant: tenant() } : { k }, id: `${round}.${i}.${k}` }))
