@@ -57,7 +57,8 @@ function rows(jobs: number): Change[] {
       },
     })
   }
-  changes.push({ kind: "fanout.grow", id: "fan_bare", runId: null, name: "bench/noop", events: jobs, runs: jobs, sealed: true, at: now })
+  const whole = { key: null, from: 0, taken: jobs, cursor: null, sealed: true, rules: null, runsBefore: 0 }
+  changes.push({ kind: "fanout.grow", id: "fan_bare", runId: null, name: "bench/noop", events: jobs, runs: jobs, at: now, ...whole })
   return changes
 }
 

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util"
 import { bareLoop } from "./bare-loop.ts"
+import { counting, fanouts } from "./fanouts.ts"
 import { flow } from "./flow.ts"
 import { type FanoutFigures, fanout, growth, history, latency, recovery } from "./measure.ts"
 import { nodes } from "./nodes.ts"
@@ -90,6 +91,11 @@ try {
     flow(places, values.quick ? 5_000 : 100_000),
   )
   await measure("recoveryMs", "recovery after SIGKILL …", async () => recovery(await places.next()))
+  await measure("joins", "a fan-out that is joined per one that is only sent, and its page …", async () =>
+    fanouts(places, values.quick ? 2_000 : 100_000, values.quick ? 1 : 5),
+  )
+  if (store === "postgres")
+    await measure("counting", "four nodes end the runs of one fan-out …", () => counting(places, values.quick ? 5_000 : 100_000, 4))
   if (store === "postgres")
     await measure("pinned", "under a long transaction that pins the horizon …", () => pinned(values.quick ? 5_000 : 100_000))
   if (store === "postgres") await measure("nodes", "two nodes, one dies, one leaves …", () => nodes(places, jobs, values.quick ? 2 : 10))

@@ -74,6 +74,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
 const ports: Readonly<Record<string, string>> = {
   "engine/system.ts": "the machine's clock and chance",
   "store/thread.ts": "the store's clock, in its own thread",
+  "sdk/encryption.ts": "bytes that nobody can guess, which a seed would give away",
   "server/console.ts": "times of lines for people",
   "testing/harness.ts": "real turns of the event loop, while virtual time waits for a handler",
 }

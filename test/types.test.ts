@@ -66,3 +66,49 @@ it("gives a step's result as JSON leaves it", () => {
   })
   expectTypeOf<Jsonify<{ f: () => void; d: Date[] }>>().toEqualTypeOf<{ d: string[] }>()
 })
+
+it("types the data of a schedule's event by its schema", () => {
+  const shop = new Fanfare({ id: "shop", schemas })
+  const upsert = (...args: Parameters<typeof shop.schedules.upsert>): void => void args
+  upsert({ id: "a", every: "15m", event: "user/created", data: { name: "Ada" } })
+  upsert({ id: "b", cron: "@daily", timezone: "Europe/Paris", overlap: "skip", function: "nightly", data: { any: 1 } })
+  upsert({ id: "c", at: new Date(0), event: "shop/order.paid", data: { id: "1", total: 2 } })
+  // @ts-expect-error -- the data does not fit
+  upsert({ id: "d", every: "15m", event: "user/created", data: { name: 7 } })
+  // @ts-expect-error -- there is no such event
+  upsert({ id: "e", every: "15m", event: "user/deleted" })
+  // @ts-expect-error -- an interval has no zone
+  upsert({ id: "f", every: "15m", timezone: "UTC", function: "nightly" })
+  // @ts-expect-error -- two rules
+  upsert({ id: "g", every: "15m", cron: "@daily", function: "nightly" })
+})
+
+it("gives the event of a function without triggers as any event", () => {
+  const app = new Fanfare({ id: "app", schemas })
+  app.createFunction({ id: "f", triggers: [] }, ({ event }) => {
+    expectTypeOf(event.data).toEqualTypeOf<Record<string, unknown>>()
+  })
+})
+
+it("lets a fan-out of a function take items that are data of its events", () => {
+  const shop = new Fanfare({ id: "shop", schemas })
+  const bill = shop.createFunction({ id: "bill", triggers: [{ event: "shop/order.paid" }] }, () => null)
+  const any = new Fanfare({ id: "any" }).createFunction({ id: "any", triggers: [{ event: "a/b" }] }, () => null)
+  shop.createFunction({ id: "parent", triggers: [] }, async ({ step }) => {
+    const result = await step.fanOut("all", bill, [{ id: "1", total: 2 }], { key: ({ id }) => id, canary: "1%" })
+    expectTypeOf(result.completed).toEqualTypeOf<number>()
+    await step.fanOut("events", [{ name: "user/created", data: { name: "Ada" } }], { breaker: { failures: "5%" } })
+    await step.fanOut("pages", bill, (cursor) => ({ items: [{ id: cursor ?? "", total: 1 }], next: null }))
+    await step.fanOut("unknown", any, [{ whatever: 1 }])
+    // @ts-expect-error -- the items do not fit
+    await step.fanOut("wrong", bill, [{ id: 1 }])
+    // @ts-expect-error -- there is no such event
+    await step.fanOut("wrong event", [{ name: "user/deleted", data: {} }])
+    // @ts-expect-error -- a share has a sign
+    await step.fanOut("wrong rule", bill, [], { canary: "1" })
+  })
+  // @ts-expect-error -- the items do not fit
+  const wrong = (): unknown => shop.fanOut({ id: "x", function: bill, source: [{ id: 1 }] })
+  const right = (): unknown => shop.fanOut({ id: "x", function: bill, source: [{ id: "1", total: 1 }] })
+  void [wrong, right]
+})

@@ -9,6 +9,12 @@ import { sqlite } from "fanfare/sqlite"
 
 // Starts a chat API in a process of its own and an engine in this one, fires the cron function, and follows its fan-out of 10,000
 // notifications to the end. Ends with exit code 0 only if the receiver got every one of them.
+// With --bad-deploy: see bad-deploy.ts.
+if (process.argv.includes("--bad-deploy")) {
+  await import("./bad-deploy.ts")
+  process.exit()
+}
+
 const expected = 10_000
 
 interface Fanout {

@@ -1,5 +1,5 @@
 import { FanfareError } from "../core/errors.ts"
-import { fromProblem } from "../sdk/remote.ts"
+import { fromProblem } from "../sdk/remote-call.ts"
 import type { Globals } from "./globals.ts"
 
 /** Calls the HTTP API; `params` fill the `:names` of the path. */

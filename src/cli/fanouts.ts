@@ -1,12 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises"
 import type { FailureGroup, Operation } from "../core/fanouts.ts"
+import type { FanoutState } from "../core/progress.ts"
 import type { FanoutSummary, Page } from "../core/views.ts"
 import { paths } from "../protocol/api.ts"
 import { call } from "./api.ts"
+import { wayOut } from "./follow.ts"
 import type { Globals } from "./globals.ts"
-import { clock, count, fanoutLine, print, printJson, say, table } from "./output.ts"
+import { clock, count, fanoutLine, parseJson, print, printJson, say, table } from "./output.ts"
 
 const pollMs = 200
+const marks: Readonly<Record<FanoutState, string>> = { running: "◐", paused: "‖", cancelling: "–", ended: "✓" }
 
 export async function listFanouts(options: Globals & { readonly after?: string; readonly limit?: string }): Promise<void> {
   const { after, limit } = options
@@ -16,6 +19,7 @@ export async function listFanouts(options: Globals & { readonly after?: string; 
     return
   }
   const rows = page.items.map((f) => [
+    `${marks[f.state]} ${f.state}`,
     f.id,
     f.name,
     clock(f.createdAt),
@@ -29,7 +33,7 @@ export async function listFanouts(options: Globals & { readonly after?: string; 
   print(
     rows.length === 0
       ? "no fan-outs"
-      : table(["FAN-OUT", "EVENTS", "CREATED", "RUNS", "OK", "FAILED", "RUNNING", "QUEUED", "SENT BY"], rows),
+      : table(["STATE", "FAN-OUT", "EVENTS", "CREATED", "RUNS", "OK", "FAILED", "RUNNING", "QUEUED", "SENT BY"], rows),
   )
   if (page.next !== null) print(`next page: fanfare fanouts list --after ${page.next}`)
 }
@@ -42,7 +46,9 @@ export async function showFanout(id: string, globals: Globals): Promise<void> {
     return
   }
   print(`${id}  ${fanout.name}${fanout.runId === null ? "" : `  sent by ${fanout.runId}`}`)
-  print(`  ${fanoutLine(fanout, Date.now())}`)
+  print(`  ${fanoutLine(fanout)}`)
+  if (fanout.reason !== null) print(`  ${fanout.state}: ${fanout.reason}`)
+  if (fanout.state === "paused") print(`\n${wayOut(id)}`)
   if (failures.items.length === 0) return
   print("")
   print(
@@ -51,12 +57,19 @@ export async function showFanout(id: string, globals: Globals): Promise<void> {
       failures.items.map((g) => [count(g.count), clock(g.lastAt), g.fingerprint, g.runId]),
     ),
   )
-  print(`\nretry all: fanfare fanouts retry ${id}`)
+  if (fanout.state !== "paused") print(`\nretry all: fanfare fanouts retry ${id}`)
   if (failures.items.length > 1) print(`retry one cause: fanfare fanouts retry ${id} --group "…"`)
 }
 
-export async function retryFanout(id: string, options: Globals & { readonly group?: string }): Promise<void> {
-  const body = options.group === undefined ? {} : { fingerprint: options.group }
+export async function retryFanout(
+  id: string,
+  options: Globals & { readonly group?: string; readonly run?: string; readonly data?: string },
+): Promise<void> {
+  const body = {
+    ...(options.group === undefined ? {} : { fingerprint: options.group }),
+    ...(options.run === undefined ? {} : { runId: options.run }),
+    ...(options.data === undefined ? {} : { data: parseJson(options.data, "--data") }),
+  }
   await follow(await call<Operation>(options, paths.fanoutRetry, { params: { id }, body }), options, "set going again")
 }
 
@@ -64,8 +77,14 @@ export async function cancelFanout(id: string, globals: Globals): Promise<void> 
   await follow(await call<Operation>(globals, paths.fanoutCancel, { params: { id }, body: {} }), globals, "cancelled")
 }
 
+export async function resumeFanout(id: string, globals: Globals): Promise<void> {
+  const fanout = await call<FanoutSummary>(globals, paths.fanoutResume, { params: { id }, body: {} })
+  if (globals.json) printJson(fanout)
+  else print(`${id} goes on: ${fanoutLine(fanout)}`)
+}
+
 /** Waits until the server has done it; it goes on there also when nobody waits. */
-async function follow(begun: Operation, globals: Globals, done: string): Promise<void> {
+export async function follow(begun: Operation, globals: Globals, done: string): Promise<void> {
   let operation = begun
   let said = 0
   while (operation.state === "running") {

@@ -39,12 +39,18 @@ program
   .option("--data <json>", "its data, a JSON object")
   .option("--file <path>", "JSON lines: one object of data per line, or whole events ({ name, data, id })")
   .option("--id <id>", "makes the send idempotent for 24 h")
-  .option("--watch", "wait until the runs have ended")
+  .option("--watch", "wait until the runs have ended, or the fan-out is paused")
+  .option("--canary <n>", 'the first n runs (or "1%") go alone; the others follow when they have completed')
+  .option("--breaker <failures>", 'pause this fan-out when more than a share ("5%"), or so many, have failed')
+  .option("--breaker-min <n>", "ended runs before the breaker decides (default 100)")
+  .option("--spread <time>", 'spread the starts over this time, such as "15m"')
+  .option("--rate <rate>", 'runs that start per second, or "100/m"')
+  .option("--dry-run", "say what would be sent and what it would start, and send nothing")
   .addHelpText(
     "after",
-    `\nExamples: fanfare send app/user.created --data '{"id":1}'\n          fanfare send app/user.created --file users.jsonl --watch`,
+    `\nExamples: fanfare send app/user.created --data '{"id":1}'\n          fanfare send app/user.created --file users.jsonl --canary 50 --watch`,
   )
-  .action(async (name: string, options: { data?: string; file?: string; id?: string; watch?: boolean }) => {
+  .action(async (name: string, options: Record<string, string>) => {
     const { send } = await import("./send.ts")
     await send(name, { ...globals(), ...options })
   })
@@ -85,6 +91,33 @@ runs
   .addHelpText("after", "\nExample: fanfare runs watch fan_06fk3…")
   .action(async (id: string) => (await import("./runs.ts")).watch(id, globals()))
 
+runs
+  .command("why")
+  .description("why a run is not running")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare runs why run_06fk3…")
+  .action(async (id: string) => (await import("./mend.ts")).why(id, globals()))
+const mending = {
+  cancel: "end a run that has not ended, or all that the filter means",
+  replay: "run again for the same event, as a new run: one, or all that the filter means",
+  retry: "set failed and cancelled runs going again where they stopped: all that the filter means",
+} as const
+for (const kind of ["cancel", "replay", "retry"] as const) {
+  const command = runs
+    .command(kind)
+    .description(`${mending[kind]}; counts first, and does it with --yes`)
+    .argument("[id]", "one run")
+    .option("--state <state>", "runs in this state")
+    .option("--function <id>", "of this function")
+    .option("--since <duration>", "created within this time, such as 2h")
+    .option("--yes", "do it")
+    .addHelpText("after", `\nExample: fanfare runs ${kind} --function send-digest --since 2h --yes`)
+    .action(async (id: string | undefined, options: object) => (await import("./mend.ts")).mend(kind, id, { ...globals(), ...options }))
+  if (kind === "cancel") command.option("--reason <text>", "kept with the run")
+  if (kind === "replay")
+    command.option("--from-step <id>", "keep the results of all steps before this one").option("--data <json>", "other data for the event")
+}
+
 const fanouts = program.command("fanouts").description("look at fan-outs and repair them")
 fanouts
   .command("list", { isDefault: true })
@@ -101,23 +134,93 @@ fanouts
   .action(async (id: string) => (await import("./fanouts.ts")).showFanout(id, globals()))
 fanouts
   .command("watch")
-  .description("follow a fan-out until it has ended; exit code 1 if a run failed")
+  .description("follow a fan-out until it has ended or is stopped; exit code 1 if a run failed or it is stopped")
   .argument("<id>")
   .addHelpText("after", "\nExample: fanfare fanouts watch fan_06fk3…")
   .action(async (id: string) => (await import("./runs.ts")).watch(id, globals()))
 fanouts
   .command("retry")
-  .description("run what has failed again: all of it, or the failures of one cause; finished steps are kept")
+  .description("run what has failed again: all, one cause or one run; finished steps are kept, and a stopped fan-out goes on")
   .argument("<id>")
   .option("--group <fingerprint>", "only failures of this cause, as `fanouts show` names it")
+  .option("--run <id>", "only this failed run")
+  .option("--data <json>", "with --run: other data for it; it begins anew")
   .addHelpText("after", "\nExample: fanfare fanouts retry fan_06fk3…")
-  .action(async (id: string, options: { group?: string }) => (await import("./fanouts.ts")).retryFanout(id, { ...globals(), ...options }))
+  .action(async (id: string, options: { group?: string; run?: string; data?: string }) =>
+    (await import("./fanouts.ts")).retryFanout(id, { ...globals(), ...options }),
+  )
+fanouts
+  .command("resume")
+  .description("let a fan-out go on that a canary or its breaker has stopped; what has failed stays failed")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare fanouts resume fan_06fk3…")
+  .action(async (id: string) => (await import("./fanouts.ts")).resumeFanout(id, globals()))
 fanouts
   .command("cancel")
   .description("cancel what has not begun or waits; what is running may end")
   .argument("<id>")
   .addHelpText("after", "\nExample: fanfare fanouts cancel fan_06fk3…")
   .action(async (id: string) => (await import("./fanouts.ts")).cancelFanout(id, globals()))
+
+const schedules = program.command("schedules").description("look at schedules, pause them, catch up on them")
+schedules
+  .command("list", { isDefault: true })
+  .description("schedules of cron triggers and those made at run time, by their ids")
+  .option("--tag <tag>", "those with this tag")
+  .option("--app <id>", "those of this app")
+  .option("--after <cursor>", "the page after this one")
+  .option("--limit <n>", `rows: 1 to ${limits.pageRowsMax}`, String(20))
+  .addHelpText("after", "\nExample: fanfare schedules list --tag customers")
+  .action(async (options: Record<string, string>) => (await import("./schedules.ts")).listSchedules({ ...globals(), ...options }))
+schedules
+  .command("show")
+  .description("one schedule: its rule, its policies and its newest moments with what became of them")
+  .argument("<id>")
+  .option("--ticks <n>", "moments to show", String(10))
+  .addHelpText("after", "\nExample: fanfare schedules show nightly-digest")
+  .action(async (id: string, options: { ticks: string }) => (await import("./schedules.ts")).showSchedule(id, { ...globals(), ...options }))
+schedules
+  .command("next")
+  .description("the next moments of a schedule, or of a cron line, with what changes of the clocks do to them")
+  .argument("<id>", "of a schedule; or a cron line in quotes, which needs no server")
+  .option("-n, --count <n>", `moments: 1 to ${limits.previewMoments}`, String(5))
+  .option("--tz <zone>", "zone of a cron line (default UTC)")
+  .addHelpText("after", '\nExample: fanfare schedules next "30 2 * * *" --tz Europe/Paris -n 4')
+  .action(async (id: string, options: { count: string; tz?: string }) =>
+    (await import("./schedules.ts")).nextMoments(id, { ...globals(), ...options }),
+  )
+schedules
+  .command("pause")
+  .description("let its moments pass from now on, recorded as paused")
+  .argument("<id>")
+  .option("--note <text>", "why, for people")
+  .addHelpText("after", '\nExample: fanfare schedules pause nightly-digest --note "mail server moves"')
+  .action(async (id: string, options: { note?: string }) =>
+    (await import("./schedules.ts")).pauseSchedule(id, { ...globals(), ...options }),
+  )
+schedules
+  .command("resume")
+  .description("go on with the next moment")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare schedules resume nightly-digest")
+  .action(async (id: string) => (await import("./schedules.ts")).resumeSchedule(id, globals()))
+schedules
+  .command("run")
+  .description("start what a moment would start, now")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare schedules run nightly-digest")
+  .action(async (id: string) => (await import("./schedules.ts")).runSchedule(id, globals()))
+schedules
+  .command("backfill")
+  .description(`start past moments that are not in the ledger, at most ${limits.backfillTicks}`)
+  .argument("<id>")
+  .requiredOption("--from <time>", "first moment: ISO 8601")
+  .requiredOption("--to <time>", "last moment: ISO 8601")
+  .option("--overlap <policy>", "allow: all at once (default); queue: one at a time, in order")
+  .addHelpText("after", "\nExample: fanfare schedules backfill nightly-digest --from 2026-11-01 --to 2026-11-08T00:00:00Z")
+  .action(async (id: string, options: { from: string; to: string; overlap?: string }) =>
+    (await import("./schedules.ts")).backfillSchedule(id, { ...globals(), ...options }),
+  )
 
 const functions = program
   .command("functions")
@@ -213,14 +316,16 @@ program
     await move({ ...globals(), ...options })
   })
 
-for (const command of [...program.commands.filter((each) => each !== runs && each !== fanouts), ...runs.commands, ...fanouts.commands]) {
+const groups = [runs, fanouts, schedules]
+const commands = [...program.commands.filter((each) => !groups.includes(each)), ...groups.flatMap((group) => group.commands)]
+for (const command of commands) {
   command.exitOverride().option("--json", "print JSON").option("--url <url>", "server to talk to")
 }
 
 function globals(): Globals {
   const given: { url?: string; json?: boolean } = Object.assign(
     {},
-    ...[program, ...program.commands, ...runs.commands, ...fanouts.commands].map((each) => each.opts()),
+    ...[program, ...program.commands, ...groups.flatMap((group) => group.commands)].map((each) => each.opts()),
   )
   return { url: given.url ?? process.env["FANFARE_URL"] ?? "http://127.0.0.1:8288", json: given.json === true }
 }

@@ -1,5 +1,5 @@
 import { styleText } from "node:util"
-import type { FanfareError } from "../core/errors.ts"
+import { FanfareError } from "../core/errors.ts"
 import type { FanoutSummary } from "../core/views.ts"
 import { printable } from "../server/console.ts"
 
@@ -52,20 +52,34 @@ export function count(n: number): string {
 const barCells = 30
 
 /** A fan-out on one line: bar, share, counts, rate and what is left. Shapes tell the states apart, not colour alone. */
-export function fanoutLine(f: FanoutSummary, now: number): string {
+export function fanoutLine(f: FanoutSummary): string {
   const ended = f.completed + f.failed + f.cancelled
   const share = f.total === 0 ? 1 : ended / f.total
   const cells = (n: number): number => (f.total === 0 ? 0 : Math.floor((n / f.total) * barCells))
-  const bar = "█".repeat(cells(f.completed)) + "x".repeat(cells(f.failed)) + "▓".repeat(cells(f.running))
-  const since = (f.lastEndAt !== null && ended === f.total ? f.lastEndAt : now) - f.createdAt
-  const rate = since > 0 ? (ended / since) * 1_000 : 0
-  const left = ended < f.total && rate > 0 ? `  ${span(((f.total - ended) / rate) * 1_000)} left` : ""
+  const bar = "█".repeat(cells(f.completed)) + "x".repeat(cells(f.failed)) + "–".repeat(cells(f.cancelled)) + "▓".repeat(cells(f.running))
   const parts = [
     `${count(f.completed)} ok`,
     f.failed > 0 ? `${count(f.failed)} failed` : "",
+    f.cancelled > 0 ? `${count(f.cancelled)} cancelled` : "",
     f.running > 0 ? `${count(f.running)} running` : "",
+    `${count(Math.round(f.ratePerSecond))}/s`,
+    f.state !== "ended" && f.etaMs !== null ? `${span(f.etaMs)} left` : "",
+    f.state === "running" || f.state === "ended" ? "" : f.state,
+    f.sealed ? "" : "more to come",
   ]
-  return `${bar.padEnd(barCells, "░")} ${(share * 100).toFixed(1).padStart(5)}%  ${count(ended)}/${count(f.total)}  ${parts
+  return `${bar.slice(0, barCells).padEnd(barCells, "░")} ${(share * 100).toFixed(1).padStart(5)}%  ${count(ended)}/${count(f.total)}  ${parts
     .filter((part) => part !== "")
-    .join("  ")}  ${count(Math.round(rate))}/s${left}`
+    .join("  ")}`
+}
+
+/** @param where which option or line it is */
+export function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new FanfareError("not_json", `${where} is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      field: where,
+      cause,
+    })
+  }
 }

@@ -59,7 +59,7 @@ export async function showRun(id: string, globals: Globals): Promise<void> {
 export async function watch(id: string, globals: Globals): Promise<void> {
   if (id.startsWith("fan_")) {
     const fanout = await followFanout(id, globals)
-    if (fanout.failed > 0) process.exitCode = 1
+    if (fanout.failed > 0 || fanout.state !== "ended") process.exitCode = 1
     return
   }
   const run = await followRun(id, globals)

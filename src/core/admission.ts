@@ -1,14 +1,14 @@
 import type { FunctionDefinition } from "./definition.ts"
 import { compileCondition, compileExpression, type Condition, type Expression, type ExpressionEvent, keyText } from "./expression.ts"
 import type { FlowRules } from "./flow.ts"
-import type { Gate } from "./gate.ts"
+import type { Entry } from "./entry.ts"
 import { limits } from "./limits.ts"
 import type { LimitClaim } from "./run.ts"
 
 /** What the rules of a function make of one event. */
 export interface Admitted {
   readonly limits: readonly LimitClaim[]
-  readonly gates: readonly Gate[]
+  readonly entries: readonly Entry[]
   /** Milliseconds by which it comes earlier in line. */
   readonly ahead: number
 }
@@ -64,30 +64,30 @@ function compile({ id }: FunctionDefinition, rules: FlowRules): Admit {
   const onceKey = idempotency === null ? null : keyOf(idempotency, `once:${id}`, "idempotency")
 
   const admit: Admit = (event, bytes) => {
-    const gates: Gate[] = []
+    const entries: Entry[] = []
     const onto: LimitClaim[] = []
     const once = onceKey?.(event) ?? null
-    if (once !== null) gates.push({ kind: "rate", key: once, limit: 1, periodMs: limits.ratePeriodMaxMs, name: "idempotency" })
+    if (once !== null) entries.push({ kind: "rate", key: once, limit: 1, periodMs: limits.ratePeriodMaxMs, name: "idempotency" })
     const rate = rateKey?.(event) ?? null
     if (rateLimit !== null && rate !== null) {
-      gates.push({ kind: "rate", key: rate, limit: rateLimit.limit, periodMs: rateLimit.periodMs, name: "rateLimit" })
+      entries.push({ kind: "rate", key: rate, limit: rateLimit.limit, periodMs: rateLimit.periodMs, name: "rateLimit" })
     }
     const quiet = debounceKey?.(event) ?? null
     if (debounce !== null && quiet !== null) {
-      gates.push({ kind: "debounce", key: quiet, periodMs: debounce.periodMs, timeoutMs: debounce.timeoutMs, ts: event.ts })
+      entries.push({ kind: "debounce", key: quiet, periodMs: debounce.periodMs, timeoutMs: debounce.timeoutMs, ts: event.ts })
       onto.push({ key: quiet, max: 1, hold: "debounce" })
     }
     const full = batch?.(event, bytes) ?? null
     if (full !== null) {
-      gates.push(full)
+      entries.push(full)
       onto.push({ key: full.key, max: full.maxSize, hold: "batch" })
     }
     const one = singletonKey?.(event) ?? null
     if (singleton !== null && one !== null) {
-      gates.push({ kind: "singleton", key: one, mode: singleton.mode })
+      entries.push({ kind: "singleton", key: one, mode: singleton.mode })
       onto.push({ key: one, max: 1, hold: "taken" })
     }
-    return { limits: [...onto, ...claims(event)], gates, ahead: ahead === null ? 0 : secondsOf(ahead, event) * 1_000 }
+    return { limits: [...onto, ...claims(event)], entries, ahead: ahead === null ? 0 : secondsOf(ahead, event) * 1_000 }
   }
   return (event, bytes) => {
     try {
@@ -95,7 +95,7 @@ function compile({ id }: FunctionDefinition, rules: FlowRules): Admit {
     } catch (thrown) {
       // An event cannot be refused for what one of its functions makes of it: the run says what is wrong.
       const reason = thrown instanceof Error ? thrown.message : String(thrown)
-      return { limits: noLimits, gates: [{ kind: "refuse", state: "failed", reason }], ahead: 0 }
+      return { limits: noLimits, entries: [{ kind: "refuse", state: "failed", reason }], ahead: 0 }
     }
   }
 }
@@ -136,7 +136,7 @@ function claimsOf(id: string, { concurrency, throttle }: FlowRules): (event: Exp
 function batchOf(
   id: string,
   { batch }: FlowRules,
-): ((event: ExpressionEvent, bytes: number) => Extract<Gate, { kind: "batch" }> | null) | null {
+): ((event: ExpressionEvent, bytes: number) => Extract<Entry, { kind: "batch" }> | null) | null {
   if (batch === null) return null
   const fits: Condition | null = batch.if === null ? null : compileCondition(batch.if, `${id}: batchEvents.if`)
   const key = keyOf(batch.key, `batch:${id}`, "batchEvents.key")

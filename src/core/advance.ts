@@ -14,6 +14,8 @@ export interface AttemptFacts {
   readonly progressed: boolean
   /** In [0, 1). */
   readonly random: number
+  /** Whether the run may have waits. */
+  readonly waits?: boolean
 }
 
 /**
@@ -44,9 +46,8 @@ export function advance(run: ClaimedRun, outcome: Outcome, definition: RetryRule
     case "parked": {
       // Neither a wait nor a step's own retry is a failure of the run; after progress it counts from the start again.
       const attempt = progressed || outcome.for === "wait" ? 0 : run.attempt - 1
-      const later = outcome.for === "wait" ? "waiting" : "scheduled"
       const joins = outcome.joins.map((join): Change => ({ kind: "join.add", runId: run.id, join }))
-      return [settle(run, attempt, facts, queued(run, outcome.dueAt, later, endedAt, 0)), ...joins]
+      return [settle(run, attempt, facts, parked(run, outcome, endedAt)), ...joins]
     }
     case "failed": {
       const { failure, retry } = outcome
@@ -80,9 +81,17 @@ export function advance(run: ClaimedRun, outcome: Outcome, definition: RetryRule
   }
 }
 
-function settle(run: ClaimedRun, attempt: number, { startedAt, endedAt }: AttemptFacts, settlement: Settlement): Change {
+function settle(run: ClaimedRun, attempt: number, { startedAt, endedAt, waits }: AttemptFacts, settlement: Settlement): Change {
   const { id, functionId, fence, rank, fanoutId, limits } = run
-  return { kind: "run.settle", run: { id, functionId, fence, rank, fanoutId, limits }, attempt, startedAt, endedAt, settlement }
+  const settled = { id, functionId, fence, rank, fanoutId, limits }
+  return { kind: "run.settle", run: settled, attempt, startedAt, endedAt, settlement, waits: waits === true && "output" in settlement }
+}
+
+/** Whoever waits for something else than a time is woken by the waker alone, which decides at once what has timed out. */
+function parked(run: ClaimedRun, outcome: Extract<Outcome, { kind: "parked" }>, now: number): Settlement {
+  const { awaits = [], dueAt } = outcome
+  const settlement = queued(run, dueAt, outcome.for === "wait" || awaits.length > 0 ? "waiting" : "scheduled", now, 0)
+  return awaits.length > 0 && "dueAt" in settlement ? { ...settlement, to: "waiting", awaits } : settlement
 }
 
 function fail(run: ClaimedRun, failure: Failure, facts: AttemptFacts): Change {

@@ -1,5 +1,6 @@
 import type { Intake } from "./attempt.ts"
 import type { FunctionDefinition } from "./definition.ts"
+import type { Chain } from "./middleware.ts"
 
 /** The event as user code gets it. */
 export interface ReceivedEvent {
@@ -14,6 +15,10 @@ export interface HostedFunction {
   readonly definition: FunctionDefinition
   readonly handler: (context: never) => unknown
   /** Throws, or gives the event with its data as the schema made it. */
+  /** What stands around its runs; none when undefined. */
+  readonly chain?: Chain | null
+  /** It undoes what cancelled runs of another function have done, with the code of that one. */
+  readonly compensates?: boolean
   readonly receive: (event: ReceivedEvent) => Promise<ReceivedEvent> | ReceivedEvent
 }
 

@@ -2,10 +2,15 @@ import type { LogLine } from "./change.ts"
 import type { EventInput } from "./event.ts"
 import type { Failure } from "./failure.ts"
 import type { Fanouts } from "./fanouts.ts"
+import type { FanOutRules } from "./gate.ts"
 import type { JoinUntil } from "./join.ts"
 import type { RetryWish } from "./retry.ts"
 import type { ClaimedRun } from "./run.ts"
+import type { Schedules } from "./schedules.ts"
+import type { Pull, SourceResult } from "./source.ts"
 import type { StepRecord } from "./step.ts"
+import type { EventDemand } from "./wait.ts"
+import type { Runs } from "./runs.ts"
 import type { SqlFanout, SqlFanoutResult, Transaction } from "./transaction.ts"
 
 /** One attempt, as it is carried to user code. */
@@ -32,6 +37,23 @@ export type StepReport =
       readonly timeoutAt: number | null
       readonly outputs: boolean
     }
+  /** `since`: events received from then on count too; null: only those that come after the wait has begun. */
+  | {
+      readonly kind: "event"
+      readonly key: string
+      readonly demand: EventDemand
+      readonly timeoutAt: number
+      readonly since: number | null
+    }
+  | { readonly kind: "signal"; readonly key: string; readonly signal: string; readonly timeoutAt: number; readonly replace: boolean }
+  /** `data`: JSON text. */
+  | { readonly kind: "invoke"; readonly key: string; readonly functionId: string; readonly data: string; readonly timeoutAt: number }
+
+/** Who got a signal: nobody waited for it when `runId` is null. */
+export interface SignalResult {
+  readonly delivered: boolean
+  readonly runId: string | null
+}
 
 /** What a send gave. `fanoutId` is null for a single event. */
 export interface SendResult {
@@ -46,21 +68,54 @@ export interface Joined {
   readonly runId: string | null
 }
 
+/** How events are sent, besides plainly. */
+export interface SendWay {
+  /** As part of a transaction of user code. */
+  readonly joined?: Joined
+  /** How the fan-out lets its runs loose. */
+  readonly rules?: FanOutRules
+  /** One run of this function for each event, whoever else hears its name: the events are items, their names do not matter. */
+  readonly functionId?: string
+  /** As a fan-out even if it is a single event. */
+  readonly fanned?: boolean
+}
+
+/** A fan-out whose items come from a source. */
+export interface SourceSend extends Pick<SendWay, "rules" | "functionId"> {
+  /** The sender's name for it: with the same one it goes on where it stopped. */
+  readonly key: string
+  readonly runId: string | null
+}
+
 /** Takes events in: resolves when they and the runs they start are durable, or are part of the transaction that they join. */
 export interface Intake {
-  send(events: readonly EventInput[], joined?: Joined): Promise<SendResult>
+  send(events: readonly EventInput[], way?: SendWay): Promise<SendResult>
+  /** Resolves when the whole source is durable. */
+  sendSource(send: SourceSend, pull: Pull): Promise<SourceResult>
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult>
+  sendSignal(signal: string, data: unknown): Promise<SignalResult>
   readonly fanouts: Fanouts
+  readonly schedules: Schedules
+  readonly runs: Runs
 }
 
 /** What an attempt may ask of the engine while it runs. */
 export interface Recorder {
+  /** The attempt is over: nothing of it is kept any more. */
+  readonly closed: boolean
   now(): number
+  /** Resolves after `ms` milliseconds; the second part gives it up. */
+  after(ms: number): readonly [Promise<void>, () => void]
   /** One turn of the event loop, so that what runs side by side can all begin. */
   turn(): Promise<void>
   /** Keeps a step; resolves when it is durable (a sleep: when the attempt ends) with what the engine made of it. */
   report(report: StepReport): Promise<StepRecord>
-  /** Sends events and keeps the fact as a step, in the same transaction. `joined`: as a fan-out even if it is a single event. */
-  send(key: string, events: readonly EventInput[], joined?: boolean): Promise<SendResult>
+  /** Sends events and keeps the fact as a step, in the same transaction. */
+  send(key: string, events: readonly EventInput[], way?: Omit<SendWay, "joined">): Promise<SendResult>
+  /** Sends what a source gives, as a fan-out; another attempt goes on where this one stopped. Gives the fan-out's id. */
+  sendSource(key: string, way: Pick<SendWay, "rules" | "functionId">, pull: Pull): Promise<string>
+  /** Makes waits that have begun durable, when the attempt does not park at once. */
+  register(): Promise<void>
+  sendSignal(signal: string, data: unknown): Promise<SignalResult>
   log(level: LogLine["level"], message: string, fields?: Readonly<Record<string, unknown>>): void
 }

@@ -1,9 +1,11 @@
 import type { Failure } from "./failure.ts"
 import type { FunctionDefinition } from "./definition.ts"
+import type { GateRules } from "./gate.ts"
 import type { Join } from "./join.ts"
 import type { ClaimedRun, FinalState, LimitClaim, NewRun } from "./run.ts"
-import type { Schedule, Tick } from "./schedule.ts"
+import type { Schedule } from "./schedule.ts"
 import type { StepRecord } from "./step.ts"
+import type { Offer, Wait } from "./wait.ts"
 
 /** An event as stored. */
 export interface NewEvent {
@@ -51,7 +53,37 @@ export type Settlement =
       /** The limits it counts against from now on. */
       readonly limits: readonly LimitClaim[]
       readonly losses: number
+      /** Steps that wait for something other than a time: when one of them has got it, the run goes on. */
+      readonly awaits?: readonly string[]
     }
+
+/** A part of a fan-out: what is added to it in one transaction. */
+export interface FanoutPart {
+  readonly id: string
+  /** The sender's name for it, of those that may be gone on with from outside a run. */
+  readonly key: string | null
+  readonly runId: string | null
+  readonly name: string
+  /** Items that its sender gave before this part, and with it: a part is added only where the one before it ended. */
+  readonly from: number
+  readonly taken: number
+  /** Where a source goes on after this part. */
+  readonly cursor: string | null
+  readonly events: number
+  readonly runs: number
+  readonly sealed: boolean
+  readonly at: number
+  readonly rules: GateRules | null
+  /** Runs before this part: which are the first ones is told from there. Only looked at with `rules`. */
+  readonly runsBefore: number
+}
+
+/** A run to cancel: `limits` are those it may be held by. */
+export interface CancelledRun extends Pick<ClaimedRun, "id" | "functionId" | "rank" | "fanoutId"> {
+  readonly reason: string
+  /** Only while it has not begun. */
+  readonly unbegun: boolean
+}
 
 /** One durable write, as data. Only `store/commit.ts` turns them into SQL. */
 export type Change =
@@ -69,22 +101,19 @@ export type Change =
       readonly lines: readonly (readonly [functionId: string, line: { readonly runs: number; readonly rank: number }])[]
     }
   /** Creates the fan-out, or adds to it when it is there. */
-  | {
-      readonly kind: "fanout.grow"
-      readonly id: string
-      readonly runId: string | null
-      readonly name: string
-      readonly events: number
-      readonly runs: number
-      readonly sealed: boolean
-      readonly at: number
-    }
+  | ({ readonly kind: "fanout.grow" } & FanoutPart)
   /** A run that parks waits for a fan-out. */
   | { readonly kind: "join.add"; readonly runId: string; readonly join: Join }
+  /** A step of a run, or the run as a whole, waits for something. */
+  | { readonly kind: "wait.add"; readonly runId: string; readonly wait: Wait }
+  /** Something has come that runs may wait for. `eventId`: the event's, when it is one of this unit. */
+  | { readonly kind: "wait.offer"; readonly eventId: string | null; readonly offer: Offer }
+  /** Ends a run that has not ended, wherever it stands. Its unit is refused when the run has ended, or waits in a state not meant. */
+  | { readonly kind: "run.cancel"; readonly run: CancelledRun; readonly at: number }
+  /** Results of another run's steps, taken over by a new one. `before`: only what had ended when that step began; null for all. */
+  | { readonly kind: "step.copy"; readonly runId: string; readonly from: string; readonly before: string | null }
   /** That a fan-out has ended is made known: by whoever comes first. */
   | { readonly kind: "fanout.announce"; readonly id: string }
-  | { readonly kind: "tick.add"; readonly tick: Tick }
-  | { readonly kind: "schedule.move"; readonly id: string; readonly lastTickAt: number | null; readonly nextAt: number | null }
   | { readonly kind: "step.save"; readonly runId: string; readonly fence: number; readonly step: StepRecord }
   | { readonly kind: "log.add"; readonly runId: string; readonly fence: number; readonly from: number; readonly lines: readonly LogLine[] }
   | { readonly kind: "attempt.add"; readonly attempt: EndedAttempt }
@@ -96,6 +125,8 @@ export type Change =
       readonly startedAt: number
       readonly endedAt: number
       readonly settlement: Settlement
+      /** Whether it may have waits, which end with it. */
+      readonly waits?: boolean
     }
   /** Whoever counts against the limit starts no sooner. */
   | { readonly kind: "limit.hold"; readonly key: string; readonly until: number }
@@ -123,15 +154,21 @@ export type Duplicates = Readonly<Record<string, { readonly id: string; readonly
 /**
  * What became of a unit.
  * - `applied`: durable. `duplicates` has the events that were there before (the id made now → the first one), which were left out
- *   together with their runs; null when there were none.
- * - `duplicate`: its tick was decided, or its fan-out announced, before; nothing was written.
+ *   together with their runs; null when there were none. `delivered`: the runs whose waits the unit's offers have ended.
+ * - `duplicate`: its fan-out was announced before; nothing was written.
+ * - `taken`: another run waits for the same signal; nothing was written.
+ * - `gone`: a run to cancel has ended; nothing was written.
  * - `conflict`: an event id is in use with another body; nothing was written.
  * - `fenced`: its guard does not hold any more; nothing was written.
+ * - `closed`: its fan-out is sealed, or another sender was here first; nothing was written.
  * - `stale`: functions have changed since it was decided; nothing was written. Decide again.
  */
 export type UnitResult =
-  | { readonly kind: "applied"; readonly duplicates: Duplicates | null }
+  | { readonly kind: "applied"; readonly duplicates: Duplicates | null; readonly delivered?: readonly string[] }
   | { readonly kind: "duplicate" }
   | { readonly kind: "conflict"; readonly eventKey: string }
+  | { readonly kind: "taken"; readonly runId: string }
+  | { readonly kind: "gone" }
   | { readonly kind: "fenced" }
+  | { readonly kind: "closed" }
   | { readonly kind: "stale" }

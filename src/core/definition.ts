@@ -1,4 +1,4 @@
-import { parseCron } from "./cron.ts"
+import { type CronRule, type DstPolicy, readCron } from "./cron.ts"
 import { type Duration, durationMs } from "./duration.ts"
 import { FanfareError } from "./errors.ts"
 import { checkEventName } from "./event.ts"
@@ -6,13 +6,22 @@ import { compileCondition } from "./expression.ts"
 import type { BackoffOptions, FlowOptions, FlowRules } from "./flow.ts"
 import { defineBackoff, defineFlow, flowFields } from "./flow-options.ts"
 import { limits } from "./limits.ts"
+import { type PolicyInput, policyFields, readPolicies, type SchedulePolicies } from "./schedule.ts"
+import { checkDemand, type EventDemand } from "./wait.ts"
 
 /** Starts a run at each moment of a cron line. */
-export interface CronTrigger {
-  /** Five or six fields, or a name such as `@daily`. */
+export interface CronTrigger extends PolicyInput {
+  /** Five or six fields, or a name such as `@daily`; `TZ=Area/City` may stand before it. */
   readonly cron: string
   /** IANA name; default `"UTC"`. */
   readonly timezone?: string
+  /** What becomes of moments that a change of the clocks skips or repeats. */
+  readonly dst?: Partial<DstPolicy>
+}
+
+/** A cron trigger, checked and completed. */
+export interface CronDefinition extends CronRule {
+  readonly policies: SchedulePolicies
 }
 
 /** Starts a run for each event of a name; the name may end in `/*` or `.*`. */
@@ -39,7 +48,29 @@ export interface FunctionOptions<Triggers extends readonly Trigger[] = readonly 
   readonly timeouts?: {
     /** Longest time one attempt may take before it fails and is retried: default 2 h, at most 24 h. */
     readonly attempt?: Duration
+    /** A run that has not begun this long after it was due is cancelled. Default: never; at most 366 days. */
+    readonly start?: Duration
+    /** A run that has not ended this long after it began is cancelled. Default: never; at most 366 days. */
+    readonly finish?: Duration
   }
+  /** Events that cancel a run of this function: at most 5 rules. A run ends when one of them comes after the run's own event. */
+  readonly cancelOn?: readonly CancelRule[]
+  /**
+   * What becomes of the `saga` of a run that is cancelled: `"compensate"` undoes its steps, in a run of `<id>-compensation`. Default:
+   * nothing is undone.
+   */
+  readonly onCancel?: "compensate"
+}
+
+export interface CancelRule {
+  /** Name of the event. */
+  readonly event: string
+  /** A field that this event and the run's own must have the same, such as `data.userId`. */
+  readonly match?: string
+  /** CEL over `event` (the run's own) and `async` (the new one); instead of `match`. */
+  readonly if?: string
+  /** How long after the run was due the rule holds: default and most 366 days. */
+  readonly timeout?: Duration
 }
 
 /** A function with its options checked and completed. Frozen; what the store keeps of a function. */
@@ -50,13 +81,18 @@ export interface FunctionDefinition {
   /** The id the user gave. */
   readonly localId: string
   readonly name: string
-  readonly triggers: readonly (Required<CronTrigger> | { readonly event: string; readonly if: string | null })[]
+  readonly triggers: readonly (CronDefinition | { readonly event: string; readonly if: string | null })[]
   readonly retries: number
   /** Delays before retries; null for the usual ones. */
   readonly retryDelaysMs: readonly number[] | null
   /** When its runs may start; null for at once. */
   readonly flow: FlowRules | null
   readonly attemptTimeoutMs: number
+  readonly startTimeoutMs: number | null
+  readonly finishTimeoutMs: number | null
+  /** The function whose cancelled runs this one undoes. */
+  readonly compensates?: string
+  readonly cancelOn: readonly (EventDemand & { readonly timeoutMs: number })[]
   /** Set by hand while its runs do not start, not by its options: what becomes of new ones. */
   readonly paused?: PausePolicy
 }
@@ -64,8 +100,20 @@ export interface FunctionDefinition {
 /** While a function is paused its runs stay where they are; new ones are kept in line too, or recorded as skipped. */
 export type PausePolicy = "keep" | "skip"
 
-const optionFields = new Set<string>(["id", "name", "triggers", "retries", "backoff", "timeouts", ...flowFields])
-const triggerFields = new Set(["cron", "timezone", "event", "if"])
+const optionFields = new Set<string>([
+  "id",
+  "name",
+  "triggers",
+  "retries",
+  "backoff",
+  "timeouts",
+  "cancelOn",
+  "onFailure",
+  "onCancel",
+  ...flowFields,
+])
+const cronFields = ["timezone", "dst", ...policyFields] as const
+const triggerFields = new Set<string>(["cron", ...cronFields, "event", "if"])
 const idShape = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
 /**
@@ -100,7 +148,8 @@ export function defineFunction(appId: string, options: FunctionOptions): Functio
     retries: checkRetries(options.retries, at),
     retryDelaysMs: defineBackoff(options.backoff, at),
     flow: defineFlow(options, at),
-    attemptTimeoutMs: checkAttemptTimeout(options.timeouts, at),
+    ...checkTimeouts(options.timeouts, at),
+    cancelOn: checkCancelOn(options.cancelOn, at),
   }
   const seen = new Set(definition.triggers.map((trigger) => JSON.stringify(trigger)))
   if (seen.size < triggers.length) throw invalid("triggers", `${at} has the same trigger twice`)
@@ -126,11 +175,10 @@ function defineTrigger(trigger: Trigger, at: string): FunctionDefinition["trigge
   if ("cron" in trigger === "event" in trigger) throw invalidTrigger(at, `${at} must have either cron or event`)
   if ("cron" in trigger) {
     if ("if" in trigger) throw invalidTrigger(`${at}.if`, `${at}: "if" belongs to event triggers`)
-    const timezone = trigger.timezone ?? "UTC"
-    parseCron(trigger.cron, timezone, at)
-    return { cron: trigger.cron.trim(), timezone }
+    return { ...readCron(trigger, at), policies: readPolicies(trigger, at) }
   }
-  if ("timezone" in trigger) throw invalidTrigger(`${at}.timezone`, `${at}: "timezone" belongs to cron triggers`)
+  const stray = cronFields.find((field) => field in trigger)
+  if (stray !== undefined) throw invalidTrigger(`${at}.${stray}`, `${at}: "${stray}" belongs to cron triggers`)
   checkEventName(trigger.event, `${at}.event`)
   const star = trigger.event.indexOf("*")
   if (star !== -1 && !(star === trigger.event.length - 1 && /[/.]\*$/.test(trigger.event))) {
@@ -150,18 +198,41 @@ function checkRetries(retries: number | undefined, at: string): number {
   )
 }
 
-function checkAttemptTimeout(timeouts: FunctionOptions["timeouts"], at: string): number {
-  if (timeouts === undefined) return limits.attemptTimeoutMs
-  const unknown = Object.keys(timeouts).find((field) => field !== "attempt")
+type Timeouts = Pick<FunctionDefinition, "attemptTimeoutMs" | "startTimeoutMs" | "finishTimeoutMs">
+
+function checkTimeouts(timeouts: FunctionOptions["timeouts"], at: string): Timeouts {
+  const given = timeouts ?? {}
+  const unknown = Object.keys(given).find((field) => !["attempt", "start", "finish"].includes(field))
   if (unknown !== undefined) throw invalid(`timeouts.${unknown}`, `${at}: unknown option timeouts.${unknown}`)
-  if (timeouts.attempt === undefined) return limits.attemptTimeoutMs
-  const ms = durationMs(timeouts.attempt, `${at}: timeouts.attempt`)
-  if (ms >= 1 && ms <= limits.attemptTimeoutMaxMs) return ms
-  throw invalid(
-    "timeouts.attempt",
-    `${at}: timeouts.attempt must be from 1 ms to ${limits.attemptTimeoutMaxMs} ms`,
-    limits.attemptTimeoutMaxMs,
-  )
+  const read = (field: "attempt" | "start" | "finish", most: number): number | null => {
+    const duration = given[field]
+    if (duration === undefined) return null
+    const ms = durationMs(duration, `${at}: timeouts.${field}`)
+    if (ms >= 1 && ms <= most) return ms
+    throw invalid(`timeouts.${field}`, `${at}: timeouts.${field} must be from 1 ms to ${most} ms`, most)
+  }
+  return {
+    attemptTimeoutMs: read("attempt", limits.attemptTimeoutMaxMs) ?? limits.attemptTimeoutMs,
+    startTimeoutMs: read("start", limits.sleepMaxMs),
+    finishTimeoutMs: read("finish", limits.sleepMaxMs),
+  }
+}
+
+function checkCancelOn(rules: FunctionOptions["cancelOn"], at: string): FunctionDefinition["cancelOn"] {
+  if (rules === undefined) return []
+  if (!Array.isArray(rules)) throw invalid("cancelOn", `${at}: cancelOn must be an array such as [{ event: "app/order.cancelled" }]`)
+  if (rules.length > limits.cancelRules) {
+    throw invalid("cancelOn", `${at} has ${rules.length} rules in cancelOn; the most is ${limits.cancelRules}`, limits.cancelRules)
+  }
+  return rules.map((rule: CancelRule, i) => {
+    const place = `${at}: cancelOn[${i}]`
+    if (typeof rule !== "object" || rule === null) throw invalid(`cancelOn[${i}]`, `${place} must be { event }`)
+    const unknown = Object.keys(rule).find((field) => !["event", "match", "if", "timeout"].includes(field))
+    if (unknown !== undefined) throw invalid(`cancelOn[${i}].${unknown}`, `${place} has an unknown field "${unknown}"`)
+    const timeoutMs = rule.timeout === undefined ? limits.sleepMaxMs : durationMs(rule.timeout, `${place}.timeout`)
+    if (timeoutMs > limits.sleepMaxMs) throw invalid(`cancelOn[${i}].timeout`, `${place}.timeout is over 366 days`, limits.sleepMaxMs)
+    return { ...checkDemand(rule, place, "invalid_function"), timeoutMs }
+  })
 }
 
 function invalid(field: string, message: string, bound?: number): FanfareError {

@@ -26,6 +26,10 @@ export interface CheckedEvent {
 export const systemEventPrefix = "fanfare/"
 export const scheduledTimerEvent = "fanfare/scheduled.timer"
 export const fanoutCompletedEvent = "fanfare/fanout.completed"
+export const functionInvokedEvent = "fanfare/function.invoked"
+export const functionCompletedEvent = "fanfare/function.completed"
+export const functionFailedEvent = "fanfare/function.failed"
+export const functionCancelledEvent = "fanfare/function.cancelled"
 
 const fields = new Set(["name", "data", "id", "ts"])
 
@@ -55,6 +59,11 @@ export function checkEvent(input: EventInput, at: string): CheckedEvent {
     key: checkId(input.id, `${at}.id`),
     ts: checkTs(input.ts, `${at}.ts`),
   }
+}
+
+/** An item for a function, at the door: an event whose name is Fanfare's own. */
+export function checkItem(input: EventInput, at: string): CheckedEvent {
+  return { ...checkEvent({ ...input, name: "item" }, at), name: functionInvokedEvent }
 }
 
 /** @throws FanfareError `invalid_event` naming `field` */

@@ -15,6 +15,14 @@ export function toFailure(thrown: unknown): Failure {
   return describe(thrown, 0)
 }
 
+/** A kept failure as an error again. */
+export function toError({ name, message, stack, cause }: Failure): Error {
+  const error = new Error(message, cause === undefined ? undefined : { cause: toError(cause) })
+  error.name = name
+  if (stack !== undefined) error.stack = stack
+  return error
+}
+
 function describe(thrown: unknown, depth: number): Failure {
   if (typeof thrown !== "object" || thrown === null) {
     return { name: "NonError", message: `${typeof thrown} was thrown: ${cut(text(thrown), limits.errorMessageChars)}` }

@@ -10,7 +10,7 @@ export type IdKind = "evt" | "run" | "fan" | "node" | "op"
  * Ids that sort by the time they were made: prefix, 10 characters of milliseconds, 12 of chance (60 bits), in Crockford's
  * base 32. Within a millisecond, and when the clock steps back, they still grow.
  */
-export function createIds(clock: Clock, random: Random): (kind: IdKind) => string {
+export function createIds(clock: Pick<Clock, "now">, random: Random): (kind: IdKind) => string {
   let ms = -1
   let time = ""
   let high = 0
@@ -35,6 +35,13 @@ export function createIds(clock: Clock, random: Random): (kind: IdKind) => strin
 export function idBefore(kind: IdKind, ms: number): string {
   return `${kind}_${encode(Math.max(0, ms), 10)}`
 }
+
+/** Sorts before the id of every run of a fan-out that began at `createdAt`, also when a node whose clock is behind added to it. */
+export function beforeRuns(createdAt: number): string {
+  return idBefore("run", createdAt - skewMostMs)
+}
+
+const skewMostMs = 60_000
 
 function encode(value: number, chars: number): string {
   let text = ""

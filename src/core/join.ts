@@ -1,7 +1,8 @@
 import { FanfareError } from "./errors.ts"
+import { type Share, shareOf } from "./share.ts"
 
 /** When a join is over: all runs have ended; or so many have completed, as a number or a share of all. */
-export type JoinUntil = "all" | { readonly succeeded: number | `${number}%` } | { readonly first: number }
+export type JoinUntil = "all" | { readonly succeeded: number | Share } | { readonly first: number }
 
 /** A run's wait for a fan-out. */
 export interface Join {
@@ -57,7 +58,8 @@ export function isJoined(fanout: Ended, need: number | null): boolean {
 export function needOf(until: JoinUntil, total: number): number | null {
   if (until === "all") return null
   const wish: unknown = typeof until === "object" && until !== null ? ("first" in until ? until.first : until.succeeded) : until
-  const need = typeof wish === "string" && wish.endsWith("%") ? Math.ceil((Number(wish.slice(0, -1)) / 100) * total) : wish
+  const share = shareOf(wish)
+  const need = share === null ? wish : Math.ceil(share * total)
   if (typeof need === "number" && Number.isInteger(need) && need >= 0) return need
   throw new FanfareError("invalid_step", `step.fanOut: until is ${JSON.stringify(until)}`, {
     field: "until",

@@ -21,6 +21,19 @@ export const limits = {
   eventsPerTransaction: 10_000,
   /** A longer send is written in parts of this many, as one fan-out that is sealed at the end. */
   eventsPerPart: 2_500,
+  /** Runs of a fan-out with a breaker between their first start and their end: what may have gone wrong before it pauses. */
+  fanoutWindow: 500,
+  /** Ended runs before a breaker with a share decides: default. */
+  breakerMin: 100,
+  /** Causes of failures that are listed of one fan-out. */
+  failureGroups: 100,
+  /** A fan-out that is not sealed, and did not grow for this long, is sealed: whoever sent it does not come back. */
+  unsealedMs: day,
+  /** Items of a source are gathered for this long before they are sent, unless a part is full first. */
+  sourceGatherMs: 100,
+  /** Looks of a cancellation at what is still under way: the first rest, doubled each time, and the longest. */
+  lookAgainMs: 250,
+  lookAgainMostMs: 30 * second,
   /** Milliseconds for which an event id starts nothing twice. */
   eventIdWindowMs: day,
   /** Earliest and latest `ts` of an event: 1980 and 2100. */
@@ -30,6 +43,10 @@ export const limits = {
   jsonDepth: 64,
   /** Bytes of a step's result or a run's output as JSON. */
   outputBytes: 4 * KiB * KiB,
+  /** Bytes of all results of a run's steps together. */
+  stateBytes: 32 * KiB * KiB,
+  /** Bytes of an event about a run that has ended: it has the run's own event and its error, or output. */
+  endEventBytes: 6 * KiB * KiB,
 
   /** Characters of an app or function id; of a function name. */
   idChars: 128,
@@ -52,8 +69,26 @@ export const limits = {
   /** Bounds of a wish in `RetryAfterError`. */
   retryAfterMaxMs: 7 * day,
 
-  /** Longest sleep. */
+  /** Runs that a filter means are counted up to here. */
+  bulkCount: 100_000,
+  /** A node's clock may be wrong by so much when it makes an id: whoever looks for ids by time begins earlier. */
+  clockSkewMs: hour,
+  /** Longest sleep, and longest wait for an event, a signal or a run. */
   sleepMaxMs: 366 * day,
+  /** Characters of a value by which a wait is found. */
+  waitKeyChars: 256,
+  /** Runs that may wait for one event name with a condition that has no equality: each such event is held against all of them. */
+  waitsUnkeyed: 10_000,
+  /** Events that a wait with a look-back looks at. */
+  lookBackEvents: 10_000,
+  signalChars: 256,
+  /** Names and fields of events that runs wait for, which every sender must know. */
+  watches: 10_000,
+  /** A node says so again, once in this time, that it waits for a name; what nobody waits for is forgotten after the other. */
+  watchFreshMs: day,
+  watchMemoryMs: 7 * day,
+  /** Rules of one function by which events cancel its runs; how long they hold unless they say otherwise. */
+  cancelRules: 5,
   /** What a join gives at most: failed runs, the longest ones, outputs. */
   joinFailures: 100,
   joinSlowest: 5,
@@ -125,10 +160,36 @@ export const limits = {
   /** Longest rest of an agent when nothing rings: polling alone must be enough. */
   restMs: 1 * second,
 
-  /** Ticks that one look at a schedule may compute. */
-  ticksPerLook: 100,
-  /** A tick that fires later than this is recorded as caught up. */
+  /** Ticks that one look at a schedule records: of a longer absence the newest. */
+  ticksPerLook: 1_000,
+  /** Schedules that one transaction decides, and the ticks from which on it leaves the others to the next one. */
+  schedulesPerLook: 1_000,
+  ticksPerTransaction: 5_000,
+  /** A moment that comes later than this was missed. */
   tickLateMs: 10 * second,
+  /** The ticker rests at most this long when something is due: a moment fires that much later at worst. */
+  tickRestMs: 250,
+  /** What is caught up with `missed: "all"`: default window and number, and the most. */
+  missedWithinMs: 24 * hour,
+  missedCap: 100,
+  missedCapMax: 1_000,
+  jitterMaxMs: hour,
+  everyMinMs: 1 * second,
+  everyMaxMs: 366 * day,
+  /** A moment that waits for the one before to end is looked at again after this time at the latest. */
+  waitLookMostMs: 30 * second,
+  /** Schedules in one bulk upsert, and of it in one transaction. */
+  schedulesPerUpsert: 10_000,
+  schedulesPerTransaction: 1_000,
+  /** Moments of one backfill, and of it in one transaction. */
+  backfillTicks: 10_000,
+  backfillPart: 1_000,
+  /** Characters of a schedule's id, its tag, the note of a pause. */
+  scheduleIdChars: 256,
+  tagChars: 128,
+  noteChars: 1_024,
+  /** Moments of one preview. */
+  previewMoments: 1_000,
 
   /** Time for running attempts to end when a node stops. */
   stopGraceMs: 30 * second,
@@ -149,6 +210,7 @@ const relations: readonly [string, boolean][] = [
   ["a part fits in a transaction", limits.eventsPerPart <= limits.eventsPerTransaction],
   ["a send of many parts is longer than one transaction", limits.eventsPerSend > limits.eventsPerTransaction],
   ["claims ahead fit in one claim", limits.claimAhead <= limits.claimBatch],
+  ["what may be caught up is recorded", limits.missedCapMax <= limits.ticksPerLook],
   ["an attempt's default time is allowed", limits.attemptTimeoutMs <= limits.attemptTimeoutMaxMs],
 ]
 for (const [relation, holds] of relations) if (!holds) throw new Error(`core/limits.ts: ${relation} does not hold`)

@@ -1,4 +1,4 @@
-import { afterOne, nextAt, type Rate } from "./gate.ts"
+import { afterOne, nextAt, type Rate } from "./entry.ts"
 import { limits } from "./limits.ts"
 import type { LimitClaim } from "./run.ts"
 

@@ -1,4 +1,4 @@
-import type { Gate } from "./gate.ts"
+import type { Entry } from "./entry.ts"
 
 /**
  * States of a run. `scheduled`: due later. `ready`: may be claimed. `running`: a node holds its lease. `waiting`: parked on a
@@ -54,7 +54,9 @@ export interface NewRun {
   readonly rank?: number
   readonly limits: readonly LimitClaim[]
   /** What is decided about it when it is written, in this order, under the locks of their keys. */
-  readonly gates?: readonly Gate[]
+  readonly entries?: readonly Entry[]
+  /** Claims so far: 1 for a run that begins with results of another one. Default 0. */
+  readonly fence?: number
 }
 
 /** The event as a run sees it. `data` is JSON text. */

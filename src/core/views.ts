@@ -1,8 +1,10 @@
 import type { LogLine } from "./change.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { Failure } from "./failure.ts"
+import type { Progress } from "./progress.ts"
 import type { RunState } from "./run.ts"
 import type { StepRecord } from "./step.ts"
+import type { Watch } from "./wait.ts"
 
 /** Times are milliseconds since 1970. */
 export interface RunSummary {
@@ -51,7 +53,7 @@ export interface RunFilter {
   readonly limit?: number
 }
 
-export interface FanoutSummary {
+export interface FanoutSummary extends Progress {
   readonly id: string
   /** What was sent, for people. */
   readonly name: string
@@ -64,7 +66,10 @@ export interface FanoutSummary {
   readonly completed: number
   readonly failed: number
   readonly cancelled: number
+  /** Whether nothing will be added any more. */
   readonly sealed: boolean
+  /** Why it is paused, or what its other runs wait for. */
+  readonly reason: string | null
   readonly createdAt: number
   readonly firstStartAt: number | null
   readonly lastEndAt: number | null
@@ -74,10 +79,12 @@ export interface FunctionSummary extends FunctionDefinition {
   /** Whether its app offers it now. */
   readonly active: boolean
   readonly schedules: readonly {
+    readonly id: string
     readonly cron: string
     readonly timezone: string
     readonly nextAt: number | null
     readonly lastTickAt: number | null
+    readonly pausedAt: number | null
   }[]
 }
 
@@ -117,4 +124,6 @@ export interface NodeSummary {
 export interface KnownFunctions {
   readonly version: number
   readonly functions: readonly { readonly definition: FunctionDefinition; readonly active: boolean }[]
+  /** What runs wait for. */
+  readonly watched: readonly Watch[]
 }

@@ -19,8 +19,10 @@ export interface TurnPartner {
   timerSet(at: number): void
   /** Fan-outs have ended. */
   ended(): void
-  /** Runs that a node was executing are cancelled. */
-  cancelled(runIds: readonly string[]): void
+  /** Gates of fan-outs have opened: what they held may be released. */
+  opened(fanoutIds: readonly string[]): void
+  /** Runs are to be cancelled. */
+  doomed(): void
   /** The store's time. */
   told(now: number): void
 }
@@ -118,7 +120,8 @@ export class Committer {
     for (const [i, { resolve }] of batch.entries()) resolve(turn.results[i] ?? { kind: "fenced" })
     if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
     if (turn.ended > 0) this.#partner.ended()
-    if (turn.cancelled.length > 0) this.#partner.cancelled(turn.cancelled)
+    if (turn.opened.length > 0) this.#partner.opened(turn.opened)
+    if ((turn.doomed ?? 0) > 0) this.#partner.doomed()
     // The store goes on with what has gathered before this thread turns to the new runs.
     void this.#next()
   }
@@ -142,6 +145,8 @@ export class Committer {
         const turn = await this.#store.turn({ units: [unit], claim: null })
         resolve(turn.results[0] ?? { kind: "fenced" })
         if (turn.timerAt !== null) this.#partner.timerSet(turn.timerAt)
+        if (turn.ended > 0) this.#partner.ended()
+        if (turn.opened.length > 0) this.#partner.opened(turn.opened)
       } catch (alone) {
         reject(
           alone instanceof FanfareError ? alone : new FanfareError("store_failed", `the store failed: ${String(alone)}`, { cause: alone }),

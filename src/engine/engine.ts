@@ -1,8 +1,9 @@
 import type { App } from "../core/app.ts"
 import type { PausePolicy } from "../core/definition.ts"
-import { createIds } from "../core/id.ts"
+import { createIds, type IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
+import { watchOf } from "../core/wait.ts"
 import type { NodeRow, Reader, Store } from "../store/store.ts"
 import type { Outbox } from "../store/within.ts"
 import type { Transport } from "../transport/transport.ts"
@@ -13,9 +14,12 @@ import { Executor } from "./executor.ts"
 import { StoredFanouts } from "./fanouts.ts"
 import { EventIntake } from "./intake.ts"
 import { JoinedSends } from "./joined.ts"
-import { Registry, registration } from "./registry.ts"
+import { Registry, registration, scheduleIds } from "./registry.ts"
+import { StoredRuns } from "./runs.ts"
+import { StoredSchedules } from "./schedules.ts"
 import { StoreClock } from "./store-clock.ts"
 import { Telemetry } from "./telemetry.ts"
+import { Waiting } from "./waiting.ts"
 
 export interface EngineOptions {
   readonly store: Store
@@ -54,15 +58,17 @@ export class Engine {
   readonly #committer: Committer
   readonly #executor: Executor
   readonly #dispatcher: Dispatcher
+  readonly #fanouts: StoredFanouts
+  readonly #waiting: Waiting
   readonly #agents: Agents
   #disconnect: (() => void)[] = []
   #unlisten: (() => void) | undefined
 
   constructor(options: EngineOptions) {
     const { store, random, transport } = options
+    this.#options = options
     const clock = new StoreClock(options.clock)
     this.#clock = clock
-    this.#options = options
     const newId = createIds(clock, random)
     this.nodeId = newId("node")
     this.startedAt = clock.now()
@@ -71,39 +77,33 @@ export class Engine {
       want: () => this.#dispatcher.want(),
       claimed: (claim) => this.#dispatcher.claimed(claim),
       timerSet: () => this.#agents.waker.ring(),
-      ended: () => this.#agents.announcer.ring(),
-      cancelled: (runIds) => this.#executor.cancel(runIds),
+      ended: () => this.#fanoutsEnded(),
+      opened: (fanoutIds) => this.#release(fanoutIds),
+      doomed: () => this.#agents.canceller.ring(),
       told: (now) => clock.told(now),
     })
     const committer = this.#committer
     const reload = async (): Promise<void> => registry.replace(await store.functions())
     const joined = new JoinedSends({ outbox: options.outbox ?? null, committer, registry, reload, clock, newId })
-    const fanouts = new StoredFanouts({ store, reader: options.reader, clock, newId, begun: () => this.#agents.operator.ring() })
-    this.intake = new EventIntake({ committer, joined, fanouts, registry, reload, clock, newId, telemetry })
-    this.#executor = new Executor({
-      joined: (id, outputs) => store.joined(id, outputs),
-      committer,
-      intake: this.intake,
-      clock,
-      random,
-      telemetry,
-      newId,
-      registry,
-      transport,
-    })
+    const course: Store["course"] = (by, value) => store.course(by, value)
+    this.#fanouts = this.#createFanouts(newId)
+    const asked = { fanouts: this.#fanouts, schedules: this.#createSchedules(), runs: this.#createRuns(newId) }
+    this.intake = new EventIntake({ ...asked, committer, joined, course, registry, reload, clock, newId, telemetry })
+    this.#waiting = new Waiting({ store, committer, registry, reload, clock, newId })
+    const shared = { committer, intake: this.intake, registry, telemetry, clock, random, newId }
+    const joinedOf: Store["joined"] = (id, outputs) => store.joined(id, outputs)
+    this.#executor = new Executor({ ...shared, waiting: this.#waiting, joined: joinedOf, course, transport })
     const executor = this.#executor
+    const { nodeId } = this
     const concurrency = options.concurrency ?? limits.nodeConcurrency
-    this.#dispatcher = new Dispatcher({ executor, clock, nodeId: this.nodeId, functionIds: () => transport.hosts(), concurrency })
+    this.#dispatcher = new Dispatcher({ executor, clock, nodeId, functionIds: () => transport.hosts(), concurrency })
     this.#agents = createAgents({
+      ...shared,
       store,
-      committer,
       executor,
-      intake: this.intake,
-      registry,
-      telemetry,
-      clock,
-      newId,
-      nodeId: this.nodeId,
+      reload,
+      fanoutsEnded: () => this.#fanoutsEnded(),
+      nodeId,
       node: () => this.#node(),
       exclusive: options.exclusive,
       pollMs: options.pollMs ?? limits.restMs,
@@ -131,7 +131,16 @@ export class Engine {
   /** Makes these the functions of their apps from now on. */
   async register(apps: readonly App[]): Promise<void> {
     const { store } = this.#options
-    await this.#committer.submit(registration(apps, await store.schedules(), this.#clock.now()))
+    // What cancels runs is known to every sender before the first of them can start.
+    await this.#waiting.watch(
+      apps.flatMap((app) => [...app.hosted().values()].flatMap(({ definition }) => definition.cancelOn.map(watchOf))),
+    )
+    // By the store's time: this node's own clock may be wrong, and nothing has put it right yet.
+    const { stored, now } = await store.schedules(
+      apps.map(({ id }) => id),
+      scheduleIds(apps),
+    )
+    await this.#committer.submit(registration(apps, stored, now))
     this.registry.host(apps)
     this.registry.replace(await store.functions())
     for (const disconnect of this.#disconnect) disconnect()
@@ -177,6 +186,48 @@ export class Engine {
       .leave(this.nodeId)
       .catch((error: unknown) => this.telemetry.emit({ name: "agent.failed", agent: "pulse", error }))
     this.telemetry.emit({ name: "engine.stopped", nodeId: this.nodeId, returned, abandoned })
+  }
+
+  #createFanouts(newId: (kind: IdKind) => string): StoredFanouts {
+    const { store, reader } = this.#options
+    const begun = (): void => {
+      this.#agents.operator.ring()
+      this.#fanoutsEnded()
+      this.#committer.ring()
+    }
+    const claimable = (): void => this.#committer.ring()
+    return new StoredFanouts({ store, reader, registry: this.registry, clock: this.#clock, newId, begun, claimable })
+  }
+
+  #createSchedules(): StoredSchedules {
+    const { store, reader, random } = this.#options
+    const changed = (): void => this.#agents.ticker.ring()
+    const lined = (): void => this.#committer.ring()
+    return new StoredSchedules({ store, reader, registry: this.registry, clock: this.#clock, random, changed, lined })
+  }
+
+  #createRuns(newId: (kind: IdKind) => string): StoredRuns {
+    const { store, reader } = this.#options
+    const { registry, telemetry } = this
+    const executor = { recall: (runIds: readonly string[]): void => this.#executor.recall(runIds) }
+    const begun = (): void => this.#agents.operator.ring()
+    const parts = { store, reader, committer: this.#committer, executor, registry, clock: this.#clock, newId, telemetry, begun }
+    return new StoredRuns({ ...parts, checkOpen: () => this.intake.checkOpen() })
+  }
+
+  #fanoutsEnded(): void {
+    this.#agents.announcer.ring()
+    this.#fanouts.ended()
+  }
+
+  /** Gates have opened. Should this fail, or the node die before: the healer finds what may be released. */
+  #release(fanoutIds: readonly string[]): void {
+    for (const id of fanoutIds) {
+      this.#options.store.releaseGate(id).then(
+        () => this.#committer.ring(),
+        (error: unknown) => this.telemetry.emit({ name: "agent.failed", agent: "gate", error }),
+      )
+    }
   }
 
   #node(): NodeRow {

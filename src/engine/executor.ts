@@ -1,6 +1,8 @@
 import { advance, type RetryRules } from "../core/advance.ts"
 import type { Attempt } from "../core/attempt.ts"
 import type { Change } from "../core/change.ts"
+import { type End, endChanges } from "../core/ended.ts"
+import type { IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import type { ClaimedRun } from "../core/run.ts"
@@ -11,12 +13,14 @@ import type { Registry } from "./registry.ts"
 
 export interface ExecutorParts extends RecordingParts {
   readonly registry: Registry
+  readonly newId: (kind: IdKind) => string
   readonly transport: Transport
 }
 
 interface Running {
   readonly run: ClaimedRun
   readonly recording: Recording
+  readonly startedAt: number
   readonly finish: (outcome: Outcome) => void
   readonly abort: () => void
 }
@@ -66,12 +70,13 @@ export class Executor {
     })
     const attempt: LiveAttempt = new LiveAttempt(run, recording)
     const place = this.#freePlaces.pop() ?? this.#places.length
-    this.#places[place] = { run, recording, finish, abort: () => attempt.abort() }
+    this.#places[place] = { run, recording, startedAt, finish, abort: () => attempt.abort() }
     const timeoutMs = definition?.attemptTimeoutMs ?? limits.attemptTimeoutMs
     const cancelTimeout = this.#parts.clock.after(timeoutMs, () => {
       attempt.abort()
       finish(timedOut(timeoutMs))
     })
+    if (definition !== undefined && definition.finishTimeoutMs !== null) recording.endBy(startedAt + definition.finishTimeoutMs)
     this.#parts.transport.execute(attempt).then(finish, (thrown: unknown) => finish({ kind: "lost", reason: String(thrown) }))
     const outcome = await finished
     cancelTimeout()
@@ -87,13 +92,25 @@ export class Executor {
   async giveBack(run: ClaimedRun): Promise<void> {
     this.#unsettled++
     const now = this.#parts.clock.now()
-    const facts = { startedAt: now, endedAt: now, progressed: false, random: 0 }
+    const facts = { startedAt: now, endedAt: now, progressed: false, random: 0, waits: false }
     await this.#parts.committer.insist({
       changes: advance(run, { kind: "returned" }, unknownFunction, facts),
       guard: guardOf(run),
       registry: null,
     })
     this.#unsettled--
+  }
+
+  /** Stops the attempts of runs that were taken from this node. */
+  recall(runIds: readonly string[]): void {
+    if (runIds.length === 0) return
+    const recalled = new Set(runIds)
+    for (const { run, recording, abort, finish } of this.#underWay()) {
+      if (!recalled.has(run.id)) continue
+      recording.close()
+      abort()
+      finish({ kind: "superseded" })
+    }
   }
 
   /** Ends the attempts that are still under way; gives how many. */
@@ -106,11 +123,18 @@ export class Executor {
     return left.length
   }
 
-  /** Runs have ended from outside: their attempts here, if any, are over, and nothing that they still do is kept. */
-  cancel(runIds: readonly string[]): void {
-    const ended = new Set(runIds)
+  /** The claims of attempts that have been under way for at least `ms`. */
+  claims(ms: number): [runId: string, fence: number][] {
+    const before = this.#parts.clock.now() - ms
+    return this.#underWay().flatMap(({ run, startedAt }) => (startedAt <= before ? [[run.id, run.fence]] : []))
+  }
+
+  /** Ends attempts whose claims were taken away: nothing of them is kept any more. */
+  supersede(claims: readonly (readonly [runId: string, fence: number])[]): void {
+    if (claims.length === 0) return
+    const gone = new Map(claims)
     for (const { run, abort, finish } of this.#underWay()) {
-      if (!ended.has(run.id)) continue
+      if (gone.get(run.id) !== run.fence) continue
       abort()
       finish({ kind: "superseded" })
     }
@@ -128,9 +152,15 @@ export class Executor {
   async #settle(run: ClaimedRun, outcome: Outcome, definition: RetryRules, recording: Recording, startedAt: number): Promise<void> {
     const { clock, random, committer, telemetry } = this.#parts
     if (outcome.kind !== "superseded") {
-      const facts = { startedAt, endedAt: clock.now(), progressed: recording.progressed, random: random.next() }
+      const { progressed, waits } = recording
+      const facts = { startedAt, endedAt: clock.now(), progressed, random: random.next(), waits }
       const changes = advance(run, outcome, definition, facts)
-      const result = await committer.insist({ changes: [...recording.takePending(), ...changes], guard: guardOf(run), registry: null })
+      const ends = endsOf(run, changes, this.#parts)
+      const result = await committer.insist({
+        changes: [...recording.takePending(), ...changes, ...ends],
+        guard: guardOf(run),
+        registry: null,
+      })
       if (result.kind === "applied") {
         this.#tell(run, changes)
         return
@@ -153,6 +183,23 @@ export class Executor {
       telemetry.emit({ name: "run.retrying", runId, functionId, attempt, dueAt: settlement.dueAt, failure: failed.attempt.failure })
     }
   }
+}
+
+/** What follows when these changes end the run. */
+export function endsOf(
+  run: ClaimedRun,
+  changes: readonly Change[],
+  { registry, newId, clock }: Pick<ExecutorParts, "registry" | "newId" | "clock">,
+): Change[] {
+  const settlement = changes.find((change) => change.kind === "run.settle")?.settlement
+  if (settlement === undefined || !("output" in settlement)) return []
+  const end: End | null =
+    settlement.to === "completed"
+      ? { state: "completed", output: settlement.output ?? "null" }
+      : settlement.failure === null
+        ? null
+        : { state: "failed", failure: settlement.failure }
+  return end === null ? [] : endChanges(run, end, registry.match, newId, clock.now())
 }
 
 /** An attempt whose signal is only made when user code asks for it. */

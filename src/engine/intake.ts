@@ -1,18 +1,28 @@
-import { type Admission, admit, startRun } from "../core/admit.ts"
-import type { Intake, Joined, SendResult } from "../core/attempt.ts"
-import type { Change, NewEvent, Unit, UnitResult } from "../core/change.ts"
+import { type Admission, admit, type RunPace, startChanges } from "../core/admit.ts"
+import type { Intake, Joined, SendResult, SendWay, SignalResult, SourceSend } from "../core/attempt.ts"
+import type { Change, FanoutPart, NewEvent, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
-import { type CheckedEvent, checkEvent, type EventInput, scheduledTimerEvent } from "../core/event.ts"
+import { type CheckedEvent, checkEvent, checkItem, type EventInput, functionInvokedEvent, scheduledTimerEvent } from "../core/event.ts"
 import type { Fanouts } from "../core/fanouts.ts"
+import { checkRules, type FanOutRules, type SettledRules, settleRules } from "../core/gate.ts"
 import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
+import type { Matcher } from "../core/match.ts"
 import type { Clock } from "../core/ports.ts"
+import type { Schedules } from "../core/schedules.ts"
+import type { Pull, SourceResult } from "../core/source.ts"
+import type { Runs } from "../core/runs.ts"
 import type { SqlFanout, SqlFanoutResult } from "../core/transaction.ts"
+import { timerData } from "../core/tick.ts"
+import { checkSignal, type Offer, signalTopic } from "../core/wait.ts"
 import { pack } from "../store/pack.ts"
+import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
 import type { JoinedSends } from "./joined.ts"
+import { produce } from "./producer.ts"
+import { closedFor, refusal } from "./refusal.ts"
 import type { Registry } from "./registry.ts"
 import type { Telemetry } from "./telemetry.ts"
 
@@ -20,6 +30,9 @@ export interface IntakeParts {
   readonly committer: Committer
   readonly joined: JoinedSends
   readonly fanouts: Fanouts
+  readonly schedules: Schedules
+  readonly course: Store["course"]
+  readonly runs: Runs
   readonly registry: Registry
   /** Learns what functions there are now. */
   readonly reload: () => Promise<void>
@@ -36,8 +49,16 @@ export class EventIntake implements Intake {
   readonly #parts: IntakeParts
   #state: "opening" | "open" | "closed" = "opening"
 
+  get runs(): Runs {
+    return this.#parts.runs
+  }
+
   get fanouts(): Fanouts {
     return this.#parts.fanouts
+  }
+
+  get schedules(): Schedules {
+    return this.#parts.schedules
   }
 
   constructor(parts: IntakeParts) {
@@ -53,27 +74,74 @@ export class EventIntake implements Intake {
     this.#state = "closed"
   }
 
-  async send(events: readonly EventInput[], joined?: Joined): Promise<SendResult> {
-    this.#checkOpen()
-    const checked = await this.check(events)
+  async send(events: readonly EventInput[], way: SendWay = {}): Promise<SendResult> {
+    this.checkOpen()
+    const { joined, functionId = null } = way
+    const checked = await this.check(events, functionId)
+    const rules = rulesFor(way.rules, checked.total)
     if (checked.total === 0) return { ids: [], fanoutId: null }
-    let fanoutId = checked.total > 1 ? this.#parts.newId("fan") : null
+    const id = checked.total > 1 || way.fanned === true || rules !== null ? this.#parts.newId("fan") : null
+    const startedAt = this.#parts.clock.now()
+    let fanoutId = id
+    let runsBefore = 0
     const ids: string[] = []
     while (ids.length < checked.total) {
       const part = await checked.part(ids.length)
-      const origin = { runId: joined?.runId ?? null, fanoutId, sealed: part.last }
-      const written = await this.write(part.events, origin, (unit) =>
+      const fanout = id === null ? null : { id, key: null, from: ids.length, sealed: part.last, cursor: null, rules, startedAt, runsBefore }
+      const written = await this.write(part.events, { runId: joined?.runId ?? null, fanout, functionId }, (unit) =>
         joined === undefined ? this.#parts.committer.submit(unit) : this.#parts.joined.commit(joined, unit),
       )
       if (written.result.kind !== "applied") throw refusal(written.result)
-      for (const id of written.ids) ids.push(id)
+      for (const each of written.ids) ids.push(each)
+      runsBefore += written.runs
       if (written.firstFanoutId !== undefined) fanoutId = written.firstFanoutId
     }
     return { ids, fanoutId }
   }
 
+  async sendSource(send: SourceSend, pull: Pull): Promise<SourceResult> {
+    this.checkOpen()
+    const { committer, course, newId, clock } = this.#parts
+    const known = await course("key", send.key)
+    const id = known?.id ?? newId("fan")
+    const { runId, key, functionId = null } = send
+    const rules = rulesFor(send.rules, null)
+    const begun = known ?? { ...nothingSent, id, createdAt: clock.now() }
+    await produce({ check: this.checkPart(functionId), clock, begun, pull }, ({ events, cursor, sealed }, from, runsBefore) =>
+      this.write(
+        events,
+        { runId, functionId, fanout: { id, key, from, sealed, cursor, rules, startedAt: begun.createdAt, runsBefore } },
+        (unit) => committer.submit(unit),
+      ),
+    )
+    const end = await course("id", id)
+    if (end === null || (!end.sealed && !end.cancelled)) throw closedFor(send.key)
+    return { fanoutId: id, items: end.taken, events: end.events, runs: end.total, cancelled: end.cancelled }
+  }
+
+  async sendSignal(signal: string, data: unknown): Promise<SignalResult> {
+    this.checkOpen()
+    checkSignal(signal)
+    const text = encodeJson(data ?? null, { field: "data", bytes: limits.eventBytes })
+    const offer: Offer = {
+      topic: signalTopic(signal),
+      keys: [""],
+      event: null,
+      outcome: { state: "completed", output: `{"signal":${JSON.stringify(signal)},"data":${text}}` },
+      runId: null,
+    }
+    const result = await this.#parts.committer.submit({
+      changes: [{ kind: "wait.offer", eventId: null, offer }],
+      guard: null,
+      registry: null,
+    })
+    if (result.kind !== "applied") throw refusal(result)
+    const runId = result.delivered?.[0] ?? null
+    return { delivered: runId !== null, runId }
+  }
+
   sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult> {
-    this.#checkOpen()
+    this.checkOpen()
     return this.#parts.joined.fromSql(fanout, joined)
   }
 
@@ -83,13 +151,13 @@ export class EventIntake implements Intake {
     const known = this.#parts.registry.match(event.name, () => ({ ...event, id: fanoutId, ts: this.#parts.clock.now() })).length > 0
     const events = known ? [{ name: event.name, data, key: null, ts: null }] : []
     // Of an event that nobody hears only the fact is written. Whoever came first has done it: "duplicate" is fine.
-    await this.write(events, { runId: null, fanoutId: null, sealed: true }, (unit) =>
+    await this.write(events, { runId: null, fanout: null, functionId: null }, (unit) =>
       this.#parts.committer.submit({ ...unit, changes: [...unit.changes, { kind: "fanout.announce", id: fanoutId }] }),
     )
   }
 
   /** Checks all events before anything is written. */
-  async check(events: readonly EventInput[]): Promise<CheckedSend> {
+  async check(events: readonly EventInput[], functionId: string | null): Promise<CheckedSend> {
     if (!Array.isArray(events)) throw new FanfareError("invalid_event", "events must be an array", { field: "events" })
     if (events.length > limits.eventsPerSend) {
       throw new FanfareError("too_many", `one send has ${events.length} events; the most is ${limits.eventsPerSend}`, {
@@ -104,7 +172,7 @@ export class EventIntake implements Intake {
     const kept: CheckedEvent[] = []
     for (let i = 0; i < events.length; i += slice) {
       if (i > 0) await this.#breathe()
-      for (const checked of checkSlice(events, i, i + slice)) {
+      for (const checked of checkSlice(events, i, i + slice, functionId)) {
         names.add(checked.name)
         if (whole) kept.push(checked)
       }
@@ -116,7 +184,7 @@ export class EventIntake implements Intake {
       part: async (from) => {
         if (!whole)
           for (let i = from; i < Math.min(from + size, events.length); i += slice) {
-            kept.push(...checkSlice(events, i, Math.min(i + slice, from + size)))
+            kept.push(...checkSlice(events, i, Math.min(i + slice, from + size), functionId))
             await this.#breathe()
           }
         return { events: whole ? kept.slice(from) : kept.splice(0), last: from + size >= events.length }
@@ -124,58 +192,91 @@ export class EventIntake implements Intake {
     }
   }
 
+  /** The door for items of a source. */
+  checkPart(functionId: string | null): (events: readonly EventInput[], from: number) => Promise<CheckedEvent[]> {
+    return async (events, from) => {
+      const checked: CheckedEvent[] = []
+      for (let i = 0; i < events.length; i += slice) {
+        if (i > 0) await this.#breathe()
+        checked.push(...checkSlice(events, i, i + slice, functionId, from))
+      }
+      return checked
+    }
+  }
+
   /** Admits checked events in one unit, together with what `extend` adds to it. */
   async write(
     events: readonly CheckedEvent[],
     origin: SendOrigin,
-    commit: (unit: Unit, ids: readonly string[]) => Promise<UnitResult>,
+    commit: (unit: Unit, ids: readonly string[], runs: number) => Promise<UnitResult>,
   ): Promise<Written> {
     const { reload, telemetry } = this.#parts
     let admission = await this.#admit(events, origin)
-    let result = await commit({ changes: admission.changes, guard: null, registry: admission.version }, admission.eventIds)
+    let result = await commit({ changes: admission.changes, guard: null, registry: admission.version }, admission.eventIds, admission.runs)
     while (result.kind === "stale") {
       await reload()
       admission = await this.#admit(events, origin)
-      result = await commit({ changes: admission.changes, guard: null, registry: admission.version }, admission.eventIds)
+      result = await commit({ changes: admission.changes, guard: null, registry: admission.version }, admission.eventIds, admission.runs)
     }
-    const { eventIds, runs } = admission
-    if (result.kind === "applied") telemetry.emit({ name: "events.accepted", events: events.length, runs, fanoutId: origin.fanoutId })
+    const { eventIds, changes } = admission
     const known = result.kind === "applied" ? result.duplicates : null
+    const again = known === null ? 0 : changes.filter((change) => change.kind === "run.add" && change.run.eventId in known).length
+    const runs = admission.runs - again
+    if (result.kind === "applied")
+      telemetry.emit({ name: "events.accepted", events: events.length, runs, fanoutId: origin.fanout?.id ?? null })
     const ids = known === null ? eventIds : eventIds.map((id) => known[id]?.id ?? id)
-    const allKnown = known !== null && Object.keys(known).length === events.length
-    return { result, ids, ...(allKnown ? { firstFanoutId: Object.values(known)[0]?.fanoutId ?? null } : {}) }
+    const allKnown = known !== null && origin.runId === null && Object.keys(known).length === events.length
+    return { result, ids, runs, ...(allKnown ? { firstFanoutId: Object.values(known)[0]?.fanoutId ?? null } : {}) }
   }
 
   async #admit(events: readonly CheckedEvent[], origin: SendOrigin): Promise<Admission & { readonly version: number }> {
     const { registry, clock, newId } = this.#parts
     const now = clock.now()
-    const { match, version } = registry
+    const { version, waitedFor } = registry
+    const match = origin.functionId === null ? registry.match : this.#only(origin.functionId)
+    const { runId, fanout } = origin
+    const fanoutId = fanout?.id ?? null
     const whole = { changes: [] as Change[], eventIds: [] as string[], runs: 0, version }
     for (let i = 0; i < events.length; i += slice) {
       if (i > 0) await this.#breathe()
-      const admission = admit(events.slice(i, i + slice), match, origin, now, newId)
+      const pace = fanout === null ? null : paceOf(fanout, whole.runs, i)
+      const admission = admit(scoped(events.slice(i, i + slice), origin), match, { runId, fanoutId, pace }, now, newId, waitedFor)
       whole.changes.push(...pack(admission.changes, now))
       whole.eventIds.push(...admission.eventIds)
       whole.runs += admission.runs
     }
-    if (origin.fanoutId !== null) {
-      const { fanoutId: id, runId, sealed } = origin
-      whole.changes.push({ kind: "fanout.grow", id, runId, name: nameOf(events), events: events.length, runs: whole.runs, sealed, at: now })
+    if (fanout !== null) {
+      const { id, key, from, sealed, cursor, rules, runsBefore } = fanout
+      const part = { id, key, from, sealed, cursor, runsBefore, rules: rules?.gate ?? null, taken: from + events.length }
+      whole.changes.push({ kind: "fanout.grow", ...part, runId, name: nameOf(events), events: events.length, runs: whole.runs, at: now })
     }
     return whole
   }
 
+  /** Items go to one function, whatever else may hear. */
+  #only(functionId: string): Matcher {
+    const definition = this.#parts.registry.definitions.get(functionId)
+    if (definition === undefined) {
+      throw new FanfareError("not_found", `there is no function "${functionId}"`, {
+        field: "function",
+        hint: "Start a node that has its code: functions are known once an engine has registered them.",
+      })
+    }
+    return () => [definition]
+  }
+
   /** Starts one run of a function by hand, with an event of its own. */
   async trigger(definition: FunctionDefinition, data: unknown): Promise<string> {
-    this.#checkOpen()
+    this.checkOpen()
     const { committer, clock, newId } = this.#parts
     const now = clock.now()
     const text = encodeJson(data ?? {}, { field: "data", bytes: limits.eventBytes })
     const cron = definition.triggers.find((trigger) => "cron" in trigger)
-    const timer = cron === undefined || data !== undefined ? null : timerData(cron.cron, cron.timezone, now)
+    const timer =
+      cron === undefined || data !== undefined ? null : timerData({ id: definition.id, rule: { kind: "cron", ...cron }, data: null }, now)
     const { changes, runId } = causedRun(
       definition,
-      { name: timer === null ? "fanfare/function.invoked" : scheduledTimerEvent, data: timer ?? text, ts: now },
+      { name: timer === null ? functionInvokedEvent : scheduledTimerEvent, data: timer ?? text, ts: now },
       newId,
       now,
     )
@@ -184,7 +285,8 @@ export class EventIntake implements Intake {
     return runId
   }
 
-  #checkOpen(): void {
+  /** @throws FanfareError `stopping`: what follows from a request is not known before the functions are */
+  checkOpen(): void {
     if (this.#state === "open") return
     throw new FanfareError(
       "stopping",
@@ -197,24 +299,41 @@ export class EventIntake implements Intake {
   }
 }
 
-/** Where a part of a send comes from; `sealed`: it is the last one. */
+/** Where a part of a send comes from. */
 export interface SendOrigin {
   readonly runId: string | null
-  readonly fanoutId: string | null
-  readonly sealed: boolean
+  /** The fan-out that it belongs to, and its place in it. */
+  readonly fanout: FanoutPlace | null
+  /** The only function that it is for. */
+  readonly functionId: string | null
 }
+
+export interface FanoutPlace extends Pick<FanoutPart, "id" | "key" | "from" | "sealed" | "cursor" | "runsBefore"> {
+  readonly rules: SettledRules | null
+  /** When the fan-out began: starts are spread from there. */
+  readonly startedAt: number
+}
+
+/** Keys of items tell them apart within their fan-out, those of events everywhere. */
+function scoped(events: readonly CheckedEvent[], { functionId, fanout }: SendOrigin): readonly CheckedEvent[] {
+  if (functionId === null || fanout === null) return events
+  return events.map((event) => (event.key === null ? event : { ...event, key: `${fanout.id}/${event.key}` }))
+}
+
+function paceOf({ rules, startedAt, runsBefore, from }: FanoutPlace, runs: number, events: number): RunPace | null {
+  return rules === null ? null : { ...rules, startedAt, runsBefore: runsBefore + runs, eventsBefore: from + events }
+}
+
+const nothingSent = { taken: 0, total: 0, events: 0, cursor: null, sealed: false, cancelled: false }
 
 export interface Written {
   readonly result: UnitResult
   /** The ids under which the events are stored, those of duplicates included. */
   readonly ids: readonly string[]
+  /** Runs that they started, without those of duplicates. */
+  readonly runs: number
   /** When every event was a duplicate: the fan-out of the first ones. */
   readonly firstFanoutId?: string | null
-}
-
-/** The event of a cron moment. */
-export function timerData(cron: string, timezone: string, at: number): string {
-  return JSON.stringify({ cron, timezone, scheduledAt: new Date(at).toISOString() })
 }
 
 /** An event of Fanfare's own and the one run it starts. */
@@ -223,10 +342,12 @@ export function causedRun(
   cause: { readonly name: string; readonly data: string; readonly ts: number },
   newId: (kind: IdKind) => string,
   now: number,
+  sourceRunId: string | null = null,
 ): { changes: Change[]; runId: string } {
-  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId: null }
+  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId }
   const runId = newId("run")
-  return { changes: [{ kind: "event.add", event }, startRun(definition, event, runId, now, true)], runId }
+  const way = cause.name === functionInvokedEvent && sourceRunId !== null ? "invoked" : "asked"
+  return { changes: [{ kind: "event.add", event }, ...startChanges(definition, event, runId, now, way)], runId }
 }
 
 /** A send all of whose events are fit. */
@@ -243,20 +364,16 @@ export interface Part {
   readonly last: boolean
 }
 
-function checkSlice(events: readonly EventInput[], from: number, to: number): CheckedEvent[] {
-  return events.slice(from, to).map((event, i) => checkEvent(event, `events[${from + i}]`))
+function checkSlice(events: readonly EventInput[], from: number, to: number, functionId: string | null, before = 0): CheckedEvent[] {
+  const check = functionId === null ? checkEvent : checkItem
+  const name = functionId === null ? "events" : "items"
+  return events.slice(from, to).map((event, i) => check(event, `${name}[${before + from + i}]`))
 }
 
-export function refusal(result: Exclude<UnitResult, { kind: "applied" }>): FanfareError {
-  if (result.kind !== "conflict") return new FanfareError("internal", `the store refused the events: ${result.kind}`)
-  return new FanfareError(
-    "event_conflict",
-    `an event with the id "${result.eventKey}" was sent within the last 24 h with another name or data`,
-    {
-      field: "id",
-      hint: "Ids make a send idempotent: the same id must stand for the same event. Nothing of this send was written.",
-    },
-  )
+/** @throws FanfareError `invalid_option` */
+export function rulesFor(rules: FanOutRules | undefined, events: number | null): SettledRules | null {
+  const checked = rules === undefined ? null : checkRules(rules)
+  return checked === null ? null : settleRules(checked, events)
 }
 
 function nameOf(events: readonly CheckedEvent[]): string {

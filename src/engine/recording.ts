@@ -1,19 +1,25 @@
 import { holdLimit, type RetryRules } from "../core/advance.ts"
-import type { Recorder, SendResult, StepReport } from "../core/attempt.ts"
+import type { Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
 import type { Change, LogLine, Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
-import type { EventInput } from "../core/event.ts"
+import type { CheckedEvent, EventInput } from "../core/event.ts"
 import { isJoined, type JoinResult, needOf } from "../core/join.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
 import { retryDelay } from "../core/retry.ts"
 import type { ClaimedRun } from "../core/run.ts"
+import type { Pull } from "../core/source.ts"
 import type { StepRecord } from "../core/step.ts"
+import { finishKey, type Wait } from "../core/wait.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
-import { type EventIntake, type Part, refusal } from "./intake.ts"
+import { type EventIntake, rulesFor, type SendOrigin, type Written } from "./intake.ts"
+import { refusal } from "./refusal.ts"
+import { produce } from "./producer.ts"
 import type { Telemetry } from "./telemetry.ts"
+import type { Waiting, WaitReport } from "./waiting.ts"
 
 export interface RecordingParts {
   readonly committer: Committer
@@ -21,15 +27,23 @@ export interface RecordingParts {
   readonly clock: Clock
   readonly random: Random
   readonly telemetry: Telemetry
+  readonly waiting: Waiting
   readonly newId: (kind: "fan") => string
   readonly joined: Store["joined"]
+  readonly course: Store["course"]
 }
 
 /** What a kept send remembers. */
-interface KeptSend extends SendResult {
+interface KeptSend {
+  readonly ids: readonly string[]
+  readonly fanoutId: string | null
   readonly names: readonly string[]
   /** Events of the whole send, of which this record may be one part. */
   readonly total: number
+  /** Runs that this part started. */
+  readonly runs: number
+  /** When the send began: its runs may be spread over a time from there. */
+  readonly startedAt: number
 }
 
 /**
@@ -46,15 +60,34 @@ export class Recording implements Recorder {
   #lines: LogLine[] = []
   #lineCount: number
   #closed = false
+  /** Waits have begun that are not durable yet. */
+  #urgent = false
   progressed = false
+  /** Whether the run may have waits. */
+  waits: boolean
 
-  constructor(parts: RecordingParts, run: ClaimedRun, rules: RetryRules, steps: readonly StepRecord[], superseded: () => void) {
+  constructor(
+    parts: RecordingParts,
+    run: ClaimedRun,
+    rules: RetryRules & Partial<FunctionDefinition>,
+    steps: readonly StepRecord[],
+    superseded: () => void,
+  ) {
     this.#parts = parts
     this.#run = run
     this.#rules = rules
     this.#steps = new Map(steps.map((step) => [step.key, step]))
     this.#superseded = superseded
     this.#lineCount = run.logLines
+    this.waits =
+      (rules.cancelOn ?? []).length > 0 ||
+      typeof rules.startTimeoutMs === "number" ||
+      typeof rules.finishTimeoutMs === "number" ||
+      steps.some(({ state, kind }) => state === "waiting" && kind !== "sleep")
+  }
+
+  get closed(): boolean {
+    return this.#closed
   }
 
   get steps(): ReadonlyMap<string, StepRecord> {
@@ -76,7 +109,9 @@ export class Recording implements Recorder {
 
   async report(report: StepReport): Promise<StepRecord> {
     if (this.#closed) return new Promise(() => {})
+    if (report.kind === "event" || report.kind === "signal" || report.kind === "invoke") return this.#beginWait(report)
     const step = report.kind === "join" ? await this.#joinRecord(report) : this.#toRecord(report)
+    if (report.kind === "join") this.waits = true
     const change: Change = { kind: "step.save", runId: this.#run.id, fence: this.#run.fence, step }
     if (step.state === "waiting") {
       // A wait is kept when the attempt parks: no commit of its own.
@@ -91,21 +126,88 @@ export class Recording implements Recorder {
     return step
   }
 
-  async send(key: string, events: readonly EventInput[], joined = false): Promise<SendResult> {
+  /** The run is cancelled if it has not ended by then. */
+  endBy(dueAt: number): void {
+    this.waits = true
+    const wait: Wait = { stepKey: finishKey, kind: "deadline", topic: "", key: "", condition: null, dueAt }
+    this.#pending.push({ kind: "wait.add", runId: this.#run.id, wait })
+    if (this.#run.fence > 1) return
+    this.#urgent = true
+    void this.register()
+  }
+
+  async register(): Promise<void> {
+    if (this.#closed || !this.#urgent) return
+    await this.#commit((unit) => this.#parts.committer.insist(unit), [], null)
+  }
+
+  after(ms: number): readonly [Promise<void>, () => void] {
+    let cancel: () => void = () => undefined
+    const rung = new Promise<void>((resolve) => {
+      cancel = this.#parts.clock.after(ms, resolve)
+    })
+    return [rung, cancel]
+  }
+
+  sendSignal(signal: string, data: unknown): Promise<SignalResult> {
+    return this.#parts.intake.sendSignal(signal, data)
+  }
+
+  async send(key: string, events: readonly EventInput[], way: Omit<SendWay, "joined"> = {}): Promise<SendResult> {
     const { intake, newId } = this.#parts
-    const checked = await intake.check(events)
+    const { functionId = null } = way
+    const checked = await intake.check(events, functionId)
+    const rules = rulesFor(way.rules, checked.total)
     if (checked.total === 0) return { ids: [], fanoutId: null }
     const { names } = checked
     const kept = this.#keptParts(key, names)
     const ids = kept.flatMap((part) => part.ids)
-    const total = kept[0]?.total ?? checked.total
-    const fanoutId = kept[0] === undefined ? (total > 1 || joined ? newId("fan") : null) : kept[0].fanoutId
+    const [first] = kept
+    const total = first?.total ?? checked.total
+    const fanned = total > 1 || way.fanned === true || rules !== null
+    const fanoutId = first === undefined ? (fanned ? newId("fan") : null) : first.fanoutId
+    const startedAt = first?.startedAt ?? this.now()
     if (ids.length < total && total !== checked.total) throw orderChanged(`began to send ${total} events here`, `sends ${checked.total}`)
+    let runsBefore = kept.reduce((sum, { runs }) => sum + runs, 0)
     for (let n = kept.length; ids.length < total; n++) {
       const part = await checked.part(ids.length)
-      for (const id of await this.#sendPart(n === 0 ? key : `${key}/${n}`, part, { fanoutId, names, total })) ids.push(id)
+      const fanout =
+        fanoutId === null
+          ? null
+          : { id: fanoutId, key: null, from: ids.length, sealed: part.last, cursor: null, rules, startedAt, runsBefore }
+      const written = await this.#sendPart(n === 0 ? key : `${key}/${n}`, part.events, { fanout, functionId }, (sent, runs) => ({
+        ids: sent,
+        fanoutId,
+        names,
+        total,
+        startedAt,
+        runs,
+      }))
+      // Cancelled while it was sent: what is left of it is not sent any more, in no attempt.
+      if (written === null) break
+      for (const id of written.ids) ids.push(id)
+      runsBefore += written.runs
     }
     return { ids, fanoutId }
+  }
+
+  async sendSource(key: string, way: Pick<SendWay, "rules" | "functionId">, pull: Pull): Promise<string> {
+    const { intake, newId, clock } = this.#parts
+    const { functionId = null } = way
+    const rules = rulesFor(way.rules, null)
+    const [kept] = this.#keptParts(key, [])
+    const known = kept?.fanoutId == null ? null : await this.#parts.course("id", kept.fanoutId)
+    const id = known?.id ?? newId("fan")
+    const startedAt = known?.createdAt ?? this.now()
+    const begun = known ?? { taken: 0, total: 0, cursor: null, sealed: false }
+    await produce({ check: intake.checkPart(functionId), clock, begun, pull }, async ({ events, ...part }, from, runsBefore) => {
+      const fanout = { ...part, id, key: null, from, rules, startedAt, runsBefore }
+      // The first part keeps that there is a fan-out; how far it came is kept with the fan-out itself.
+      const keep = from === 0 ? (): KeptSend => ({ ids: [], fanoutId: id, names: [], total: 0, startedAt, runs: 0 }) : null
+      const written = await this.#sendPart(key, events, { fanout, functionId }, keep)
+      return { result: written === null ? { kind: "closed" } : { kind: "applied", duplicates: null }, runs: written?.runs ?? 0 }
+    })
+    return id
   }
 
   log(level: LogLine["level"], message: string, fields?: Readonly<Record<string, unknown>>): void {
@@ -122,6 +224,7 @@ export class Recording implements Recorder {
   takePending(): Change[] {
     const pending = this.#pending
     this.#pending = []
+    this.#urgent = false
     if (this.#lines.length > 0) {
       const { id: runId, fence } = this.#run
       pending.push({ kind: "log.add", runId, fence, from: this.#lineCount, lines: this.#lines })
@@ -150,24 +253,31 @@ export class Recording implements Recorder {
     }
   }
 
-  async #sendPart(key: string, { events, last }: Part, whole: Omit<KeptSend, "ids">): Promise<readonly string[]> {
+  /** Gives null when the fan-out is closed. `keep`: what the step remembers of it, if this part is to be remembered. */
+  async #sendPart(
+    key: string,
+    events: readonly CheckedEvent[],
+    origin: Omit<SendOrigin, "runId">,
+    keep: ((ids: readonly string[], runs: number) => KeptSend) | null,
+  ): Promise<Written | null> {
     const { intake, committer } = this.#parts
     const { id: runId, fence } = this.#run
     const startedAt = this.now()
     let step: StepRecord | null = null
-    const written = await intake.write(events, { runId, fanoutId: whole.fanoutId, sealed: last }, (unit, ids) => {
-      const output = JSON.stringify({ ...whole, ids: [...ids] } satisfies KeptSend)
-      step = { key, kind: "send", state: "completed", attempts: 1, output, failure: null, dueAt: null, startedAt, endedAt: this.now() }
-      return this.#commit(
-        (complete) => committer.insist(complete),
-        [...unit.changes, { kind: "step.save", runId, fence, step }],
-        unit.registry,
-      )
+    const written = await intake.write(events, { runId, ...origin }, (unit, ids, runs) => {
+      const output = keep === null ? null : JSON.stringify(keep(ids, runs))
+      step =
+        output === null
+          ? null
+          : { key, kind: "send", state: "completed", attempts: 1, output, failure: null, dueAt: null, startedAt, endedAt: this.now() }
+      const kept: Change[] = step === null ? [] : [{ kind: "step.save", runId, fence, step }]
+      return this.#commit((complete) => committer.insist(complete), [...unit.changes, ...kept], unit.registry)
     })
+    if (written.result.kind === "closed") return null
     if (written.result.kind !== "applied") throw refusal(written.result)
     if (step !== null) this.#steps.set(key, step)
     this.progressed = true
-    return written.ids
+    return written
   }
 
   /** Commits under the guard of the fence, with what is pending. Never settles when the attempt is over or superseded. */
@@ -181,6 +291,24 @@ export class Recording implements Recorder {
       this.#superseded()
     } else if (result.kind !== "applied") this.#pending.unshift(...pending)
     return this.#closed ? new Promise(() => {}) : result
+  }
+
+  /** Waits for events are kept with whatever is kept next, or when the attempt parks; the others at once, since they may be refused. */
+  async #beginWait(report: WaitReport): Promise<StepRecord> {
+    const { waiting, committer } = this.#parts
+    const { step, changes } = await waiting.begin(this.#run, report)
+    this.waits = true
+    if (report.kind === "event" && report.since === null) {
+      this.#pending.push(...changes)
+      this.#urgent = true
+    } else {
+      const result = await this.#commit((unit) => committer.insist(unit), changes, null)
+      if (result.kind === "taken") throw signalTaken(report.kind === "signal" ? report.signal : "", result.runId)
+      if (report.kind === "invoke") this.progressed = true
+      if (report.kind === "event") await waiting.lookBack(this.#run, report)
+    }
+    this.#steps.set(step.key, step)
+    return step
   }
 
   /** A join that is over is kept with what it gives; another one waits. */
@@ -217,7 +345,7 @@ export class Recording implements Recorder {
     }
   }
 
-  #toRecord(report: Exclude<StepReport, { kind: "join" }>): StepRecord {
+  #toRecord(report: Extract<StepReport, { kind: "run" | "sleep" }>): StepRecord {
     const now = this.now()
     const attempts = (this.#steps.get(report.key)?.attempts ?? 0) + 1
     const base = { key: report.key, kind: report.kind, attempts, output: null, failure: null, dueAt: null, startedAt: now, endedAt: now }
@@ -229,6 +357,13 @@ export class Recording implements Recorder {
     const dueAt = retry === "policy" ? now + retryDelay(attempts, this.#parts.random.next(), this.#rules.retryDelaysMs ?? null) : retry.at
     return { ...base, startedAt, state: "retrying", failure, dueAt }
   }
+}
+
+function signalTaken(signal: string, runId: string): FanfareError {
+  return new FanfareError("signal_taken", `the run ${runId} waits for the signal "${signal}" already`, {
+    field: "signal",
+    hint: 'A signal is for one run: use another name, or onConflict: "replace" to take its place.',
+  })
 }
 
 function orderChanged(before: string, now: string): FanfareError {

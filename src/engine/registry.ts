@@ -1,9 +1,9 @@
 import type { App } from "../core/app.ts"
 import type { Unit } from "../core/change.ts"
-import { parseCron } from "../core/cron.ts"
-import type { FunctionDefinition } from "../core/definition.ts"
+import type { CronDefinition, FunctionDefinition } from "../core/definition.ts"
+import { FanfareError } from "../core/errors.ts"
 import { createMatcher, type Matcher, patternsOf } from "../core/match.ts"
-import type { Schedule } from "../core/schedule.ts"
+import { isSame, planned, type Schedule } from "../core/schedule.ts"
 import type { KnownFunctions } from "../core/views.ts"
 
 /** The functions that are known now: those of this process, and those that the store remembers of other apps. */
@@ -13,6 +13,7 @@ export class Registry {
   #active: readonly FunctionDefinition[] = []
   #match: Matcher = createMatcher([])
   #version = 0
+  #watched = new Map<string, string[]>()
 
   /** The store's count of changes up to which this is what it knows. */
   get version(): number {
@@ -22,6 +23,9 @@ export class Registry {
   get match(): Matcher {
     return this.#match
   }
+
+  /** The fields by which runs look at events of a name; none when no run waits for it. */
+  readonly waitedFor = (name: string): readonly string[] => this.#watched.get(name) ?? nothing
 
   get definitions(): ReadonlyMap<string, FunctionDefinition> {
     return this.#definitions
@@ -38,7 +42,9 @@ export class Registry {
     this.#own = new Map(apps.flatMap((app) => Array.from(app.hosted().values(), ({ definition }) => [definition.id, definition])))
   }
 
-  replace({ version, functions }: KnownFunctions): void {
+  replace({ version, functions, watched }: KnownFunctions): void {
+    this.#watched = new Map()
+    for (const { name, path } of watched) this.#watched.set(name, [...this.waitedFor(name), path])
     const active = functions.filter((known) => known.active).map(({ definition }) => definition)
     this.#version = version
     this.#active = active
@@ -56,39 +62,78 @@ function pausedLike(definition: FunctionDefinition, { paused }: FunctionDefiniti
   return paused === undefined ? definition : { ...definition, paused }
 }
 
-/** What has to be written so that the store knows the functions and schedules of these apps, and forgets what they dropped. */
+const nothing: readonly string[] = []
+
+/** The ids of the schedules that the cron triggers of these apps have. */
+export function scheduleIds(apps: readonly App[]): string[] {
+  return apps.flatMap((app) => Array.from(app.hosted().values(), ({ definition }) => schedulesOf(definition).map(({ id }) => id)).flat())
+}
+
+/**
+ * What has to be written so that the store knows the functions and schedules of these apps, and forgets what they dropped.
+ * @throws FanfareError `invalid_function` when a schedule made at run time has the id of a cron trigger
+ */
 export function registration(apps: readonly App[], stored: readonly Schedule[], now: number): Unit {
   const changes: Unit["changes"][number][] = []
   const known = new Map(stored.map((schedule) => [schedule.id, schedule]))
   const wanted = new Set<string>()
-  const appIds = new Set(apps.map(({ id }) => id))
   for (const app of apps) {
     const definitions = Array.from(app.hosted().values(), ({ definition }) => definition)
     changes.push({ kind: "app.put", appId: app.id, functionIds: definitions.map(({ id }) => id), at: now })
     for (const definition of definitions) {
       changes.push({ kind: "function.put", definition, at: now })
-      for (const { id, cron, timezone } of schedulesOf(definition)) {
+      for (const { id, trigger } of schedulesOf(definition)) {
         wanted.add(id)
-        const old = known.get(id)
-        if (old !== undefined && old.cron === cron && old.timezone === timezone && old.nextAt !== null) continue
-        // A new or changed rule begins now: the moments it would have had before are not missed ones.
-        const nextAt = parseCron(cron, timezone, id).next(now)
-        changes.push({
-          kind: "schedule.put",
-          schedule: { id, functionId: definition.id, cron, timezone, lastTickAt: old?.lastTickAt ?? null, nextAt },
-        })
+        const schedule = cronSchedule(id, definition, trigger, known.get(id) ?? null, now)
+        if (schedule !== null) changes.push({ kind: "schedule.put", schedule })
       }
     }
   }
-  for (const { id, functionId, nextAt } of stored) {
-    const ours = [...appIds].some((appId) => functionId.startsWith(`${appId}-`))
-    if (ours && nextAt !== null && !wanted.has(id)) changes.push({ kind: "schedule.drop", id })
+  for (const { id, appId, nextAt } of stored) {
+    if (apps.some((app) => app.id === appId) && nextAt !== null && !wanted.has(id)) changes.push({ kind: "schedule.drop", id })
   }
   return { changes, guard: null, registry: null }
 }
 
+/** The schedule of a cron trigger; null when it is stored just so. */
+function cronSchedule(
+  id: string,
+  definition: FunctionDefinition,
+  trigger: CronDefinition,
+  old: Schedule | null,
+  now: number,
+): Schedule | null {
+  if (old !== null && old.appId === null) {
+    throw new FanfareError("invalid_function", `function "${definition.localId}": a schedule made at run time has the id "${id}"`, {
+      field: "id",
+      hint: "Give the function another id, or delete that schedule: fanfare.schedules.delete.",
+    })
+  }
+  const { cron, timezone, dst, policies } = trigger
+  const rule = { kind: "cron", cron, timezone, dst } as const
+  if (old !== null && isSame(old.rule, rule) && isSame(old.policies, policies) && old.nextAt !== null) return null
+  return {
+    id,
+    appId: definition.appId,
+    functionId: definition.id,
+    event: null,
+    rule,
+    policies,
+    data: null,
+    tag: null,
+    createdAt: old?.createdAt ?? now,
+    updatedAt: now,
+    lastTickAt: old?.lastTickAt ?? null,
+    ...planned(id, rule, policies, old, now),
+    waitingAt: old?.waitingAt ?? null,
+    lastEventId: old?.lastEventId ?? null,
+    pausedAt: old?.pausedAt ?? null,
+    note: old?.note ?? null,
+  }
+}
+
 /** A function's schedules: named after it, the second and later ones with a number. */
-function schedulesOf(definition: FunctionDefinition): { id: string; cron: string; timezone: string }[] {
+function schedulesOf(definition: FunctionDefinition): { id: string; trigger: CronDefinition }[] {
   const crons = definition.triggers.filter((trigger) => "cron" in trigger)
-  return crons.map(({ cron, timezone }, i) => ({ id: i === 0 ? definition.id : `${definition.id}#${i + 1}`, cron, timezone }))
+  return crons.map((trigger, i) => ({ id: i === 0 ? definition.id : `${definition.id}#${i + 1}`, trigger }))
 }

@@ -1,8 +1,10 @@
 import { advance } from "../core/advance.ts"
+import type { IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
+import { endsOf } from "./executor.ts"
 import type { Agent } from "./loop.ts"
 import type { Registry } from "./registry.ts"
 
@@ -11,12 +13,13 @@ export interface RescuerParts {
   readonly committer: Committer
   readonly registry: Registry
   readonly clock: Clock
+  readonly newId: (kind: IdKind) => string
   readonly nodeId: string
   readonly restMs: number
 }
 
 /** Takes runs out of the hands of dead nodes. */
-export function createRescuer({ store, committer, registry, clock, nodeId, restMs }: RescuerParts): Agent {
+export function createRescuer({ store, committer, registry, clock, newId, nodeId, restMs }: RescuerParts): Agent {
   return {
     name: "rescuer",
     async tick() {
@@ -24,10 +27,11 @@ export function createRescuer({ store, committer, registry, clock, nodeId, restM
       await Promise.all(
         lost.map(({ run, nodeId: holder, progressed }) => {
           const definition = registry.definitions.get(run.functionId) ?? { retries: limits.retriesDefault }
-          const facts = { startedAt: run.claimedAt, endedAt: clock.now(), progressed, random: 0 }
+          const facts = { startedAt: run.claimedAt, endedAt: clock.now(), progressed, random: 0, waits: true }
           const outcome = { kind: "lost", reason: `its node ${holder} died, or was killed, before it ended` } as const
+          const changes = advance(run, outcome, definition, facts)
           return committer.submit({
-            changes: advance(run, outcome, definition, facts),
+            changes: [...changes, ...endsOf(run, changes, { registry, newId, clock })],
             guard: { runId: run.id, fence: run.fence },
             registry: null,
           })
@@ -43,11 +47,14 @@ export function createRescuer({ store, committer, registry, clock, nodeId, restM
 const pageRestMs = 100
 
 /** Heals limits whose release was missed. */
-export function createHealer(store: Pick<Store, "releaseMissed">, restMs: number): Agent {
+export function createHealer(store: Pick<Store, "releaseMissed">, committer: Pick<Committer, "ring">, restMs: number): Agent {
   return {
     name: "healer",
     async tick() {
-      return (await store.releaseMissed()) ? pageRestMs : restMs
+      const { runs, more } = await store.releaseMissed()
+      if (runs > 0) committer.ring()
+      if (runs >= limits.sweepBatch) return 0
+      return more ? pageRestMs : restMs
     },
   }
 }

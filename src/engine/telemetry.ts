@@ -33,6 +33,13 @@ export type Fact =
       readonly dueAt: number
       readonly failure: Failure
     }
+  | {
+      readonly name: "run.cancelled"
+      readonly runId: string
+      readonly functionId: string
+      readonly reason: string
+      readonly fanoutId: string | null
+    }
   | { readonly name: "run.superseded"; readonly runId: string }
   | { readonly name: "run.log"; readonly runId: string; readonly functionId: string; readonly line: LogLine }
 

@@ -1,4 +1,6 @@
 import type { ErrorCode } from "../core/errors.ts"
+import type { EventInput } from "../core/event.ts"
+import type { FanOutRules } from "../core/gate.ts"
 
 /** The paths of the HTTP API; `:id` stands for an encoded id. */
 export const paths = {
@@ -10,6 +12,11 @@ export const paths = {
   functionResume: "/api/v1/functions/:id/resume",
   runs: "/api/v1/runs",
   run: "/api/v1/runs/:id",
+  runCancel: "/api/v1/runs/:id/cancel",
+  runReplay: "/api/v1/runs/:id/replay",
+  runsCount: "/api/v1/bulk/count",
+  runsBulk: "/api/v1/bulk",
+  signals: "/api/v1/signals",
   fanouts: "/api/v1/fanouts",
   fanout: "/api/v1/fanouts/:id",
   /** Answers when the fan-out has ended, or after `?wait=` milliseconds (at most 20,000). */
@@ -17,9 +24,23 @@ export const paths = {
   fanoutFailures: "/api/v1/fanouts/:id/failures",
   fanoutRetry: "/api/v1/fanouts/:id/retry",
   fanoutCancel: "/api/v1/fanouts/:id/cancel",
+  fanoutResume: "/api/v1/fanouts/:id/resume",
+  /** What a send of these events would do. */
+  fanoutPlan: "/api/v1/fanouts/plan",
   operation: "/api/v1/operations/:id",
   limits: "/api/v1/limits",
   limit: "/api/v1/limits/:id",
+  /** Those made at run time and those of cron triggers; `?tag=`, `?app=`. POST makes or changes many: `{ app, schedules }`. */
+  schedules: "/api/v1/schedules",
+  /** `:id` is a full id, or an app's own one with `?app=`. PATCH changes it, DELETE removes it. */
+  schedule: "/api/v1/schedules/:id",
+  scheduleTicks: "/api/v1/schedules/:id/ticks",
+  scheduleNext: "/api/v1/schedules/:id/next",
+  schedulePause: "/api/v1/schedules/:id/pause",
+  scheduleResume: "/api/v1/schedules/:id/resume",
+  scheduleRun: "/api/v1/schedules/:id/run",
+  /** `{ from, to, overlap }`: a `Date` as ISO 8601 or milliseconds. */
+  scheduleBackfill: "/api/v1/schedules/:id/backfill",
   nodes: "/api/v1/nodes",
   status: "/api/v1/status",
 } as const
@@ -49,6 +70,12 @@ export interface Status {
   readonly completed: number
   readonly failed: number
   readonly retried: number
+}
+
+/** A body of `events` besides one event and an array of them: how the fan-out lets its runs loose. */
+export interface EventsWithRules {
+  readonly events: readonly EventInput[]
+  readonly rules: FanOutRules
 }
 
 export interface TriggerResult {

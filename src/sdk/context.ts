@@ -1,4 +1,5 @@
 import type { EventInput } from "../core/event.ts"
+import type { FanOutRules } from "../core/gate.ts"
 import type { SendResult } from "../core/attempt.ts"
 
 /** What code that is called from a handler, however deep, is part of. */
@@ -7,7 +8,7 @@ export interface RunScope {
   /** The step whose code is running, if any. */
   readonly stepKey: string | null
   /** A `client.send` inside the run: a durable step, named by the order of the calls. */
-  send(events: readonly EventInput[]): Promise<SendResult>
+  send(events: readonly EventInput[], rules: FanOutRules): Promise<SendResult>
 }
 
 interface Storage {

@@ -1,26 +1,9 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec"
-import type { HostedFunction } from "../core/app.ts"
-import type { CronTrigger, EventTrigger, FunctionDefinition, Trigger } from "../core/definition.ts"
+import type { CronTrigger, EventTrigger, Trigger } from "../core/definition.ts"
+import type { Logger } from "../core/middleware.ts"
+import type { HandlerEvent } from "./event.ts"
 import type { EventSchemas } from "./schema.ts"
 import type { StepTools } from "./step.ts"
-
-/** Writes lines that are kept with the run (the first 1,000) and also go to the engine's standard output. */
-export interface Logger {
-  debug(message: string, fields?: Readonly<Record<string, unknown>>): void
-  info(message: string, fields?: Readonly<Record<string, unknown>>): void
-  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
-  error(message: string, fields?: Readonly<Record<string, unknown>>): void
-}
-
-/** An event as a handler gets it. */
-export interface HandlerEvent<Name extends string = string, Data = Record<string, unknown>> {
-  /** The sender's id, or one made by Fanfare. */
-  readonly id: string
-  readonly name: Name
-  readonly data: Data
-  /** Milliseconds since 1970. */
-  readonly ts: number
-}
 
 /** What a cron trigger brings. */
 export type ScheduledTimer = HandlerEvent<
@@ -30,6 +13,7 @@ export type ScheduledTimer = HandlerEvent<
     readonly timezone: string
     /** The nominal moment, ISO 8601. */
     readonly scheduledAt: string
+    readonly scheduleId: string
   }
 >
 
@@ -49,10 +33,13 @@ export type EventOf<S extends EventSchemas, T extends Trigger> = T extends CronT
       : { [Name in Schemas<S, Pattern>]: HandlerEvent<Name, StandardSchemaV1.InferOutput<S[Name]>> }[Schemas<S, Pattern>]
     : never
 
+/** A function without triggers is started by hand or by a schedule: its event may be any. */
+type EventOfAny<S extends EventSchemas, T extends readonly Trigger[]> = [T[number]] extends [never] ? HandlerEvent : EventOf<S, T[number]>
+
 export interface HandlerContext<S extends EventSchemas, T extends readonly Trigger[]> {
-  readonly event: EventOf<S, T[number]>
+  readonly event: EventOfAny<S, T>
   /** All events of the run; `event` is the first. */
-  readonly events: readonly EventOf<S, T[number]>[]
+  readonly events: readonly EventOfAny<S, T>[]
   readonly step: StepTools<S>
   readonly logger: Logger
   /** 0 for the first attempt. */
@@ -64,10 +51,23 @@ export interface HandlerContext<S extends EventSchemas, T extends readonly Trigg
   readonly signal: AbortSignal
 }
 
-export type Handler<S extends EventSchemas, T extends readonly Trigger[]> = (context: HandlerContext<S, T>) => unknown
+export type Handler<S extends EventSchemas, T extends readonly Trigger[], Added extends object = object, Output = unknown> = (
+  context: HandlerContext<S, T> & Added,
+) => Output
 
-/** A function of an app, as `createFunction` returns it. */
-export interface FanfareFunction extends HostedFunction {
-  readonly id: string
-  readonly definition: FunctionDefinition
+/** The data that a function with these triggers takes. */
+export type DataOf<S extends EventSchemas, T extends Trigger> = [T] extends [never] ? Record<string, unknown> : EventOf<S, T>["data"]
+
+/** What an `onFailure` handler gets: `event` says what has failed, `error` is the error itself. */
+export type FailureContext<S extends EventSchemas, T extends readonly Trigger[]> = Omit<HandlerContext<S, T>, "event" | "events"> & {
+  readonly event: HandlerEvent<
+    "fanfare/function.failed",
+    {
+      readonly functionId: string
+      readonly runId: string
+      readonly event: EventOf<S, T[number]>
+      readonly error: { readonly name: string; readonly message: string }
+    }
+  >
+  readonly error: Error
 }

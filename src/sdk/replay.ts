@@ -1,18 +1,36 @@
-import type { Attempt, Recorder, SendResult, StepReport } from "../core/attempt.ts"
+import type { Attempt, Recorder, SendResult, SendWay, StepReport } from "../core/attempt.ts"
 import { durationMs } from "../core/duration.ts"
 import { FanfareError, StepError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import { toFailure } from "../core/failure.ts"
 import { encodeJson } from "../core/json.ts"
+import type { FanOutRules } from "../core/gate.ts"
 import { type Join, type JoinResult, needOf } from "../core/join.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
-import { createStepKeys, type StepRecord } from "../core/step.ts"
+import { type Chain, encodeEvents, type RunInfo } from "../core/middleware.ts"
+import { compareSteps, createStepKeys, type StepRecord } from "../core/step.ts"
+import { checkDemand, checkSignal } from "../core/wait.ts"
+import { request } from "./fetch.ts"
 import { currentScope, type RunScope, withScope } from "./context.ts"
 import { retryWish } from "./retry-wish.ts"
-import type { FanOutOptions, StepId, StepTools } from "./step.ts"
+import { pullOf } from "./source.ts"
+import { type FanOutArguments, type FanOutCall, fanOutOf, nothingJoined } from "./fan-out.ts"
+import { type Undoing, undoing } from "./saga.ts"
+import { quiet, sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
+import { invokedId } from "./invoke.ts"
+import type { FetchInit, InvokeOptions, StepId, StepTools, WaitForEventOptions, WaitForSignalOptions } from "./step.ts"
+
+const fetchTimeoutMs = 5 * 60 * 1_000
 
 type Parked = Extract<Outcome, { kind: "parked" }>
+
+/** What stands around the steps of an attempt. */
+interface Around {
+  readonly chain: Chain | null
+  readonly info: RunInfo | null
+  readonly frozen: boolean
+}
 
 /** Step ids with this first character are ours. */
 const reserved = "$"
@@ -22,7 +40,7 @@ const reserved = "$"
  * when it cannot go on now.
  */
 export class Replay {
-  readonly step: StepTools
+  readonly step: StepTools & Undoing
   readonly scope: RunScope
   /** Resolves when every step that the handler waits for is parked: a sleep, or a step to be tried again later. */
   readonly parked: Promise<Outcome>
@@ -32,12 +50,27 @@ export class Replay {
   readonly #steps: ReadonlyMap<string, StepRecord>
   readonly #nextKey = createStepKeys()
   readonly #waits: Parked[] = []
+  readonly #chain: Chain | null
+  readonly #info: RunInfo | null
+  /** Nothing new may begin: what was done is undone. */
+  readonly #frozen: boolean
+  /** Keys that this attempt asked for, in order. */
+  readonly #asked: string[] = []
+  /** Ids of steps that are under way. */
+  readonly #open = new Set<string>()
+  /** Waits that are about to begin: what is asked for after them happens after them. */
+  #registering: Promise<unknown> | null = null
+  #stateChars = 0
   #park: (outcome: Outcome) => void = () => undefined
   #executing = 0
   #count = 0
   #ended = false
 
-  constructor({ run, recorder, steps }: Attempt) {
+  constructor({ run, recorder, steps }: Attempt, around: Around) {
+    this.#chain = around.chain
+    this.#info = around.info
+    this.#frozen = around.frozen
+    for (const { output } of steps.values()) this.#stateChars += output?.length ?? 0
     this.#runId = run.id
     this.#claimedAt = run.claimedAt
     this.#recorder = recorder
@@ -48,16 +81,38 @@ export class Replay {
     this.scope = {
       runId: run.id,
       stepKey: null,
-      send: async (events) => this.#send(this.#counted(this.#nextKey(`${reserved}send`)), events),
+      send: async (events, rules) => this.#send(this.#counted(this.#nextKey(`${reserved}send`)), events, { rules }),
     }
     this.step = {
-      run: (async (id: StepId, work: () => unknown) => this.#run(this.#begin(id, "step.run"), work)) as StepTools["run"],
+      run: (async (id: StepId, work: () => unknown) => this.#run(this.#begin(id, "step.run"), id, work)) as StepTools["run"],
       sleep: async (id, duration) => this.#sleep(this.#begin(id, "step.sleep"), recorder.now() + sleepMs(duration)),
       sleepUntil: async (id, moment) => this.#sleep(this.#begin(id, "step.sleepUntil"), sleepMoment(moment, recorder.now())),
-      sendEvent: async (id, events) =>
-        this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[]),
-      fanOut: async (id, events, options) => this.#fanOut(this.#begin(id, "step.fanOut"), events, options ?? {}),
+      sendEvent: async (id, events, rules = {}) =>
+        this.#send(this.#begin(id, "step.sendEvent"), (Array.isArray(events) ? events : [events]) as readonly EventInput[], { rules }),
+      fanOut: (async (id: StepId, ...given: FanOutArguments) =>
+        this.#fanOut(this.#begin(id, "step.fanOut"), fanOutOf(given))) as StepTools["fanOut"],
+      waitForEvent: ((id: StepId, options: WaitForEventOptions) =>
+        quiet(async () => this.#waitForEvent(this.#begin(id, "step.waitForEvent"), options))) as StepTools["waitForEvent"],
+      waitForSignal: ((id: StepId, options: WaitForSignalOptions) =>
+        quiet(async () => this.#waitForSignal(this.#begin(id, "step.waitForSignal"), options))) as StepTools["waitForSignal"],
+      sendSignal: (async (id: StepId, { signal, data }: { signal: string; data?: unknown }) =>
+        this.#run(this.#begin(id, "step.sendSignal"), id, () => recorder.sendSignal(signal, data))) as StepTools["sendSignal"],
+      invoke: ((id: StepId, options: InvokeOptions<unknown>) =>
+        quiet(async () => this.#invoke(this.#begin(id, "step.invoke"), options))) as StepTools["invoke"],
+      fetch: (async (id: StepId, url: string | URL, init: FetchInit = {}) => {
+        const timeout = init.timeout ?? fetchTimeoutMs
+        const timed = typeof id === "string" ? { id, timeout } : { timeout, ...id }
+        return this.#run(this.#begin(id, "step.fetch"), timed, () => request(url, init))
+      }) as StepTools["fetch"],
+      [undoing]: (id: string, work: () => unknown) => this.#undo(id, work),
     }
+  }
+
+  /** Steps of a saga that undo others. */
+  #undo(id: string, work: () => unknown): Promise<unknown> {
+    const key = this.#nextKey(id)
+    this.#asked.push(key)
+    return this.#run(key, id, work)
   }
 
   /** The attempt is over: steps that its code still asks for never begin, and never settle. */
@@ -81,10 +136,18 @@ export class Replay {
         hint: "Steps cannot be nested: call it after that step, in the handler itself.",
       })
     }
-    return this.#counted(this.#nextKey(name))
+    const key = this.#counted(this.#nextKey(name))
+    this.#asked.push(key)
+    if (this.#open.has(name) && !this.#steps.has(key)) {
+      this.#recorder.log("warn", `two steps with the id "${name}" are under way at once: they are told apart by their order`, {
+        hint: "Give each its own id; when their order changes, they would get each other's results.",
+      })
+    }
+    return key
   }
 
   #counted(key: string): string {
+    if (this.#frozen && !this.#steps.has(key)) throw new FanfareError("cancelled", "the run was cancelled before this step")
     if (++this.#count <= limits.stepsPerRun) return key
     throw new FanfareError("too_many", `the run has more than ${limits.stepsPerRun} steps`, { field: "step", bound: limits.stepsPerRun })
   }
@@ -103,23 +166,111 @@ export class Replay {
     )
   }
 
-  async #run(key: string, work: () => unknown): Promise<unknown> {
+  async #run(key: string, id: StepId, work: () => unknown): Promise<unknown> {
     const known = this.#known(key, "run", "step.run")
     const again = known?.state === "retrying" && this.#isDue(known)
     if (known !== undefined && !again) return this.#resume(known)
-    return this.#resume(await this.#execute(async () => this.#recorder.report(await this.#perform(key, work))))
+    const name = typeof id === "string" ? id : id.id
+    const timeoutMs = typeof id === "string" || id.timeout === undefined ? null : durationMs(id.timeout, "step.run timeout")
+    this.#open.add(name)
+    const record = await this.#execute(async () => this.#recorder.report(await this.#perform(key, timeoutMs, work)))
+    this.#open.delete(name)
+    return this.#resume(record)
   }
 
-  async #perform(key: string, work: () => unknown): Promise<StepReport> {
+  async #perform(key: string, timeoutMs: number | null, work: () => unknown): Promise<StepReport> {
     const startedAt = this.#recorder.now()
     const sendKey = createStepKeys()
-    const scope: RunScope = { runId: this.#runId, stepKey: key, send: (events) => this.#send(sendKey(`${key}/${reserved}send`), events) }
+    const scope: RunScope = {
+      runId: this.#runId,
+      stepKey: key,
+      send: (events, rules) => this.#send(sendKey(`${key}/${reserved}send`), events, { rules }),
+    }
     try {
-      const value = await withScope(scope, work)
-      return { kind: "run", key, startedAt, output: encodeJson(value, { field: `the result of step "${key}"`, bytes: limits.outputBytes }) }
+      const around = this.#chain?.step ?? null
+      const info = this.#info
+      const inner = async (): Promise<unknown> => withScope(scope, work)
+      const whole = around === null || info === null ? inner : () => around({ ...info, stepId: key }, inner)
+      const value = await (timeoutMs === null ? whole() : this.#within(key, timeoutMs, whole))
+      const encode = this.#chain?.encode ?? null
+      const kept = encode === null ? value : await encode(value, "step")
+      const output = encodeJson(kept, { field: `the result of step "${key}"`, bytes: limits.outputBytes })
+      this.#stateChars += output.length
+      if (this.#stateChars > limits.stateBytes) throw tooMuchState()
+      return { kind: "run", key, startedAt, output }
     } catch (thrown) {
       return { kind: "run", key, startedAt, failure: toFailure(thrown), retry: retryWish(thrown, this.#recorder.now()) }
     }
+  }
+
+  /** The code of a step that takes too long is not stopped, but what it gives is not waited for. */
+  async #within(key: string, ms: number, work: () => Promise<unknown>): Promise<unknown> {
+    const [rung, cancel] = this.#recorder.after(ms)
+    try {
+      return await Promise.race([
+        work(),
+        rung.then(() => {
+          throw timedOut(key, ms)
+        }),
+      ])
+    } finally {
+      cancel()
+    }
+  }
+
+  async #waitForEvent(key: string, options: WaitForEventOptions): Promise<unknown> {
+    const { event, match, if: condition, timeout, lookBack } = options ?? {}
+    const given = { event, ...(match === undefined ? {} : { match }), ...(condition === undefined ? {} : { if: condition }) }
+    const demand = checkDemand(given, "step.waitForEvent", "invalid_step")
+    const timeoutMs = waitMs(timeout, "step.waitForEvent")
+    return this.#wait(key, "event", "step.waitForEvent", () => {
+      const now = this.#recorder.now()
+      const since = lookBack === undefined ? null : now - waitMs(lookBack, "step.waitForEvent lookBack")
+      return { kind: "event", key, demand, timeoutAt: now + timeoutMs, since }
+    })
+  }
+
+  async #waitForSignal(key: string, { signal, timeout, onConflict = "fail" }: WaitForSignalOptions): Promise<unknown> {
+    checkSignal(signal)
+    const timeoutMs = waitMs(timeout, "step.waitForSignal")
+    return this.#wait(key, "signal", "step.waitForSignal", () => ({
+      kind: "signal",
+      key,
+      signal,
+      timeoutAt: this.#recorder.now() + timeoutMs,
+      replace: onConflict === "replace",
+    }))
+  }
+
+  async #invoke(key: string, { function: target, data, timeout }: InvokeOptions<unknown>): Promise<unknown> {
+    const functionId = invokedId(target)
+    const timeoutMs = timeout === undefined ? limits.sleepMaxMs : waitMs(timeout, "step.invoke")
+    const [event] = await encodeEvents(this.#chain, [{ name: "", data }])
+    const text = encodeJson(event?.data ?? {}, { field: "step.invoke data", bytes: limits.eventBytes })
+    return this.#wait(key, "invoke", "step.invoke", () => ({
+      kind: "invoke",
+      key,
+      functionId,
+      data: text,
+      timeoutAt: this.#recorder.now() + timeoutMs,
+    }))
+  }
+
+  async #wait(key: string, kind: StepRecord["kind"], call: string, report: () => StepReport): Promise<unknown> {
+    const known = this.#known(key, kind, call)
+    if (known !== undefined) return this.#resume(known)
+    const before = this.#registering
+    const begun = this.#execute(async () => {
+      await before
+      return this.#recorder.report(report())
+    }, false)
+    const registering = begun
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#registering === registering) this.#registering = null
+      })
+    this.#registering = registering
+    return this.#resume(await begun)
   }
 
   async #sleep(key: string, until: number): Promise<void> {
@@ -127,32 +278,28 @@ export class Replay {
     await this.#resume(this.#known(key, "sleep", "step.sleep") ?? (await this.#recorder.report({ kind: "sleep", key, until })))
   }
 
-  #send(key: string, events: readonly EventInput[], joined = false): Promise<SendResult> {
-    return this.#execute(() => this.#recorder.send(key, events, joined))
+  #send(key: string, events: readonly EventInput[], way: Omit<SendWay, "joined">): Promise<SendResult> {
+    const send = async (changed: readonly EventInput[]): Promise<SendResult> =>
+      this.#recorder.send(key, await encodeEvents(this.#chain, changed), way)
+    const around = this.#chain?.send ?? null
+    return this.#execute(() => (around === null ? send(events) : around(events, send)))
   }
 
-  async #fanOut(
-    key: string,
-    events: readonly EventInput[],
-    { until = "all", timeout, outputs = false }: FanOutOptions,
-  ): Promise<JoinResult> {
+  async #fanOut(key: string, { functionId, source, toEvent, options }: FanOutCall): Promise<JoinResult> {
     const known = this.#known(key, "join", "step.fanOut")
     if (known?.state === "completed") return this.#resume(known) as JoinResult
+    const { until = "all", timeout, outputs = false, canary, breaker, spread, rate } = options
+    const rules = Object.fromEntries(
+      Object.entries({ canary, breaker, spread, rate }).filter(([, rule]) => rule !== undefined),
+    ) as FanOutRules
     needOf(until, 0)
     const timeoutMs = timeout === undefined ? null : sleepMs(timeout)
-    const { fanoutId } = await this.#send(`${key}/${reserved}send`, events, true)
-    if (fanoutId === null)
-      return {
-        fanoutId,
-        total: 0,
-        completed: 0,
-        failed: 0,
-        cancelled: 0,
-        timedOut: false,
-        failures: [],
-        slowest: [],
-        ...(outputs ? { outputs: [] } : {}),
-      }
+    const sendKey = `${key}/${reserved}send`
+    const way = { rules, fanned: true, ...(functionId === null ? {} : { functionId }) }
+    const fanoutId = Array.isArray(source)
+      ? (await this.#send(sendKey, source.map(toEvent), way)).fanoutId
+      : await this.#execute(() => this.#recorder.sendSource(sendKey, way, pullOf(source, toEvent)))
+    if (fanoutId === null) return { ...nothingJoined, ...(outputs ? { outputs: [] } : {}) }
     const timeoutAt = timeoutMs === null ? null : this.#recorder.now() + timeoutMs
     return this.#resume(
       await this.#execute(() => this.#recorder.report({ kind: "join", key, fanoutId, until, timeoutAt, outputs })),
@@ -163,14 +310,20 @@ export class Replay {
   #resume(record: StepRecord): unknown {
     switch (record.state) {
       case "completed":
-        return JSON.parse(record.output ?? "null")
+        return this.#chain?.decode == null ? JSON.parse(record.output ?? "null") : this.#chain.decode(JSON.parse(record.output ?? "null"))
       case "failed":
         throw new StepError(record.key, record.failure ?? { name: "Error", message: "unknown" })
       case "waiting":
       case "retrying": {
         const dueAt = record.dueAt ?? 0
         if (record.kind === "sleep" && this.#isDue(record)) return null
-        this.#waits.push({ kind: "parked", dueAt, for: record.state === "waiting" ? "wait" : "retry", joins: joinsOf(record) })
+        this.#waits.push({
+          kind: "parked",
+          dueAt,
+          for: record.state === "waiting" ? "wait" : "retry",
+          joins: joinsOf(record),
+          awaits: awaitsOf(record),
+        })
         void this.#parkWhenIdle()
         return new Promise(() => {})
       }
@@ -184,10 +337,11 @@ export class Replay {
   }
 
   /** While a step's code and its record are on the way, the attempt may not park. */
-  async #execute<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#ended) return new Promise(() => {})
+  async #execute<T>(work: () => Promise<T>, afterWaits = true): Promise<T> {
+    if (this.#ended || this.#recorder.closed) return new Promise(() => {})
     this.#executing++
     try {
+      while (afterWaits && this.#registering !== null) await this.#registering
       return await work()
     } finally {
       this.#executing--
@@ -198,37 +352,29 @@ export class Replay {
   async #parkWhenIdle(): Promise<void> {
     // A turn, so that steps which begin side by side with the parked one are under way before anyone counts.
     await this.#recorder.turn()
-    if (this.#executing > 0 || this.#ended) return
+    if (this.#ended) return
+    // What keeps the attempt going may take long: the waits that have begun must not.
+    if (this.#executing > 0) return this.#recorder.register()
     const first = this.#waits.reduce((a, b) => (b.dueAt < a.dueAt ? b : a))
-    this.#park({ ...first, joins: this.#waits.flatMap(({ joins }) => joins) })
+    const awaits = this.#waits.flatMap((wait) => wait.awaits ?? [])
+    this.#park({ ...first, joins: this.#waits.flatMap(({ joins }) => joins), ...(awaits.length === 0 ? {} : { awaits }) })
   }
+
+  /** The handler has ended: what earlier attempts did that this one did not ask for, or in another order, is other code. */
+  compare(): void {
+    const difference = compareSteps([...this.#steps.values()], this.#asked)
+    if (difference === null) return
+    this.#recorder.log("warn", "the steps of this run have changed since an earlier attempt", { ...difference })
+  }
+}
+
+/** Steps that get what they wait for from outside. */
+function awaitsOf({ kind, key }: StepRecord): string[] {
+  return kind === "event" || kind === "signal" || kind === "invoke" ? [key] : []
 }
 
 /** What a run waits for when it parks at this step. */
 function joinsOf({ kind, key, output }: StepRecord): Join[] {
   if (kind !== "join" || output === null) return []
   return [{ ...(JSON.parse(output) as Pick<Join, "fanoutId" | "need">), stepKey: key }]
-}
-
-function sleepMs(duration: number | string): number {
-  const ms = durationMs(duration, "step.sleep duration")
-  if (ms <= limits.sleepMaxMs) return ms
-  throw new FanfareError("invalid_step", `step.sleep: ${duration} is longer than 366 days`, { field: "duration", bound: limits.sleepMaxMs })
-}
-
-function sleepMoment(moment: Date | string | number, now: number): number {
-  const at = typeof moment === "number" ? moment : new Date(moment).getTime()
-  if (!Number.isFinite(at)) {
-    throw new FanfareError("invalid_step", `step.sleepUntil: ${String(moment)} is not a moment`, {
-      field: "moment",
-      hint: "Use a Date, an ISO 8601 text or milliseconds since 1970.",
-    })
-  }
-  if (at - now > limits.sleepMaxMs) {
-    throw new FanfareError("invalid_step", "step.sleepUntil: the moment is more than 366 days ahead", {
-      field: "moment",
-      bound: limits.sleepMaxMs,
-    })
-  }
-  return at
 }

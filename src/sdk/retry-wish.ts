@@ -24,4 +24,5 @@ const unchanging = new Set<FanfareError["code"]>([
   "schema_mismatch",
   "event_conflict",
   "order_changed",
+  "signal_taken",
 ])

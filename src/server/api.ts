@@ -3,16 +3,19 @@ import { bodyLimit } from "hono/body-limit"
 import { codes, FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
-import type { Fanouts } from "../core/fanouts.ts"
+import type { Fanouts, RetryOptions } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
 import type { Engine } from "../engine/engine.ts"
 import { systemClock } from "../engine/system.ts"
-import { paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
+import { type EventsWithRules, paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
 import { createBacklog } from "./backlog.ts"
 import { createCounters } from "./counters.ts"
+import { jsonBody, pageSize } from "./request.ts"
+import { scheduleRoutes } from "./schedule-routes.ts"
+import { runRoutes } from "./runs-api.ts"
 import { version } from "./version.ts"
 
 export interface ApiParts {
@@ -48,7 +51,8 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   })
   api.post(paths.events, async (c) => {
     const body: unknown = await jsonBody(c)
-    return c.json(await engine.intake.send((Array.isArray(body) ? body : [body]) as EventInput[]))
+    const { events, rules } = isWithRules(body) ? body : { events: [body].flat() as EventInput[], rules: {} }
+    return c.json(await engine.intake.send(events, { rules }))
   })
   api.get(paths.functions, async (c) => c.json({ items: await reader.functionList(), next: null }))
   api.post(paths.trigger, async (c) => {
@@ -65,6 +69,8 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
   fanoutRoutes(api, engine.intake.fanouts)
   flowRoutes(api, engine, reader)
+  scheduleRoutes(api, engine.intake.schedules)
+  runRoutes(api, engine.intake, jsonBody)
   return api
 }
 
@@ -115,17 +121,29 @@ function fanoutRoutes(api: Hono, fanouts: Fanouts): void {
   )
   api.get(paths.fanoutFailures, async (c) => c.json({ items: await fanouts.failures(c.req.param("id")), next: null }))
   api.post(paths.fanoutRetry, async (c) => {
-    const body = (await jsonBody(c)) as { fingerprint?: unknown } | null
-    const fingerprint = body?.fingerprint
-    if (fingerprint !== undefined && typeof fingerprint !== "string") {
-      throw new FanfareError("invalid_option", "fingerprint must be a text, as the failures of the fan-out give it", {
-        field: "fingerprint",
-      })
-    }
-    return c.json(await fanouts.retry(c.req.param("id"), fingerprint === undefined ? {} : { fingerprint }))
+    const body = (await jsonBody(c)) as Readonly<Record<string, unknown>> | null
+    return c.json(await fanouts.retry(c.req.param("id"), retryOptions(body ?? {})))
   })
+  api.post(paths.fanoutResume, async (c) => c.json(await fanouts.resume(c.req.param("id"))))
+  api.post(paths.fanoutPlan, async (c) => c.json(await fanouts.plan([await jsonBody(c)].flat() as EventInput[])))
   api.post(paths.fanoutCancel, async (c) => c.json(await fanouts.cancel(c.req.param("id"))))
   api.get(paths.operation, async (c) => c.json(await fanouts.operation(c.req.param("id"))))
+}
+
+function isWithRules(body: unknown): body is EventsWithRules {
+  const given = body as Partial<EventsWithRules> | null
+  return typeof given === "object" && Array.isArray(given?.events) && typeof given.rules === "object" && given.rules !== null
+}
+
+function retryOptions({ fingerprint, runId, data }: Readonly<Record<string, unknown>>): RetryOptions {
+  for (const [field, value] of Object.entries({ fingerprint, runId })) {
+    if (value !== undefined && typeof value !== "string") throw new FanfareError("invalid_option", `${field} must be a text`, { field })
+  }
+  return {
+    ...(typeof fingerprint === "string" ? { fingerprint } : {}),
+    ...(typeof runId === "string" ? { runId } : {}),
+    ...(data === undefined ? {} : { data }),
+  }
 }
 
 /** What is refused before any route is looked at. */
@@ -172,19 +190,6 @@ function problem(c: Context, thrown: unknown): Response {
   return c.json(body, status, { "content-type": "application/problem+json" })
 }
 
-async function jsonBody(c: Context): Promise<unknown> {
-  const text = await c.req.text()
-  if (text.trim() === "") return null
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new FanfareError("not_json", `the request's body is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      field: "body",
-      cause,
-    })
-  }
-}
-
 /** By its full id, or by its own id when only one app has it. */
 function findFunction(engine: Engine, id: string): FunctionDefinition {
   const { definitions } = engine.registry
@@ -221,17 +226,6 @@ function runFilter(c: Context, engine: Engine): RunFilter {
     ...(after === undefined ? {} : { after }),
     ...(limit === undefined ? {} : { limit }),
   }
-}
-
-function pageSize(c: Context): number | undefined {
-  const text = c.req.query("limit")
-  if (text === undefined) return undefined
-  const limit = Number(text)
-  if (Number.isInteger(limit) && limit >= 1 && limit <= limits.pageRowsMax) return limit
-  throw new FanfareError("invalid_option", `limit must be a whole number from 1 to ${limits.pageRowsMax}`, {
-    field: "limit",
-    bound: limits.pageRowsMax,
-  })
 }
 
 function found<T>(value: T | null, message: string): T {

@@ -49,6 +49,10 @@ function describe(fact: Fact): Entry | null {
       const message = `${functionId} will be retried: ${failure.name}: ${failure.message}`
       return { time, level: "warn", event: fact.name, message, runId, functionId, attempt, retryAt: new Date(fact.dueAt).toISOString() }
     }
+    case "run.cancelled": {
+      const { runId, functionId, reason } = fact
+      return { time, level: "warn", event: fact.name, message: `${functionId} was cancelled: ${reason}`, runId, functionId }
+    }
     case "agent.failed":
       return {
         time,

@@ -35,10 +35,11 @@ export function keepBeating(store: Store, clock: ThreadClock): Store {
   return {
     ...store,
     async pulse(row, alone) {
-      await store.pulse(row, alone)
+      const heard = await store.pulse(row, alone)
       heardAt = clock.now()
       node = row
       if (cancel === null) rest()
+      return heard
     },
     async leave(nodeId) {
       end()

@@ -1,129 +1,117 @@
-import type { ChangeOf } from "../core/change.ts"
-import type { Failure } from "../core/failure.ts"
-import { fingerprintOf } from "../core/fingerprint.ts"
-import type { FinalState } from "../core/run.ts"
+import type { Change } from "../core/change.ts"
+import { cancelledFailure, endChanges } from "../core/ended.ts"
+import type { TickContext } from "../core/tick.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
-import { deleteSlots, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { deleteSlots, keysOf, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { cancelledFacts } from "./waits.ts"
+
+/** A live run as it is found by its event. */
+export interface LiveRun {
+  readonly id: string
+  readonly functionId: string
+  readonly rank: number
+  readonly eventId: string
+}
+
+/** Of runs that were cancelled: which, the limits that have room now, and the claims that were taken from their nodes. */
+export interface Cancelled {
+  readonly runIds: readonly string[]
+  readonly freed: readonly string[]
+  readonly claims: readonly (readonly [runId: string, fence: number])[]
+}
 
 const ids: readonly Column[] = [["id", "text"]]
-const listed = (runs: readonly string[]): string => JSON.stringify(runs.toSorted().map((id) => [id]))
 
-/** Runs that ended from outside. */
-export interface CancelledRuns {
-  /** To be counted in their fan-outs. */
-  readonly ended: ChangeOf<"run.settle">[]
-  /** Those of them that a node was executing: it has lost its lease and may be told. */
-  readonly running: string[]
-  /** Limits that have room now. */
-  readonly keys: string[]
+/** The runs of events that have not ended. */
+export async function liveRuns(db: Db, eventIds: readonly string[]): Promise<LiveRun[]> {
+  if (eventIds.length === 0) return []
+  const rows = await db.query<{ id: string; function_id: string; rank: number; event_id: string }>(
+    `select r.id, r.function_id, r.rank, r.event_id from ${db.dialect.rows("$1", ids)} as j join run as r on r.event_id = j.id
+       where not exists (select 1 from result where result.run_id = r.id)`,
+    [JSON.stringify(eventIds.map((id) => [id]))],
+  )
+  return rows.map(({ id, function_id, rank, event_id }) => ({ id, functionId: function_id, rank, eventId: event_id }))
 }
 
 /**
- * Ends runs wherever they stand; what a node still writes about one it was executing is refused. Runs that have ended before are left as
- * they are. The caller counts and releases what follows. Runs in a transaction.
+ * Ends runs as cancelled, wherever they stand; they belong to no fan-out. One that is being executed loses its lease: what its code still
+ * writes is refused. Runs in a transaction.
  */
-export async function cancelRuns(
-  db: Db,
-  runs: readonly { readonly runId: string; readonly reason: string }[],
-  state: "cancelled" | "skipped",
-  now: number,
-): Promise<CancelledRuns> {
-  if (runs.length === 0) return { ended: [], running: [], keys: [] }
-  const list = runs.map(({ runId }) => runId)
-  const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
-  const leased = await db.query<StoredQueueRow>(
-    // Not waited for: whoever is writing about the run may be waiting for what this transaction has locked.
-    `delete from lease where run_id in (select run_id from lease where run_id in ${these} order by run_id ${db.dialect.skipLocked}) returning ${queueNames}`,
-    [listed(list)],
+export async function cancelRuns(db: Db, runs: readonly LiveRun[], reason: string, now: number): Promise<Cancelled> {
+  if (runs.length === 0) return { runIds: [], freed: [], claims: [] }
+  const list = JSON.stringify(
+    runs
+      .map(({ id }) => id)
+      .toSorted()
+      .map((id) => [id]),
   )
-  const standing = await takeStanding(db, list)
-  const rows = [...leased.map(toQueueRow), ...standing]
-  const taken = new Set(rows.map(({ runId }) => runId))
-  const missed = list.filter((id) => !taken.has(id))
-  if (missed.length > 0) {
-    const over = await db.query<{ run_id: string }>(`select run_id from result where run_id in ${these}`, [listed(missed)])
-    if (over.length < new Set(missed).size) throw new Conflict("a run moved on while it was cancelled")
-  }
-  const reasons = new Map(runs.map(({ runId, reason }) => [runId, reason]))
-  const fanouts = await db.query<{ id: string; fanout_id: string | null }>(`select id, fanout_id from run where id in ${these}`, [
-    listed([...taken]),
-  ])
-  const fanoutOf = new Map(fanouts.map(({ id, fanout_id }) => [id, fanout_id]))
-  await together([
-    deleteSlots(db, rows),
-    db.execute(`delete from joining where run_id in ${these}`, [listed([...taken])]),
-    insertEnds(
-      db,
-      rows.map(({ runId, attempt }) => ({ runId, attempt, state, reason: reasons.get(runId) ?? null, failure: null })),
-      now,
-    ),
-  ])
-  return {
-    ended: rows.map((row) => endedBy(row, fanoutOf.get(row.runId) ?? null, state, now)),
-    running: leased.map(({ run_id }) => run_id),
-    keys: rows.flatMap(({ limits }) => limits.map(({ key }) => key)),
-  }
-}
-
-/** Takes runs that no node executes out of whatever line they stand in. */
-export async function takeStanding(db: Db, runs: readonly string[]): Promise<QueueRow[]> {
   const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
-  const list = listed(runs)
-  const [ready, timers, held] = await together([
-    db.query<StoredQueueRow>(
-      `delete from ready where (function_id, rank, run_id) in (select function_id, rank, id from run where id in ${these}) returning ${queueNames}`,
-      [list],
-    ),
+  // What has a lease is locked first: whoever settles it at this moment was first, or finds it gone.
+  const leased = await db.query<StoredQueueRow>(`delete from lease where run_id in ${these} returning ${queueNames}`, [list])
+  const [timers, held, ready] = await together([
     db.query<StoredQueueRow>(`delete from timer where run_id in ${these} returning ${queueNames}`, [list]),
     db.query<StoredQueueRow>(`delete from held where run_id in ${these} returning ${queueNames}`, [list]),
+    db.query<StoredQueueRow>(
+      `delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from ${db.dialect.rows("$1", [
+        ["function_id", "text"],
+        ["rank", "bigint"],
+        ["run_id", "text"],
+      ])} as j) returning ${queueNames}`,
+      [JSON.stringify(runs.map(({ id, functionId, rank }) => [functionId, rank, id]))],
+    ),
   ])
-  return [...ready, ...timers, ...held].map(toQueueRow)
+  const taken = [...leased, ...timers, ...held, ...ready].map(toQueueRow)
+  if (taken.length < runs.length) await expectEnded(db, runs, taken)
+  const gone = JSON.stringify(taken.map(({ runId }) => [runId]))
+  await together([
+    deleteSlots(db, taken),
+    db.execute(`delete from wait where run_id in ${these}`, [gone]),
+    insertCancelled(db, taken, reason, now),
+  ])
+  return {
+    runIds: taken.map(({ runId }) => runId),
+    freed: keysOf(taken),
+    claims: leased.map(({ run_id, fence }) => [run_id, fence] as const),
+  }
 }
 
-/** How runs end that no attempt ends. */
-export interface RunEnd {
-  readonly runId: string
-  readonly state: FinalState
-  readonly attempt: number
-  readonly reason: string | null
-  readonly failure: Failure | null
-}
-
-export async function insertEnds(db: Db, ends: readonly RunEnd[], now: number): Promise<void> {
-  if (ends.length === 0) return
+/** How runs end that are cancelled where they stand. */
+export async function insertCancelled(
+  db: Db,
+  runs: readonly Pick<QueueRow, "runId" | "attempt">[],
+  reason: string,
+  now: number,
+): Promise<void> {
   await db.execute(
-    `insert into result (run_id, state, attempt, reason, failure, fingerprint, started_at, ended_at)
-       select run_id, state, attempt, reason, failure, fingerprint, $2, $2 from ${db.dialect.rows("$1", [
+    `insert into result (run_id, state, attempt, failure, started_at, ended_at)
+       select run_id, 'cancelled', attempt, cast($3 as text), $2, $2 from ${db.dialect.rows("$1", [
          ["run_id", "text"],
-         ["state", "text"],
          ["attempt", "bigint"],
-         ["reason", "text"],
-         ["failure", "text"],
-         ["fingerprint", "text"],
        ])} as j where true`,
-    [
-      JSON.stringify(
-        ends.map(({ runId, state, attempt, reason, failure }) => [
-          runId,
-          state,
-          attempt,
-          reason,
-          failure === null ? null : JSON.stringify(failure),
-          failure === null ? null : fingerprintOf(failure),
-        ]),
-      ),
-      now,
-    ],
+    [JSON.stringify(runs.map(({ runId, attempt }) => [runId, attempt])), now, JSON.stringify(cancelledFailure(reason))],
   )
 }
 
-/** The end of a run, as the counts of its fan-out take it. */
-export function endedBy(
-  { runId, functionId, fence, rank, limits, attempt }: QueueRow,
-  fanoutId: string | null,
-  to: FinalState,
-  now: number,
-): ChangeOf<"run.settle"> {
-  const run = { id: runId, functionId, fence, rank, fanoutId, limits }
-  return { kind: "run.settle", run, attempt, startedAt: now, endedAt: now, settlement: { to, output: null, failure: null } }
+/** What follows from the ends of cancelled runs: whoever invoked them goes on, and functions that hear of it start. */
+export async function cancelChanges(
+  db: Db,
+  runIds: readonly string[],
+  reason: string,
+  { match, newId, now }: Pick<TickContext, "match" | "newId" | "now">,
+): Promise<Change[]> {
+  const facts = await cancelledFacts(db, runIds, reason)
+  return facts.flatMap(({ id, functionId, event }) =>
+    endChanges({ id, functionId, event }, { state: "cancelled", reason }, match, newId, now),
+  )
+}
+
+/** What was found nowhere has ended meanwhile; or it moved on behind our back, and all begins anew. */
+async function expectEnded(db: Db, runs: readonly LiveRun[], taken: readonly QueueRow[]): Promise<void> {
+  const found = new Set(taken.map(({ runId }) => runId))
+  const missing = runs.filter(({ id }) => !found.has(id))
+  const [ended] = await db.query<{ n: number }>(
+    `select count(*) as n from ${db.dialect.rows("$1", ids)} as j join result on result.run_id = j.id`,
+    [JSON.stringify(missing.map(({ id }) => [id]))],
+  )
+  if (ended?.n !== missing.length) throw new Conflict("a run moved on while it was to be cancelled")
 }

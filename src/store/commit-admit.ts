@@ -1,3 +1,4 @@
+import { gated } from "../core/admit.ts"
 import type { Change, ChangeOf, Duplicates, NewEvent, Unit, UnitResult } from "../core/change.ts"
 import { limits } from "../core/limits.ts"
 import type { NewRun } from "../core/run.ts"
@@ -62,15 +63,26 @@ function keyedEvents(changes: readonly Change[]): (NewEvent & { key: string })[]
   })
 }
 
-/** A unit without the events that are duplicates, and without their runs; what it remembers of its send names the first ones. */
+/**
+ * A unit without the events that are duplicates, and without their runs; what it remembers of its send names the first ones. Of a fan-out with
+ * a canary other runs may be the first ones now.
+ */
 export function withoutDuplicates(changes: readonly Change[], known: Duplicates): Change[] {
   const events = Object.keys(known).length
-  const runs = changes.filter((change) => change.kind === "run.add" && change.run.eventId in known).length
+  const part = changes.find((change) => change.kind === "fanout.grow")
+  const dropped = new Set(changes.flatMap((change) => (change.kind === "run.add" && change.run.eventId in known ? [change.run.id] : [])))
+  let place = part?.runsBefore ?? 0
   return changes.flatMap((change): Change[] => {
     if (change.kind === "event.add") return change.event.id in known ? [] : [change]
-    if (change.kind === "run.add") return change.run.eventId in known ? [] : [change]
+    if (change.kind === "wait.offer") return change.eventId !== null && change.eventId in known ? [] : [change]
+    if (change.kind === "wait.add") return dropped.has(change.runId) ? [] : [change]
+    if (change.kind === "run.add") {
+      return change.run.eventId in known ? [] : [{ ...change, run: gated(change.run, part?.rules ?? null, place++) }]
+    }
     if (change.kind === "fanout.grow") {
-      return change.events === events ? [] : [{ ...change, events: change.events - events, runs: change.runs - runs }]
+      // The same send once more from outside a run is the first one, not another fan-out.
+      const again = change.events === events && change.runId === null && change.key === null && change.from === 0 && change.sealed
+      return again ? [] : [{ ...change, events: change.events - events, runs: change.runs - dropped.size }]
     }
     if (change.kind === "step.save" && change.step.kind === "send") return [{ ...change, step: withFirstIds(change.step, known) }]
     return [change]

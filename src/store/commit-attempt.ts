@@ -1,7 +1,9 @@
 import type { ChangeOf, Settlement } from "../core/change.ts"
 import { fingerprintOf } from "../core/fingerprint.ts"
+import { left } from "../core/gate.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
+import { dropWaits } from "./commit-wait.ts"
 import { deleteSlots, enqueue, freed, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
 
 const stepColumns: readonly Column[] = [
@@ -47,6 +49,22 @@ export async function saveSteps(db: Db, changes: readonly ChangeOf<"step.save">[
     ],
   )
 }
+
+/** Results of another run, and its sleeps that were over, for one that does it again from somewhere on. */
+export async function copySteps(db: Db, changes: readonly ChangeOf<"step.copy">[], now: number): Promise<void> {
+  await together(
+    changes.map(({ runId, from, before }) =>
+      db.execute(
+        `insert into step (${stepNames}) select $1, key, 0, kind, state, attempts, output, failure, due_at, started_at, ended_at from step
+           where run_id = $2 and (state = 'completed' or (kind = 'sleep' and due_at <= $3))
+             ${before === null ? "" : `and key <> $4 and ${over} <= (select s.started_at from step as s where s.run_id = $2 and s.key = $4)`}`,
+        [runId, from, now, ...(before === null ? [] : [before])],
+      ),
+    ),
+  )
+}
+
+const over = "case when kind = 'sleep' then due_at else ended_at end"
 
 const attemptColumns: readonly Column[] = [
   ["run_id", "text"],
@@ -96,11 +114,12 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
   if (changes.length === 0) return nothingMoved
   const ended = changes.filter((change): change is Ended => "output" in change.settlement)
   const queued = changes.filter((change): change is Queued => "dueAt" in change.settlement)
-  const left = changes.map(({ run, settlement }) =>
-    freed({ runId: run.id, limits: run.limits }, "limits" in settlement ? settlement.limits : []),
+  const places = changes.map(({ run, settlement }) =>
+    "limits" in settlement ? freed({ runId: run.id, limits: run.limits }, settlement.limits) : { runId: run.id, limits: left(run.limits) },
   )
-  const [, , back] = await together([deleteSlots(db, left), endRuns(db, ended), putBack(db, queued)])
-  return { ...back, keys: keysOf(left) }
+  const waiting = ended.filter(({ waits }) => waits === true).map(({ run }) => run.id)
+  const [, , back] = await together([deleteSlots(db, places), endRuns(db, ended), putBack(db, queued), dropWaits(db, waiting)])
+  return { ...back, keys: keysOf(places) }
 }
 
 const resultColumns: readonly Column[] = [

@@ -30,28 +30,3 @@ export async function putFunctions(db: Db, changes: readonly ChangeOf<"function.
     )
   }
 }
-
-export async function putSchedules(db: Db, changes: readonly ChangeOf<"schedule.put">[]): Promise<void> {
-  for (const { schedule: s } of changes) {
-    await db.execute(
-      `insert into schedule (id, function_id, cron, timezone, last_tick_at, next_at) values ($1, $2, $3, $4, $5, $6)
-         on conflict (id) do update set cron = excluded.cron, timezone = excluded.timezone, next_at = excluded.next_at`,
-      [s.id, s.functionId, s.cron, s.timezone, s.lastTickAt, s.nextAt],
-    )
-  }
-}
-
-export async function dropSchedules(db: Db, changes: readonly ChangeOf<"schedule.drop">[]): Promise<void> {
-  // The row stays, without a next moment: its last tick keeps old moments from firing if the schedule returns.
-  for (const { id } of changes) await db.execute("update schedule set next_at = null where id = $1", [id])
-}
-
-export async function moveSchedules(db: Db, changes: readonly ChangeOf<"schedule.move">[]): Promise<void> {
-  for (const { id, lastTickAt, nextAt } of changes) {
-    await db.execute(
-      `update schedule set next_at = $3, last_tick_at = case when last_tick_at is null or last_tick_at < $2 then $2 else last_tick_at end
-         where id = $1`,
-      [id, lastTickAt, nextAt],
-    )
-  }
-}

@@ -1,22 +1,25 @@
 import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
 import { addEvents, addPacked, addRuns, eventsByKey, type KnownEvents, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
-import { addAttempts, addLogs, saveSteps, settleRuns } from "./commit-attempt.ts"
+import { addAttempts, addLogs, copySteps, saveSteps, settleRuns } from "./commit-attempt.ts"
+import { takeCancelled } from "./commit-cancel.ts"
 import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
-import { dropSchedules, moveSchedules, putApps, putFunctions, putSchedules, registryVersion } from "./commit-registry.ts"
-import { addTicks, decidedTicks } from "./commit-tick.ts"
+import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
+import { dropSchedules, putSchedules } from "./commit-schedule.ts"
+import { addWaits, endWaits, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
 import { type Db, together } from "./db.ts"
-import { addGated } from "./gates.ts"
+import { addEntering } from "./entries.ts"
+import { closedFanouts } from "./fanout-parts.ts"
 import { holdLimits, lockLimits } from "./limiter.ts"
 import { addLines, keysOf, type Lines } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 export interface Committed {
   readonly results: readonly UnitResult[]
+  /** Runs that are to be cancelled. */
+  readonly doomed: number
   /** The earliest timer among those that were set; null when none was. */
   readonly timerAt: number | null
   readonly lines: Lines
-  /** Runs that a node was executing, and that a new run has cancelled. */
-  readonly cancelled: readonly string[]
   /**
    * What is left to do, at the very end of the transaction: the counts of fan-outs. Whoever else counts the same fan-out waits from
    * there on until the transaction ends. Gives what follows from them.
@@ -29,29 +32,59 @@ export interface Committed {
  * found out first, then there is one statement for each kind of change of all units together.
  */
 export async function commitUnits(db: Db, units: readonly Unit[], now: number): Promise<Committed> {
-  const [held, announced, decided, known, version] = await together([
+  const [held, cancelled, taken, announced, closed, known, version] = await together([
     takeGuards(db, units),
+    takeCancelled(db, units, now),
+    takenSignals(db, units),
     announcedBefore(db, units),
-    decidedTicks(db, units),
+    closedFanouts(db, units),
     eventsByKey(db, units, now),
     registryVersion(db, units),
   ])
-  const results = units.map((unit, i) => refusal(unit, held.has(i), decided.has(i) || announced.has(i), version))
+  const results = units.map((unit, i) =>
+    refusal(unit, version, {
+      held: held.has(i),
+      takenBy: taken.get(i),
+      cancels: cancelled.has(i),
+      announced: announced.has(i),
+      closed: closed.has(i),
+    }),
+  )
   const duplicates = refuseByKeys(units, results, known satisfies KnownEvents)
   const accepted: Change[] = []
+  const offers: UnitOffer[] = []
   for (const [i, unit] of units.entries()) {
     if (results[i] !== undefined) continue
     const before = duplicates.get(i) ?? null
-    accepted.push(...(before === null ? unit.changes : withoutDuplicates(unit.changes, before)))
+    for (const change of before === null ? unit.changes : withoutDuplicates(unit.changes, before)) {
+      if (change.kind === "wait.offer") offers.push({ unit: i, offer: change.offer })
+      else accepted.push(change.kind === "run.cancel" ? (cancelled.get(i) ?? change) : change)
+    }
     results[i] = { kind: "applied", duplicates: before }
   }
-  const written = await write(db, accepted, now)
+  const { delivered, ...written } = await write(db, accepted, offers, now)
+  for (const [i, runIds] of delivered) {
+    const result = results[i]
+    if (result?.kind === "applied") results[i] = { ...result, delivered: runIds }
+  }
   return { results: results.map((result) => result ?? { kind: "fenced" }), ...written }
 }
 
-function refusal(unit: Unit, held: boolean, decided: boolean, version: number): UnitResult | undefined {
+/** What was found out about a unit. */
+interface Found {
+  readonly held: boolean
+  readonly takenBy: string | undefined
+  readonly cancels: boolean
+  readonly announced: boolean
+  readonly closed: boolean
+}
+
+function refusal(unit: Unit, version: number, { held, takenBy, cancels, announced, closed }: Found): UnitResult | undefined {
   if (unit.guard !== null && !held) return { kind: "fenced" }
-  if (decided) return { kind: "duplicate" }
+  if (takenBy !== undefined) return { kind: "taken", runId: takenBy }
+  if (!cancels && unit.changes.some(({ kind }) => kind === "run.cancel")) return { kind: "gone" }
+  if (announced) return { kind: "duplicate" }
+  if (closed) return { kind: "closed" }
   return unit.registry !== null && unit.registry < version ? { kind: "stale" } : undefined
 }
 
@@ -99,14 +132,37 @@ function listed(leases: Iterable<string>): string {
   return `[${[...leases].toSorted().join(",")}]`
 }
 
-async function write(db: Db, changes: readonly Change[], now: number): Promise<Omit<Committed, "results">> {
+type Written = Omit<Committed, "results"> & Pick<WaitsEnded, "delivered">
+
+/**
+ * Writes changes that nothing can refuse, outside of any unit.
+ * @param freed limits that have room since then
+ */
+export async function writeChanges(db: Db, changes: readonly Change[], now: number, freed: readonly string[] = []): Promise<Written> {
+  const offers = changes.flatMap((change) => (change.kind === "wait.offer" ? [{ unit: 0, offer: change.offer }] : []))
+  return write(
+    db,
+    changes.filter(({ kind }) => kind !== "wait.offer"),
+    offers,
+    now,
+    freed,
+  )
+}
+
+async function write(
+  db: Db,
+  changes: readonly Change[],
+  offers: readonly UnitOffer[],
+  now: number,
+  freed: readonly string[] = [],
+): Promise<Written> {
   const by = groupByKind(changes)
   const runs = by["run.add"].map(({ run }) => run)
   const [settled, added, packed] = await together([
     settleRuns(db, by["run.settle"]),
     addRuns(
       db,
-      runs.filter(({ gates }) => gates === undefined),
+      runs.filter(({ entries }) => entries === undefined),
       now,
     ),
     addPacked(db, by["rows.add"]),
@@ -114,35 +170,43 @@ async function write(db: Db, changes: readonly Change[], now: number): Promise<O
     putFunctions(db, by["function.put"]),
     putSchedules(db, by["schedule.put"]),
     dropSchedules(db, by["schedule.drop"]),
-    moveSchedules(db, by["schedule.move"]),
-    addTicks(db, by["tick.add"]),
     addEvents(db, by["event.add"], now),
     saveSteps(db, by["step.save"]),
     addAttempts(db, by["attempt.add"]),
     addLogs(db, by["log.add"]),
+    copySteps(db, by["step.copy"], now),
     addJoins(db, by["join.add"]),
+    addWaits(db, by["wait.add"], now),
     announce(db, by["fanout.announce"]),
   ])
   // What has ended by now leaves its place to these.
-  const gated = await addGated(
+  const entered = await addEntering(
     db,
-    runs.filter(({ gates }) => gates !== undefined),
+    runs.filter(({ entries }) => entries !== undefined),
     now,
   )
-  const arrivals = [settled, added, packed, gated.moved].flatMap((moved) => moved.arrivals)
-  const freed = [...settled.keys, ...gated.moved.keys]
+  const parks = by["run.settle"].flatMap(({ run, settlement }) =>
+    "awaits" in settlement && settlement.awaits !== undefined ? [{ runId: run.id, keys: settlement.awaits }] : [],
+  )
+  const { woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parks, now)
+  const arrivals = [settled, added, packed, entered.moved].flatMap((moved) => moved.arrivals)
+  const open = [...settled.keys, ...entered.moved.keys, ...freed]
   if (by["limit.hold"].length > 0) {
     // All that is locked from here on at once, so that the order of keys holds.
-    await lockLimits(db, [...by["limit.hold"].map(({ key }) => key), ...freed, ...keysOf(arrivals)])
+    await lockLimits(db, [...by["limit.hold"].map(({ key }) => key), ...open, ...keysOf(arrivals)])
     await holdLimits(db, by["limit.hold"])
   }
-  const released = await releaseHeld(db, freed, arrivals, now)
-  const timers = [...settled.timers, ...added.timers, ...gated.moved.timers, ...(released.dueAt === null ? [] : [released.dueAt])]
+  const released = await releaseHeld(db, open, arrivals, now)
+  const deadlines = by["wait.add"].flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
+  const looks = released.dueAt === null ? [] : [released.dueAt]
+  const timers = [...settled.timers, ...added.timers, ...entered.moved.timers, ...deadlines, ...looks]
   return {
-    timerAt: timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),
-    lines: addLines([settled.lines, added.lines, packed.lines, gated.moved.lines, released.lines]),
-    cancelled: gated.cancelled,
-    count: () => countFanouts(db, withFewer(by["fanout.grow"], gated.fewer), [...by["run.settle"], ...gated.ended], by["join.add"], now),
+    timerAt: woken > 0 ? now : timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),
+    doomed: doomed + entered.doomed,
+    delivered,
+    lines: addLines([settled.lines, added.lines, packed.lines, entered.moved.lines, released.lines]),
+    count: () =>
+      countFanouts(db, withFewer(by["fanout.grow"], entered.fewer), [...by["run.settle"], ...entered.ended], by["join.add"], now),
   }
 }
 
@@ -167,8 +231,10 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "fanout.grow": [],
     "fanout.announce": [],
     "join.add": [],
-    "tick.add": [],
-    "schedule.move": [],
+    "wait.add": [],
+    "wait.offer": [],
+    "run.cancel": [],
+    "step.copy": [],
     "step.save": [],
     "log.add": [],
     "attempt.add": [],

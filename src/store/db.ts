@@ -29,6 +29,10 @@ export interface Dialect {
   readonly concurrent: boolean
   /** Ends a `select` whose rows other connections may not change until this transaction ends. */
   readonly lockRows: string
+  /** Ends a `select` that others may do at the same time, but not those who lock the rows. */
+  readonly shareRows: string
+  /** Waits until no transaction that has read the registry is under way, and keeps others from reading it; fails when that takes long. */
+  readonly seizeRegistry: readonly string[]
   /** Ends a `select` that picks rows which other connections may be picking too. */
   readonly skipLocked: string
   /** A number as eight hexadecimal digits. */

@@ -34,7 +34,8 @@ export async function startFromSql(db: UserDb, runs: SqlRuns, now: number): Prom
     if (events > 0) for (const target of runs.functions) await insertRuns(db, runs, target, events, now)
     const total = events * runs.functions.length
     const { fanoutId: id, sourceRunId: runId, name } = runs
-    await countFanouts(db, [{ kind: "fanout.grow", id, runId, name, events, runs: total, sealed: true, at: now }], [], [], now)
+    const whole = { key: null, from: 0, taken: events, cursor: null, sealed: true, rules: null, runsBefore: 0 }
+    await countFanouts(db, [{ kind: "fanout.grow", id, runId, name, events, runs: total, at: now, ...whole }], [], [], now)
     await db.query("release savepoint fanfare_fanout")
     return events
   } catch (error) {

@@ -32,12 +32,14 @@ const history = [
   "tick",
   "event_key",
   "fanout",
-  "joining",
-  "finished",
+  "failure_group",
+  "wait",
+  "doomed",
   "batched",
+  "finished",
   "operation",
 ]
-const small = ["function", "registry", "schedule", "limiter"]
+const small = ["function", "registry", "schedule", "watched", "limiter"]
 const queues = ["timer", "held", "ready", "slot", "lease"]
 const batch = 2_000
 

@@ -1,10 +1,19 @@
+import type { BulkFilter } from "../core/bulk.ts"
+import type { ChangeOf } from "../core/change.ts"
+import { FanfareError } from "../core/errors.ts"
 import type { Operation, OperationKind } from "../core/fanouts.ts"
-import { idBefore } from "../core/id.ts"
-import type { LimitClaim } from "../core/run.ts"
-import { endedBy, insertEnds, takeStanding } from "./cancel.ts"
-import { countFanouts } from "./commit-fanout.ts"
+import { gateClaims, left } from "../core/gate.ts"
+import { beforeRuns } from "../core/id.ts"
+import { limits } from "../core/limits.ts"
+import type { TickContext } from "../core/tick.ts"
+import { cancelChanges, insertCancelled } from "./cancel.ts"
+import { writeChanges } from "./commit.ts"
+import { countFanouts, sealFanouts } from "./commit-fanout.ts"
 import { type Column, type Db, together } from "./db.ts"
-import { addLines, decodeLimits, deleteSlots, enqueue, keysOf, type Lines, type QueueRow } from "./queue.ts"
+import { dropWaits } from "./commit-wait.ts"
+import { forgetFailures, uncountEnds } from "./failure-groups.ts"
+import { bulkPart, freeze, type FrozenFilter, onceMore, unfinishedSteps } from "./operate-runs.ts"
+import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 /** Runs of one step of an operation. */
@@ -14,9 +23,12 @@ interface OperationRow {
   id: string
   kind: OperationKind
   fanout_id: string
+  filter: string | null
   fingerprint: string | null
+  run_id: string | null
   snapshot_at: number
   cursor: string
+  looks: number
   affected: number
   created_at: number
   ended_at: number | null
@@ -24,129 +36,284 @@ interface OperationRow {
 
 export interface Operated {
   readonly lines: Lines
-  /** Whether to come back at once, after a rest, or not at all. */
-  readonly rest: "none" | "some" | "over"
+  /** Milliseconds until there is something to do again; null: until an operation begins. */
+  readonly restMs: number | null
   readonly ended: number
+  /** Runs that are to be cancelled. */
+  readonly doomed?: number
 }
 
-/** Does the next part of the oldest operation that is not done: whoever comes first, under the lock of its row. Runs in a transaction. */
-export async function operate(db: Db, now: number): Promise<Operated> {
-  const [row] = await db.query<OperationRow>(`select * from operation where ended_at is null order by id limit 1 ${db.dialect.skipLocked}`)
-  if (row === undefined) return { lines: new Map(), rest: "over", ended: 0 }
-  return row.kind === "retry" ? retryPart(db, row, now) : cancelPart(db, row, now)
+/** Does the next part of the operation whose turn it is: whoever comes first, under the lock of its row. Runs in a transaction. */
+export async function operate(db: Db, context: TickContext): Promise<Operated> {
+  const { now } = context
+  const [row] = await db.query<OperationRow>(
+    `select * from operation where ended_at is null and next_at <= $1 order by next_at, id limit 1 ${db.dialect.skipLocked}`,
+    [now],
+  )
+  if (row !== undefined) {
+    if (row.filter !== null) return filteredPart(db, row, JSON.parse(row.filter) as FrozenFilter, context)
+    return row.kind === "retry" ? retryPart(db, row, now) : cancelPart(db, row, context)
+  }
+  const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from operation where ended_at is null")
+  // One that is due is in the hands of another node.
+  const restMs = next?.at == null ? null : Math.max(limits.lookAgainMs, next.at - now)
+  return { lines: new Map(), restMs, ended: 0 }
 }
 
-async function advanceTo(db: Db, row: OperationRow, cursor: string, affected: number, endedAt: number | null): Promise<void> {
-  await db.execute("update operation set cursor = $2, affected = affected + $3, ended_at = $4 where id = $1", [
+/** The next part of an operation on the runs that a filter means. */
+async function filteredPart(db: Db, row: OperationRow, filter: FrozenFilter, { newId, now }: TickContext): Promise<Operated> {
+  const part = { kind: row.kind, filter, snapshotAt: row.snapshot_at, cursor: row.cursor }
+  const { cursor, affected, doomed, lines } = await bulkPart(db, part, () => newId("run"), now)
+  await advanceTo(db, row, { cursor: cursor ?? row.cursor, affected, nextAt: now, ...(cursor === null ? { endedAt: now } : {}) })
+  return { lines, restMs: 0, ended: 0, doomed }
+}
+
+async function advanceTo(
+  db: Db,
+  row: OperationRow,
+  to: { cursor: string; affected: number; nextAt: number; endedAt?: number },
+): Promise<void> {
+  const looks = to.cursor === "" ? row.looks + 1 : row.looks
+  await db.execute("update operation set cursor = $2, affected = affected + $3, next_at = $4, looks = $5, ended_at = $6 where id = $1", [
     row.id,
-    cursor,
-    affected,
-    endedAt,
+    to.cursor,
+    to.affected,
+    to.nextAt,
+    looks,
+    to.endedAt ?? null,
   ])
 }
 
 const ids: readonly Column[] = [["id", "text"]]
 const listed = (runs: readonly string[]): string => JSON.stringify(runs.map((id) => [id]))
 
+interface FailedRun {
+  id: string
+  function_id: string
+  rank: number
+  fence: number | null
+  fingerprint: string | null
+  limits: string | null
+}
+
 /** What had failed when the operation began: later failures are not its business. */
-async function retryPart(db: Db, row: OperationRow, now: number): Promise<Operated> {
-  const [fanout] = await db.query<{ created_at: number }>("select created_at from fanout where id = $1", [row.fanout_id])
-  const from = row.cursor === "" ? idBefore("run", fanout?.created_at ?? 0) : row.cursor
-  const failed = await db.query<{ id: string; function_id: string; rank: number; limits: string | null; fence: number | null }>(
-    `select r.id, r.function_id, r.rank, r.limits, (select max(fence) from attempt as a where a.run_id = r.id) as fence
+async function failedRuns(db: Db, row: OperationRow, from: string): Promise<FailedRun[]> {
+  const only = row.run_id ?? row.fingerprint
+  const filter = row.run_id !== null ? "and x.run_id = $4" : row.fingerprint !== null ? "and x.fingerprint = $4" : ""
+  return db.query<FailedRun>(
+    `select r.id, r.function_id, r.rank, r.limits, x.fingerprint, (select max(fence) from attempt as a where a.run_id = r.id) as fence
        from result as x join run as r on r.id = x.run_id
        where x.state = 'failed' and x.state <> 'completed' and x.run_id > $2 and x.ended_at <= $3 and r.fanout_id = $1
-         ${row.fingerprint === null ? "" : "and x.fingerprint = $4"} order by x.run_id limit ${batch}`,
-    [row.fanout_id, from, row.snapshot_at, ...(row.fingerprint === null ? [] : [row.fingerprint])],
+         ${filter} order by x.run_id limit ${batch}`,
+    [row.fanout_id, from, row.snapshot_at, ...(only === null ? [] : [only])],
   )
+}
+
+async function retryPart(db: Db, row: OperationRow, now: number): Promise<Operated> {
+  const [fanout] = await db.query<{ created_at: number; gate: string | null }>("select created_at, gate from fanout where id = $1", [
+    row.fanout_id,
+  ])
+  const failed = await failedRuns(db, row, row.cursor === "" ? beforeRuns(fanout?.created_at ?? 0) : row.cursor)
   const last = failed.at(-1)
   if (last === undefined) {
-    await advanceTo(db, row, row.cursor, 0, now)
-    return { lines: new Map(), rest: "none", ended: 0 }
+    await advanceTo(db, row, { cursor: row.cursor, affected: 0, nextAt: now, endedAt: now })
+    return { lines: new Map(), restMs: 0, ended: 0 }
   }
   const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
   const list = listed(failed.map(({ id }) => id))
   await together([
     db.execute(`delete from result where run_id in ${these}`, [list]),
     // A step that failed for good would fail its run again with what is kept of it.
-    db.execute(`delete from step where run_id in ${these} and state = 'failed'`, [list]),
-    db.execute("update fanout set failed = failed - $2 where id = $1", [row.fanout_id, failed.length]),
-    advanceTo(db, row, last.id, failed.length, null),
+    db.execute(`delete from step where run_id in ${these} and ${unfinishedSteps}`, [list]),
+    advanceTo(db, row, { cursor: last.id, affected: failed.length, nextAt: now }),
   ])
+  // The first runs of a canary go first again; the others come through the gate like those that were never begun.
+  const [gate] = fanout?.gate === "open" ? gateClaims(row.fanout_id) : []
   const rows = failed.map(
-    ({ id, function_id, rank, limits, fence }): QueueRow => ({
+    ({ id, function_id, rank, fence, limits: first }): QueueRow => ({
       runId: id,
       functionId: function_id,
       rank,
       attempt: 0,
       fence: fence ?? 1,
       losses: 0,
-      limits: onceMore(decodeLimits(limits)),
+      limits: [...(gate === undefined ? [] : [gate]), ...onceMore(first)],
     }),
   )
   const lined = await enqueue(db, rows)
   const released = await releaseHeld(db, [], lined.arrivals, now)
-  return { lines: addLines([lined.lines, released.lines]), rest: "none", ended: 0 }
+  const lines = addLines([lined.lines, released.lines])
+  // Last, as counts always are: whoever counts the same fan-out has the locks of its limits already.
+  await uncountEnds(db, row.fanout_id, failed.length, 0)
+  const causes = failed.map(({ fingerprint }) => fingerprint)
+  await forgetFailures(db, row.fanout_id, causes)
+  return { lines, restMs: 0, ended: 0 }
 }
 
-/** What a run counts against that begins again: its place was given up, and it waits for no more events. */
-function onceMore(claims: readonly LimitClaim[]): LimitClaim[] {
-  return claims.flatMap((claim): LimitClaim[] => {
-    if (claim.hold === "debounce") return []
-    if (claim.hold === "batch") return [{ ...claim, hold: "events" }]
-    return claim.hold === "taken" ? [{ ...claim, hold: "run" }] : [claim]
-  })
-}
-
-async function cancelPart(db: Db, row: OperationRow, now: number): Promise<Operated> {
-  const runs = await db.query<{ id: string }>(
-    `select id from run where fanout_id = $1 and id > $2 and created_at <= $3 order by id limit ${batch}`,
-    [row.fanout_id, row.cursor, row.snapshot_at],
+/** A walk over all runs of the fan-out that have not ended: it is sealed, so there will be no others. */
+async function cancelPart(db: Db, row: OperationRow, context: TickContext): Promise<Operated> {
+  const { now } = context
+  const runs = await db.query<{ id: string; function_id: string; rank: number; ended: string | null }>(
+    `select r.id, r.function_id, r.rank, x.run_id as ended
+       from (select id, function_id, rank from run where fanout_id = $1 and id > $2 order by id limit ${batch}) as r
+       left join result as x on x.run_id = r.id order by r.id`,
+    [row.fanout_id, row.cursor],
   )
   const last = runs.at(-1)
-  if (last === undefined) return again(db, row, now)
-  const taken = await takeStanding(
+  if (last === undefined) return lookAgain(db, row, now)
+  const standing = await takeStanding(
     db,
-    runs.map(({ id }) => id),
+    runs.filter(({ ended }) => ended === null),
   )
-  const ended = taken.map((run) => endedBy(run, row.fanout_id, "cancelled", now))
+  const taken = standing.map((each) => ({ ...each, limits: left(each.limits) }))
+  const ended = taken.map(({ runId, functionId, fence, rank, limits: claims, attempt }): ChangeOf<"run.settle"> => {
+    const run = { id: runId, functionId, fence, rank, fanoutId: row.fanout_id, limits: claims }
+    const settlement = { to: "cancelled", output: null, failure: null } as const
+    return { kind: "run.settle", run, attempt, startedAt: now, endedAt: now, settlement, waits: true }
+  })
   await together([
     deleteSlots(db, taken),
-    insertEnds(
+    dropWaits(
       db,
-      taken.map(({ runId, attempt }) => ({ runId, attempt, state: "cancelled", reason: null, failure: null })),
-      now,
+      taken.map(({ runId }) => runId),
     ),
-    advanceTo(db, row, last.id, taken.length, null),
+    insertCancelled(db, taken, withFanout, now),
+    advanceTo(db, row, { cursor: last.id, affected: taken.length, nextAt: now }),
   ])
-  const { lines } = await releaseHeld(db, keysOf(taken), [], now)
+  const told = await cancelChanges(
+    db,
+    taken.map(({ runId }) => runId),
+    withFanout,
+    context,
+  )
+  const { lines } = await writeChanges(db, told, now, keysOf(taken))
   const { ended: fanouts } = await countFanouts(db, [], ended, [], now)
-  return { lines, rest: "none", ended: fanouts }
+  return { lines, restMs: 0, ended: fanouts }
 }
 
-/** The walk is over. Runs that were running then may have parked since: it goes round again until none is left. */
-async function again(db: Db, row: OperationRow, now: number): Promise<Operated> {
-  const [running] = await db.query("select 1 from lease as l join run as r on r.id = l.run_id where r.fanout_id = $1 limit 1", [
-    row.fanout_id,
-  ])
-  const [parked] = await db.query("select 1 from timer as t join run as r on r.id = t.run_id where r.fanout_id = $1 limit 1", [
-    row.fanout_id,
-  ])
-  const over = running === undefined && parked === undefined
-  await advanceTo(db, row, "", 0, over ? now : null)
-  return { lines: new Map(), rest: over ? "none" : "some", ended: 0 }
+const withFanout = "its fan-out was cancelled"
+
+/** The walk is over. Runs that were under way may have parked since: it goes round again, each time later, until the counts say that all have ended. */
+async function lookAgain(db: Db, row: OperationRow, now: number): Promise<Operated> {
+  const [open] = await db.query("select 1 from fanout where id = $1 and completed + failed + cancelled < total", [row.fanout_id])
+  if (open === undefined) {
+    await advanceTo(db, row, { cursor: "", affected: 0, nextAt: now, endedAt: now })
+    return { lines: new Map(), restMs: 0, ended: 0 }
+  }
+  const restMs = Math.min(limits.lookAgainMs * 2 ** Math.min(row.looks, 20), limits.lookAgainMostMs)
+  await advanceTo(db, row, { cursor: "", affected: 0, nextAt: now + restMs })
+  return { lines: new Map(), restMs, ended: 0 }
 }
 
+/** Takes runs out of whatever line they stand in. */
+async function takeStanding(db: Db, runs: readonly { id: string; function_id: string; rank: number }[]): Promise<QueueRow[]> {
+  const [ready, timers, kept] = await together([
+    db.query<StoredQueueRow>(
+      `delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from ${db.dialect.rows("$1", [
+        ["function_id", "text"],
+        ["rank", "bigint"],
+        ["run_id", "text"],
+      ])} as j) returning ${queueNames}`,
+      [JSON.stringify(runs.map(({ id, function_id, rank }) => [function_id, rank, id]))],
+    ),
+    db.query<StoredQueueRow>(
+      `delete from timer where run_id in (select id from ${db.dialect.rows("$1", ids)} as j) returning ${queueNames}`,
+      [listed(runs.map(({ id }) => id))],
+    ),
+    db.query<StoredQueueRow>(
+      `delete from held where run_id in (select id from ${db.dialect.rows("$1", ids)} as j) returning ${queueNames}`,
+      [listed(runs.map(({ id }) => id))],
+    ),
+  ])
+  return [...ready, ...timers, ...kept].map(toQueueRow)
+}
+
+/** What is to be done. `event`: other data for the one run. */
+export interface NewOperation {
+  readonly id: string
+  readonly kind: OperationKind
+  readonly fanoutId: string
+  readonly fingerprint: string | null
+  readonly runId: string | null
+  readonly event: { readonly id: string; readonly data: string } | null
+  /** Runs that are meant, instead of those of a fan-out. */
+  readonly filter?: BulkFilter
+}
+
+/**
+ * Begins an operation: what it means for the fan-out as a whole is done here and at once. Runs in a transaction.
+ * @throws FanfareError `not_found`, `invalid_option`
+ */
 export async function addOperation(
   db: Db,
-  operation: { id: string; kind: OperationKind; fanoutId: string; fingerprint: string | null },
+  { id, kind, fanoutId, fingerprint, runId, event, filter }: NewOperation,
   now: number,
+): Promise<Operation> {
+  const begun = { id, kind, fanoutId, fingerprint, runId, affected: 0, state: "running", createdAt: now, endedAt: null } as const
+  if (filter !== undefined) {
+    await insertOperation(db, begun, await freeze(db, filter))
+    return { ...begun, filter }
+  }
+  if (runId !== null) await failedRun(db, fanoutId, runId)
+  if (runId !== null && event !== null) await changeData(db, runId, event)
+  const set =
+    kind === "cancel"
+      ? "cancelled_at = $2, paused_at = null, pause_reason = null"
+      : `cancelled_at = case when completed + failed + cancelled < total then cancelled_at else null end, paused_at = null, pause_reason = null,
+         since = $2, ended_before = completed + failed + cancelled, base_ended = completed + failed + cancelled, base_failed = failed`
+  const [fanout] = await db.query<{ sealed_at: number | null }>(`update fanout set ${set} where id = $1 returning sealed_at`, [
+    fanoutId,
+    now,
+  ])
+  if (fanout === undefined) throw new FanfareError("not_found", `there is no fan-out ${fanoutId}`, { field: "id" })
+  if (kind === "cancel" && fanout.sealed_at === null) await sealFanouts(db, [fanoutId], now)
+  await insertOperation(db, begun, null)
+  return begun
+}
+
+async function insertOperation(
+  db: Db,
+  { id, kind, fanoutId, fingerprint, runId, createdAt }: Operation,
+  filter: FrozenFilter | null,
 ): Promise<void> {
-  const { id, kind, fanoutId, fingerprint } = operation
   await db.execute(
-    "insert into operation (id, kind, fanout_id, fingerprint, snapshot_at, cursor, affected, created_at) values ($1, $2, $3, $4, $5, '', 0, $5)",
-    [id, kind, fanoutId, fingerprint, now],
+    `insert into operation (id, kind, fanout_id, filter, fingerprint, run_id, snapshot_at, cursor, looks, next_at, affected, created_at)
+       values ($1, $2, $3, $4, $5, $6, $7, '', 0, $7, 0, $7)`,
+    [id, kind, fanoutId, filter === null ? null : JSON.stringify(filter), fingerprint, runId, createdAt],
   )
+}
+
+async function failedRun(db: Db, fanoutId: string, runId: string): Promise<void> {
+  const [run] = await db.query<{ state: string | null }>(
+    "select x.state from run as r left join result as x on x.run_id = r.id where r.id = $1 and r.fanout_id = $2",
+    [runId, fanoutId],
+  )
+  if (run === undefined) throw new FanfareError("not_found", `there is no run ${runId} in the fan-out ${fanoutId}`, { field: "runId" })
+  if (run.state !== "failed") {
+    throw new FanfareError("invalid_option", `the run ${runId} has not failed: it is ${run.state ?? "under way"}`, { field: "runId" })
+  }
+}
+
+/** Another event takes the place of the run's; for the run it has the same id. What it did with the old data is forgotten. */
+async function changeData(db: Db, runId: string, event: { readonly id: string; readonly data: string }): Promise<void> {
+  await db.execute(
+    `insert into event (id, key, name, data, ts, received_at, fanout_id, source_run_id)
+       select $2, coalesce(e.key, e.id), e.name, $3, e.ts, e.received_at, e.fanout_id, e.source_run_id
+         from run as r join event as e on e.id = r.event_id where r.id = $1`,
+    [runId, event.id, event.data],
+  )
+  await db.execute("update run set event_id = $2 where id = $1", [runId, event.id])
+  await db.execute("delete from step where run_id = $1", [runId])
+}
+
+/** Lets a fan-out that was stopped go on as it is; gives whether there is such a one with a gate. Runs in a transaction. */
+export async function resumeFanout(db: Db, fanoutId: string, now: number): Promise<boolean> {
+  const changed = await db.execute(
+    `update fanout set gate = 'open', paused_at = null, pause_reason = null, since = $2, ended_before = completed + failed + cancelled,
+       base_ended = completed + failed + cancelled, base_failed = failed where id = $1 and rules is not null and cancelled_at is null`,
+    [fanoutId, now],
+  )
+  return changed > 0
 }
 
 export async function operation(db: Db, id: string): Promise<Operation | null> {
@@ -157,6 +324,8 @@ export async function operation(db: Db, id: string): Promise<Operation | null> {
     kind: row.kind,
     fanoutId: row.fanout_id,
     fingerprint: row.fingerprint,
+    runId: row.run_id,
+    ...(row.filter === null ? {} : { filter: JSON.parse(row.filter) as BulkFilter }),
     affected: row.affected,
     state: row.ended_at === null ? "running" : "done",
     createdAt: row.created_at,

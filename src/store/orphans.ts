@@ -13,14 +13,27 @@ const standing = ["timer", "held", "ready", "lease"]
   .map((table) => `exists (select 1 from ${table} as q where q.run_id = r.id)`)
   .join(" or ")
 
-/** Executing, about to, or one that keeps its place while it stands elsewhere. */
-const keeps = ["taken", "debounce", "batch"].map((hold) => `q.limits like '%"${hold}"%'`).join(" or ")
-const occupied = `exists (select 1 from ready as q where q.run_id = slot.run_id) or exists (select 1 from lease as q where q.run_id = slot.run_id)
-      or exists (select 1 from timer as q where q.run_id = slot.run_id and (${keeps}))
-      or exists (select 1 from held as q where q.run_id = slot.run_id and (${keeps}))`
-
 const parts = ["step", "attempt", "log"]
 const runless = (table: string): string => `not exists (select 1 from run where run.id = ${table}.run_id)`
+
+const ends = (states: string): string =>
+  `(select count(*) from run as r join result as x on x.run_id = r.id where r.fanout_id = f.id and x.state in (${states}))`
+const truth = `select f.id, f.total, f.completed, f.failed, f.cancelled, (select count(*) from run as r where r.fanout_id = f.id) as runs,
+    ${ends("'completed'")} as true_completed, ${ends("'failed'")} as true_failed, ${ends("'cancelled', 'skipped'")} as true_cancelled
+  from fanout as f`
+const failuresOf = `select count(*) from run as r join result as x on x.run_id = r.id
+    where r.fanout_id = g.fanout_id and x.state = 'failed' and x.fingerprint = g.fingerprint`
+const grouped =
+  "exists (select 1 from fanout as f where f.id = g.fanout_id and f.total = (select count(*) from run as r where r.fanout_id = f.id))"
+
+/** A run that keeps its place while it waits or sleeps: see `LimitClaim` in core/run.ts. */
+const keeps = ["taken", "debounce", "batch"].map((hold) => `q.limits like '%"${hold}"%'`).join(" or ")
+const placeless = `not exists (select 1 from ready as q where q.run_id = slot.run_id)
+      and not exists (select 1 from lease as q where q.run_id = slot.run_id)
+      and not (slot.limit_key like 'fan:%' and (exists (select 1 from timer as q where q.run_id = slot.run_id)
+        or exists (select 1 from held as q where q.run_id = slot.run_id)))
+      and not exists (select 1 from timer as q where q.run_id = slot.run_id and (${keeps}))
+      and not exists (select 1 from held as q where q.run_id = slot.run_id and (${keeps}))`
 
 const orphanKinds: readonly OrphanKind[] = [
   {
@@ -42,8 +55,8 @@ const orphanKinds: readonly OrphanKind[] = [
   {
     name: "places in limits that nobody takes up",
     means: "their limits have less room than they should",
-    count: `select count(*) as n from slot where not (${occupied})`,
-    repair: [`delete from slot where not (${occupied})`],
+    count: `select count(*) as n from slot where ${placeless}`,
+    repair: [`delete from slot where ${placeless}`],
   },
   {
     name: "steps, attempts and logs without a run",
@@ -53,14 +66,22 @@ const orphanKinds: readonly OrphanKind[] = [
   },
   {
     name: "fan-outs whose counts are not the truth",
-    means: "their progress is shown wrongly",
-    count: `select count(*) as n from fanout as f where f.completed <> (select count(*) from run as r join result as x on x.run_id = r.id
-      where r.fanout_id = f.id and x.state = 'completed') and (select count(*) from run as r where r.fanout_id = f.id) >= f.total`,
+    means: "their progress is shown wrongly, and joins may wait for ever",
+    // Of a fan-out whose runs were pruned only the counts are left.
+    count: `select count(*) as n from (${truth}) as t where t.runs = t.total and ${["completed", "failed", "cancelled"]
+      .map((state) => `t.${state} = t.true_${state}`)
+      .join(" and ")
+      .replace(/^/, "not (")})`,
     repair: [
-      `update fanout set completed = (select count(*) from run as r join result as x on x.run_id = r.id
-        where r.fanout_id = fanout.id and x.state = 'completed')
-      where (select count(*) from run as r where r.fanout_id = fanout.id) >= fanout.total`,
+      `update fanout set ${["completed", "failed", "cancelled"].map((state) => `${state} = t.true_${state}`).join(", ")}
+      from (${truth}) as t where t.id = fanout.id and t.runs = t.total`,
     ],
+  },
+  {
+    name: "groups of failures whose counts are not the truth",
+    means: "the causes of failures are shown wrongly",
+    count: `select count(*) as n from failure_group as g where ${grouped} and g.failures <> (${failuresOf})`,
+    repair: [`update failure_group as g set failures = (${failuresOf}) where ${grouped}`, "delete from failure_group where failures <= 0"],
   },
 ]
 

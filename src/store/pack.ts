@@ -14,7 +14,7 @@ export function pack(changes: readonly Change[], now: number): Change[] {
   const runs: NewRun[] = []
   for (const change of changes) {
     if (change.kind === "event.add") events.push(change.event)
-    else if (change.kind === "run.add" && change.run.dueAt <= now && change.run.gates === undefined) runs.push(change.run)
+    else if (change.kind === "run.add" && change.run.dueAt <= now && change.run.entries === undefined) runs.push(change.run)
     else rest.push(change)
   }
   const free = runs.filter((run) => firstLimit(run) === null)

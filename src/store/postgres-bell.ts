@@ -93,6 +93,11 @@ export function ringing(store: Store, bell: Bell): Store {
       if (result.count > 0) bell.ring()
       return result
     },
+    async tick(chance) {
+      const result = await store.tick(chance)
+      if (result.ticks.length > 0) bell.ring()
+      return result
+    },
     async close() {
       await bell.close()
       await store.close()

@@ -15,6 +15,9 @@ export function postgresDialect(schema: string): Dialect {
     gather: (columns) => `json_agg(json_build_array(${columns}))::text`,
     concurrent: true,
     lockRows: "for update",
+    shareRows: "for share",
+    // Whoever reads a table holds it open until the transaction ends. Others queue up behind this: not for long.
+    seizeRegistry: ["set local lock_timeout = '100ms'", "lock table registry in access exclusive mode"],
     skipLocked: "for update skip locked",
     hex: (expression) => `lpad(to_hex(${expression}), 8, '0')`,
     isObject: (expression) => `json_typeof(${expression}::json) = 'object'`,
@@ -34,7 +37,7 @@ export function postgresDialect(schema: string): Dialect {
 }
 
 const live = ["timer", "held", "ready", "lease", "slot", "limiter"]
-const updated = ["fanout", "step", "node", "schedule", "event_key"]
+const updated = ["fanout", "failure_group", "step", "node", "schedule", "event_key"]
 const written = ["event", "run", "result", "attempt", "log", "tick"]
 
 /**

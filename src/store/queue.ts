@@ -1,3 +1,4 @@
+import { placesOf } from "../core/gate.ts"
 import { type LimitClaim, type NewRun, openClaims } from "../core/run.ts"
 import type { Column, Db } from "./db.ts"
 
@@ -83,7 +84,8 @@ export function queueValues(row: QueueRow): readonly (string | number | null)[] 
 
 /** A run that was never claimed. */
 export function newQueueRow(run: NewRun): QueueRow {
-  return { runId: run.id, functionId: run.functionId, rank: run.rank ?? run.dueAt, attempt: 0, fence: 0, losses: 0, limits: run.limits }
+  const rank = run.rank ?? run.dueAt
+  return { runId: run.id, functionId: run.functionId, rank, attempt: 0, fence: run.fence ?? 0, losses: 0, limits: run.limits }
 }
 
 /** The limit whose room a run waits for first; null when it may go on as it is. */
@@ -221,7 +223,10 @@ async function insertSlotRows(db: Db, slots: string): Promise<void> {
 
 /** For runs that are released: the places that they take now. A throttle counts starts, not runs. */
 export async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<void> {
-  const taken = rows.map(({ runId, limits }) => ({ runId, limits: openClaims(limits).filter(({ throttle }) => throttle === undefined) }))
+  const taken = rows.map(({ runId, limits }) => ({
+    runId,
+    limits: placesOf(openClaims(limits)).filter(({ throttle }) => throttle === undefined),
+  }))
   if (taken.some(({ limits }) => limits.length > 0)) await insertSlotRows(db, slotsOf(taken))
 }
 

@@ -1,4 +1,4 @@
-import { idBefore } from "../core/id.ts"
+import { beforeRuns } from "../core/id.ts"
 import type { Ended, JoinResult } from "../core/join.ts"
 import { limits } from "../core/limits.ts"
 import { type Db, together } from "./db.ts"
@@ -35,7 +35,7 @@ async function failuresOf(db: Db, fanoutId: string, since: number): Promise<Join
     // Along the index of what did not complete, from the first run that the fan-out can have.
     `select x.run_id, r.event_id, e.key, x.failure from result as x join run as r on r.id = x.run_id join event as e on e.id = r.event_id
        where x.state = 'failed' and x.state <> 'completed' and x.run_id >= $2 and r.fanout_id = $1 order by x.run_id limit ${limits.joinFailures}`,
-    [fanoutId, idBefore("run", since)],
+    [fanoutId, beforeRuns(since)],
   )
   return rows.map(({ run_id, event_id, key, failure }) => {
     const { name, message } = toFailure(failure) ?? { name: "Error", message: "" }

@@ -1,4 +1,4 @@
-import { nextAt, type Pending } from "../core/gate.ts"
+import { nextAt, type Pending } from "../core/entry.ts"
 import type { LimitState } from "../core/room.ts"
 import type { LimitClaim } from "../core/run.ts"
 import type { Db } from "./db.ts"
@@ -46,7 +46,7 @@ function waitOf(limits: string | null): LimitClaim | undefined {
 }
 
 /** Why a run on a timer waits for more events; null when it does not. */
-export function waitReason(row: HeldBack, { pending }: Reasons): string | null {
+export function moreReason(row: HeldBack, { pending }: Reasons): string | null {
   const claim = waitOf(row.timer_limits)
   if (claim === undefined) return null
   const until = iso(row.due_at)

@@ -1,13 +1,12 @@
 import type { FunctionDefinition, PausePolicy } from "../core/definition.ts"
-import type { FailureGroup } from "../core/fanouts.ts"
-import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
-import type { Schedule } from "../core/schedule.ts"
-import type { FanoutSummary, FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import type { FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Db, type Param, together } from "./db.ts"
 import { hostedFunctions } from "./read-nodes.ts"
-import { holdReason, type Reasons, reasonsFor, waitReason } from "./read-reason.ts"
+import { holdReason, type Reasons, reasonsFor, moreReason } from "./read-reason.ts"
+import { cronSchedules } from "./read-schedules.ts"
+import { watches } from "./waits.ts"
 import { type StoredStep, toFailure, toStep } from "./rows.ts"
 
 interface RunRow {
@@ -31,7 +30,8 @@ interface RunRow {
   due_at: number | null
   ready_attempt: number | null
   last_failure: string | null
-  joins: string | null
+  wait: string | null
+  waits: number
   reason: string | null
   limit_key: string | null
   held_attempt: number | null
@@ -45,7 +45,10 @@ const runSelect = `select r.id, r.function_id, r.created_at, r.event_id, e.name 
     l.attempt as lease_attempt, l.claimed_at, t.state as timer_state, t.attempt as timer_attempt, t.due_at, q.attempt as ready_attempt,
     x.reason, h.limit_key, h.attempt as held_attempt, h.limits as held_limits, t.limits as timer_limits,
     (select a.failure from attempt as a where a.run_id = r.id order by a.fence desc limit 1) as last_failure,
-    (select w.fanout_id from joining as w where w.run_id = r.id limit 1) as joins`
+    (select w.topic || case when w.key = '' then '' else ' with ' || w.key end || coalesce((select ' (' || (g.completed + g.failed + g.cancelled)
+       || ' of ' || g.total || ' ended)' from fanout as g where w.kind = 'fanout' and g.id = substr(w.topic, 8)), '')
+       from wait as w where w.run_id = r.id and w.kind not in ('cancel', 'deadline') order by w.step_key limit 1) as wait,
+    (select count(*) from wait as w where w.run_id = r.id and w.kind not in ('cancel', 'deadline')) as waits`
 const runJoins = `join event as e on e.id = r.event_id
     left join result as x on x.run_id = r.id
     left join lease as l on l.run_id = r.id
@@ -158,9 +161,15 @@ function standing(row: RunRow, known: Known): Pick<RunSummary, "state" | "attemp
   if (row.lease_attempt !== null) return { state: "running", attempt: row.lease_attempt, dueAt: null, reason: null }
   if (row.timer_state !== null) {
     const attempt = row.timer_attempt ?? 0
-    const wait = row.joins === null ? "sleeping" : `waiting for the fan-out ${row.joins}`
-    const later = attempt > 0 ? "waiting for its next attempt" : (waitReason(row, known) ?? "its event is due later")
-    return { state: row.timer_state, attempt, dueAt: row.due_at, reason: row.timer_state === "waiting" ? wait : later }
+    const at = moment(row.due_at)
+    const wait = row.wait === null ? `sleeping until ${at}` : waitReason(row.wait, row.waits, row.due_at)
+    const reason =
+      row.timer_state === "waiting"
+        ? wait
+        : attempt > 0
+          ? `waiting for its next attempt at ${at}`
+          : (moreReason(row, known) ?? `its event is due at ${at}`)
+    return { state: row.timer_state, attempt, dueAt: row.due_at, reason }
   }
   if (row.ready_attempt !== null) {
     const { hosted, paused } = known
@@ -175,85 +184,31 @@ function standing(row: RunRow, known: Known): Pick<RunSummary, "state" | "attemp
   return { state: "waiting", attempt: row.held_attempt ?? 0, dueAt: null, reason: holdReason(row, known) }
 }
 
-interface FanoutRow {
-  id: string
-  run_id: string | null
-  name: string
-  events: number
-  total: number
-  completed: number
-  failed: number
-  cancelled: number
-  created_at: number
-  sealed_at: number | null
-  first_start_at: number | null
-  last_end_at: number | null
-  running: number
+const waitNouns: Readonly<Record<string, string>> = { event: "the event", signal: "the signal", run: "the run", fanout: "the fan-out" }
+
+/** `event:app/paid with data.id="7"` and how many there are in all → for people. */
+function waitReason(wait: string, waits: number, dueAt: number | null): string {
+  const kind = wait.slice(0, wait.indexOf(":"))
+  const what = `waiting for ${waitNouns[kind] ?? kind} ${wait.slice(kind.length + 1)}`
+  const until = dueAt === null || dueAt >= limits.eventTsMax ? "" : `, until ${moment(dueAt)}`
+  return `${what}${waits > 1 ? ` and ${waits - 1} more` : ""}${until}`
 }
 
-const fanoutSelect = `select f.*,
-    (select count(*) from lease as l join run as r on r.id = l.run_id where r.fanout_id = f.id) as running from fanout as f`
-
-export async function fanout(db: Db, id: string): Promise<FanoutSummary | null> {
-  const [row] = await db.query<FanoutRow>(`${fanoutSelect} where f.id = $1`, [id])
-  return row === undefined ? null : toFanout(row)
-}
-
-export async function fanouts(db: Db, after: string | null, limit: number): Promise<Page<FanoutSummary>> {
-  const rows = await db.query<FanoutRow>(`${fanoutSelect} where f.id < $1 order by f.id desc limit $2`, [
-    after ?? "fan_~",
-    pageLimit(limit) + 1,
-  ])
-  return page(rows.map(toFanout), pageLimit(limit))
-}
-
-export async function failureGroups(db: Db, fanoutId: string): Promise<FailureGroup[]> {
-  const [fanoutRow] = await db.query<{ created_at: number }>("select created_at from fanout where id = $1", [fanoutId])
-  if (fanoutRow === undefined) return []
-  return db.query<FailureGroup>(
-    // Along the index of what did not complete, from the first run that the fan-out can have.
-    `select coalesce(x.fingerprint, '') as fingerprint, count(*) as count, min(x.ended_at) as "firstAt", max(x.ended_at) as "lastAt",
-         min(x.run_id) as "runId"
-       from result as x join run as r on r.id = x.run_id
-       where x.state = 'failed' and x.state <> 'completed' and x.run_id >= $2 and r.fanout_id = $1
-       group by x.fingerprint order by count(*) desc limit 100`,
-    [fanoutId, idBefore("run", fanoutRow.created_at)],
-  )
-}
-
-export async function finishedFanouts(db: Db, limit: number): Promise<FanoutSummary[]> {
-  const rows = await db.query<FanoutRow>(`${fanoutSelect} join finished as e on e.fanout_id = f.id order by e.fanout_id limit $1`, [limit])
-  return rows.map(toFanout)
-}
-
-function toFanout(row: FanoutRow): FanoutSummary {
-  return {
-    id: row.id,
-    name: row.name,
-    runId: row.run_id,
-    events: row.events,
-    total: row.total,
-    queued: row.total - row.completed - row.failed - row.cancelled - row.running,
-    running: row.running,
-    completed: row.completed,
-    failed: row.failed,
-    cancelled: row.cancelled,
-    sealed: row.sealed_at !== null,
-    createdAt: row.created_at,
-    firstStartAt: row.first_start_at,
-    lastEndAt: row.last_end_at,
-  }
+function moment(at: number | null): string {
+  return new Date(at ?? 0).toISOString()
 }
 
 export async function knownFunctions(db: Db): Promise<KnownFunctions> {
-  const [functions, version] = await together([
+  const [functions, version, watched] = await together([
     db.query<{ definition: string; retired_at: number | null; paused: PausePolicy | null }>(
       "select definition, retired_at, paused from function order by id",
     ),
     db.query<{ version: number }>("select version from registry where id = 1"),
+    watches(db),
   ])
   return {
     version: version[0]?.version ?? 0,
+    watched,
     functions: functions.map(({ definition, retired_at, paused }) => ({
       definition: { ...(JSON.parse(definition) as FunctionDefinition), ...(paused === null ? {} : { paused }) },
       active: retired_at === null,
@@ -261,42 +216,16 @@ export async function knownFunctions(db: Db): Promise<KnownFunctions> {
   }
 }
 
-interface ScheduleRow {
-  id: string
-  function_id: string
-  cron: string
-  timezone: string
-  last_tick_at: number | null
-  next_at: number | null
-}
-
-export async function schedules(db: Db): Promise<Schedule[]> {
-  return (await db.query<ScheduleRow>("select * from schedule order by id")).map(toSchedule)
-}
-
-export async function dueSchedules(db: Db, limit: number, now: number): Promise<{ due: Schedule[]; nextAt: number | null; now: number }> {
-  const rows = await db.query<ScheduleRow>("select * from schedule where next_at <= $1 order by next_at limit $2", [now, limit])
-  const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from schedule where next_at > $1", [now])
-  return { due: rows.map(toSchedule), nextAt: next?.at ?? null, now }
-}
-
-function toSchedule(row: ScheduleRow): Schedule {
-  return {
-    id: row.id,
-    functionId: row.function_id,
-    cron: row.cron,
-    timezone: row.timezone,
-    lastTickAt: row.last_tick_at,
-    nextAt: row.next_at,
-  }
-}
-
 export async function functionList(db: Db): Promise<FunctionSummary[]> {
-  const all = await schedules(db)
+  const all = Map.groupBy(await cronSchedules(db), ({ functionId }) => functionId)
   return (await db.tx(knownFunctions)).functions.map(({ definition, active }) => ({
     ...definition,
     active,
-    schedules: all.filter(({ functionId, nextAt }) => functionId === definition.id && nextAt !== null),
+    schedules: (all.get(definition.id) ?? []).flatMap(({ id, rule, nextTickAt, lastTickAt, pausedAt }) =>
+      nextTickAt === null || rule.kind !== "cron"
+        ? []
+        : [{ id, cron: rule.cron, timezone: rule.timezone, nextAt: nextTickAt, lastTickAt, pausedAt }],
+    ),
   }))
 }
 
@@ -316,11 +245,11 @@ export async function depth(db: Db): Promise<{ ready: number; running: number; s
   }
 }
 
-function pageLimit(limit: number | undefined): number {
+export function pageLimit(limit: number | undefined): number {
   return Math.min(Math.max(limit ?? limits.pageRows, 1), limits.pageRowsMax)
 }
 
-function page<T extends { readonly id: string }>(rows: readonly T[], limit: number): Page<T> {
+export function page<T extends { readonly id: string }>(rows: readonly T[], limit: number): Page<T> {
   const items = rows.slice(0, limit)
   return { items, next: rows.length > limit ? (items.at(-1)?.id ?? null) : null }
 }

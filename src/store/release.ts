@@ -1,7 +1,9 @@
-import { lookAt, type LimitState, type Room, roomOf, take, unusedLimit } from "../core/room.ts"
+import { entered, gateClaims, placesOf } from "../core/gate.ts"
 import { limits } from "../core/limits.ts"
+import { lookAt, type LimitState, type Room, roomOf, take, unusedLimit } from "../core/room.ts"
 import { openClaims } from "../core/run.ts"
 import { type Db, together } from "./db.ts"
+import { gateRooms } from "./gate.ts"
 import { keyColumn, limitStates, lockLimits, remember } from "./limiter.ts"
 import {
   deleteHeld,
@@ -17,7 +19,7 @@ import {
 } from "./queue.ts"
 
 /** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
-const releaseBatch = 1_000
+export const releaseBatch = 1_000
 /** Runs that turn out to be held by another of their limits make way for the next ones of their key, this often. */
 const passesMost = 10
 /** How many runs are looked at for a key: one statement for all keys of a size. */
@@ -56,6 +58,15 @@ async function release(pass: ReleasePass, wanted: ReadonlyMap<string, number>, a
   return pass.end(rest)
 }
 
+/** Releases what a gate held, as far as it is open now: a batch. */
+export async function releaseGate(db: Db, fanoutId: string, now: number): Promise<Released> {
+  return releaseAll(
+    db,
+    gateClaims(fanoutId).map(({ key }) => key),
+    now,
+  )
+}
+
 /**
  * Finds limits that have both held runs and room, and releases: a missed release heals. A page of the limits at a time, from the one
  * after `after`; gives the last one that was looked at, null when there are no more. Runs in a transaction.
@@ -72,7 +83,7 @@ export async function releaseMissed(db: Db, after: string, now: number): Promise
   // Looked at without a lock first: a sweep must not make those wait who have something to release.
   const heads = await headsOf(db, new Map(keys.map((key) => [key, 1])))
   const [states, paused] = await together([
-    limitStates(db, keys),
+    statesOf(db, keys),
     pausedFunctions(db, new Map(Array.from(heads, ([key, rows]) => [key, { rows }]))),
   ])
   const open = keys.filter((key) => {
@@ -133,7 +144,9 @@ class ReleasePass {
     const db = this.#db
     const fresh = this.#unknown(wanted.keys())
     await lockLimits(db, fresh)
-    const heads = await headsOf(db, wanted)
+    // A gate that is shut is not looked behind: all the rest of its fan-out may stand there.
+    const rooms = await gateRooms(db, wanted.keys())
+    const heads = await headsOf(db, rooms.size === 0 ? wanted : new Map([...wanted].filter(([key]) => rooms.get(key) !== 0)))
     const lines = linesIn(heads, arrived, wanted)
     if (lines.size === 0 && !this.#thorough) return new Map()
     // Runs may count against limits that nobody asked about: these are locked and counted too.
@@ -155,7 +168,7 @@ class ReleasePass {
       ),
     ])
     const { released, held, left, again } = this.#decide(lines, new Set([...arrived.values()].flat()), wanted, paused)
-    await together([deleteHeld(db, left), insertHeld(db, held), insertReady(db, released), insertSlots(db, released)])
+    await together([deleteHeld(db, left), insertHeld(db, held), insertReady(db, released.map(passed)), insertSlots(db, released)])
     this.#released.push(...released)
     return again
   }
@@ -180,7 +193,7 @@ class ReleasePass {
   /** @param passed whether the runs that they hold are looked at now: what was planned is planned again if one still waits */
   async #load(keys: readonly string[], passed: boolean): Promise<void> {
     if (keys.length === 0) return
-    for (const [key, state] of await limitStates(this.#db, keys)) {
+    for (const [key, state] of await statesOf(this.#db, keys)) {
       this.#states.set(key, state)
       if (passed && state.dueAt !== null) this.#looks.set(key, null)
     }
@@ -235,7 +248,7 @@ class ReleasePass {
   }
 
   #take(row: QueueRow, { released }: Decision): void {
-    for (const claim of openClaims(row.limits)) {
+    for (const claim of placesOf(openClaims(row.limits))) {
       const state = this.#states.get(claim.key)
       if (state === undefined) continue
       take(claim, state, this.#now)
@@ -243,6 +256,21 @@ class ReleasePass {
     }
     released.push(row)
   }
+}
+
+/** How things stand with limits; what a gate leaves open now is said by its fan-out. */
+async function statesOf(db: Db, keys: readonly string[]): Promise<Map<string, LimitState>> {
+  const [states, rooms] = await together([limitStates(db, keys), gateRooms(db, keys)])
+  for (const [key, max] of rooms) {
+    const state = states.get(key)
+    if (state !== undefined) states.set(key, { ...state, max })
+  }
+  return states
+}
+
+/** A run that has come through its gate. */
+function passed(row: QueueRow): QueueRow {
+  return { ...row, limits: entered(row.limits) }
 }
 
 /** What is held and what came, in the order of the ranks. Of what came, nothing may pass those who are held and were not looked at. */

@@ -35,41 +35,98 @@ const causes = [
 
   `create table fanout (                 -- several events of one send, and their runs
       id text primary key not null,
+      key text,                            -- its sender's name for it: the same again goes on with it
       run_id text,                         -- the run that sent it
       name text not null,
       events bigint not null,
+      taken bigint not null,               -- items that its sender has given so far, duplicates included
+      cursor text,                         -- where its source goes on
       total bigint not null,               -- runs
       completed bigint not null,
       failed bigint not null,
       cancelled bigint not null,
       created_at bigint not null,
+      grown_at bigint not null,
       sealed_at bigint,                    -- when nothing will be added any more
+      cancelled_at bigint,
       first_start_at bigint,
       last_end_at bigint,
-      joins bigint not null                -- runs that have waited for it
+      since bigint,                        -- when it was last resumed or retried, and what had ended then
+      ended_before bigint not null,
+      rules text,                          -- JSON: canary and breaker
+      gate text,                           -- with rules: 'canary' or 'open'
+      paused_at bigint,
+      pause_reason text,
+      base_ended bigint not null,          -- what had ended and failed when the breaker began to watch
+      base_failed bigint not null,
+      joins bigint not null,               -- runs that have waited for it
+      need bigint                          -- the fewest completed runs that one of them waits for; null: all wait for the end
+    )`,
+  `create unique index fanout_key on fanout (key) where key is not null`,
+  `create index fanout_unsealed on fanout (grown_at) where sealed_at is null`,
+
+  `create table failure_group (          -- failures of a fan-out by their cause, counted with it
+      fanout_id text not null,
+      fingerprint text not null,
+      failures bigint not null,
+      first_at bigint not null,
+      last_at bigint not null,
+      run_id text not null,                -- one of them
+      primary key (fanout_id, fingerprint)
     )`,
 
-  `create table joining (                -- a run waits for a fan-out
+  `create table wait (                   -- what a run waits for besides a time; the row goes when it has come, once
       run_id text not null,
-      step_key text not null,
-      fanout_id text not null,
-      need bigint,                         -- over when so many have completed; null: when all have ended
+      step_key text not null,              -- the step that gets it; '$…' for a rule of the function
+      kind text not null,                  -- event, signal, run, fanout; cancel and deadline end the run
+      topic text not null,                 -- event:<name>, signal:<name>, run:<id>, fanout:<id>
+      key text not null,                   -- what the event must have, as data.id="42"; empty: nothing
+      condition text,                      -- CEL, when the key does not say it all
+      need bigint,                         -- of a fan-out: over when so many have completed; null: when all have ended
+      due_at bigint,                       -- over in any case
       primary key (run_id, step_key)
     )`,
-  `create index joining_fanout on joining (fanout_id)`,
+  `create index wait_topic on wait (topic, key)`,
+  `create unique index wait_signal on wait (topic) where kind = 'signal'`,
+  `create index wait_due on wait (due_at) where due_at is not null`,
+
+  `create table watched (                -- names of events that runs wait for, and the fields they look at: every sender knows them
+      name text not null,
+      path text not null,
+      used_at bigint not null,
+      primary key (name, path)
+    )`,
+
+  `create table doomed (                 -- runs that are to be cancelled
+      run_id text primary key not null,
+      reason text not null,
+      unbegun bigint not null              -- 1: only while it has not begun
+    )`,
+
+  `create table recall (                 -- runs that were taken from a node while it had them
+      node_id text not null,
+      run_id text not null,
+      at bigint not null,
+      primary key (node_id, run_id)
+    )`,
 
   `create table operation (              -- something done to many runs, in parts
       id text primary key not null,
       kind text not null,
-      fanout_id text not null,
+      fanout_id text not null,             -- empty: the runs that the filter means
+      filter text,                         -- JSON
       fingerprint text,
+      run_id text,                         -- this run only
       snapshot_at bigint not null,         -- what came about later is not touched
       cursor text not null,                -- the run up to which it is done
+      looks bigint not null,               -- rounds so far
+      next_at bigint not null,             -- when its next part may be done
       affected bigint not null,
       created_at bigint not null,
       ended_at bigint
     )`,
-  `create index operation_open on operation (id) where ended_at is null`,
+  `create index operation_open on operation (next_at, id) where ended_at is null`,
+  `create index operation_ended on operation (ended_at) where ended_at is not null`,
 
   `create table finished (               -- fan-outs that have ended and were not announced yet
       fanout_id text primary key not null
@@ -234,23 +291,40 @@ const registry = [
 
   `create table schedule (
       id text primary key not null,
-      function_id text not null,
-      cron text not null,
-      timezone text not null,
-      last_tick_at bigint,                 -- only grows; outlives the ticks
-      next_at bigint
+      app_id text,                         -- whose code it is in; null: made at run time
+      function_id text,                    -- starts a run of it
+      event text,                          -- or sends an event of this name
+      rule text not null,                  -- JSON
+      policies text,                       -- JSON; null: the defaults
+      data text,                           -- JSON
+      tag text,
+      created_at bigint not null,
+      updated_at bigint not null,
+      last_tick_at bigint,                 -- the newest decided moment: only grows; outlives the ticks
+      next_tick_at bigint,                 -- the first moment that is not decided
+      next_at bigint,                      -- when to look at it again
+      waiting_at bigint,                   -- a moment that waits for the one before to end
+      last_event_id text,                  -- what the last moment started with
+      paused_at bigint,
+      note text,
+      ended_at bigint                      -- when it was known that no moment will come any more
     )`,
-  `create index schedule_next on schedule (next_at)`,
+  `create index schedule_next on schedule (next_at) where next_at is not null`,
+  `create index schedule_app on schedule (app_id) where app_id is not null`,
+  `create index schedule_tag on schedule (tag, id) where tag is not null`,
+  `create index schedule_ended on schedule (ended_at) where ended_at is not null`,
 
   `create table tick (                   -- one moment of a schedule: unique for ever
       schedule_id text not null,
       at bigint not null,
       outcome text not null,
       reason text,
-      run_id text,
+      event_id text,
+      run_id text,                         -- the first run of that event
       decided_at bigint not null,
       primary key (schedule_id, at)
     )`,
+  `create index tick_decided on tick (decided_at)`,
 
   `create table moving (                 -- rows of another store are on their way into this one
       source text primary key not null     -- when that one was made

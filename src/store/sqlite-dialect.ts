@@ -7,6 +7,8 @@ export const sqliteDialect: Dialect = {
   gather: (columns) => `json_group_array(json_array(${columns}))`,
   concurrent: false,
   lockRows: "",
+  shareRows: "",
+  seizeRegistry: [],
   skipLocked: "",
   hex: (expression) => `printf('%08x', ${expression})`,
   isObject: (expression) => `(json_valid(${expression}) and json_type(${expression}) = 'object')`,

@@ -1,10 +1,13 @@
+import type { BulkFilter } from "../core/bulk.ts"
 import type { Unit, UnitResult } from "../core/change.ts"
 import type { PausePolicy } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
-import type { FailureGroup, Operation, OperationKind } from "../core/fanouts.ts"
+import type { ExpressionEvent } from "../core/expression.ts"
+import type { FailureGroup, Operation } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
-import type { Schedule } from "../core/schedule.ts"
+import type { Schedule, Tick } from "../core/schedule.ts"
+import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/schedules.ts"
 import type {
   FanoutSummary,
   FunctionSummary,
@@ -16,19 +19,29 @@ import type {
   RunFilter,
   RunSummary,
 } from "../core/views.ts"
+import type { Watch } from "../core/wait.ts"
 import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
-import type { Db } from "./db.ts"
+import { nothingEnded } from "./commit-fanout.ts"
+import { type Db, together } from "./db.ts"
+import { Known, type Offered } from "./known.ts"
 import { limitList, pauseFunction, setLimit } from "./limits.ts"
 import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
-import { runsIn } from "./queue.ts"
+import { type Lines, runsIn } from "./queue.ts"
 import * as read from "./read.ts"
-import { addOperation, type Operated, operate, operation } from "./operate.ts"
+import { failureGroups } from "./failure-groups.ts"
+import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
+import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
+import { countRuns } from "./operate-runs.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
-import { releaseMissed } from "./release.ts"
-import { type LostRun, lostRuns, pruneRuns, type Woken, wakeRuns } from "./sweep.ts"
+import * as readSchedules from "./read-schedules.ts"
+import * as schedules from "./schedule-operate.ts"
+import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
+import { type Chance, contextOf, type Ticked, tickSchedules } from "./tick.ts"
+import { type Released, releaseBatch, releaseGate, releaseMissed } from "./release.ts"
+import { type CancelFacts, cancelFacts, doomedRuns, recentEvents, unkeyedWaits, watch } from "./waits.ts"
 
 /** One transaction: units made durable, then runs claimed. */
 export interface TurnRequest {
@@ -45,8 +58,10 @@ export interface TurnResult {
   readonly left: number
   /** Fan-outs whose last run has ended. */
   readonly ended: number
-  /** Runs that a node was executing, and that a new run has cancelled. */
-  readonly cancelled: readonly string[]
+  /** Fan-outs whose gate has opened. */
+  readonly opened: readonly string[]
+  /** Runs that are to be cancelled. */
+  readonly doomed?: number
   /** The time that counts. */
   readonly now: number
 }
@@ -59,38 +74,68 @@ export interface NodeRow {
   readonly functionIds: readonly string[]
 }
 
+/** What a node hears at its pulse. */
+export interface Pulse {
+  /** The registry's version. */
+  readonly version: number
+  /** Runs that were taken from it: their attempts are to stop. */
+  readonly recalled: readonly string[]
+}
+
 /** The only way to the rows for the engine. Each method is one transaction: it happened, or it did not. */
 export interface Store {
   turn(request: TurnRequest): Promise<TurnResult>
   wake(limit: number): Promise<Woken>
   /** Runs in the hands of nodes that are dead; never those of `nodeId`, which asks. */
   lost(nodeId: string, limit: number): Promise<readonly LostRun[]>
-  /** A page of limits at a time; gives whether there are more to look at. */
-  releaseMissed(): Promise<boolean>
+  /** Releases a page of what limits hold although they have room; gives how many runs, and whether there are more limits to look at. */
+  releaseMissed(): Promise<{ readonly runs: number; readonly more: boolean }>
   /** Sets the most of a limit in place of what its runs say; null: what they say. Gives when runs may go on by time, if any wait for it. */
   setLimit(key: string, max: number | null): Promise<{ readonly dueAt: number | null }>
   /** Stops a function's runs from starting, or with null lets them go on. */
   pause(functionId: string, policy: PausePolicy | null): Promise<{ readonly dueAt: number | null }>
+  /** Of these claims those that are not theirs any more: another node, or a cancellation, has taken them. */
+  gone(claims: readonly (readonly [runId: string, fence: number])[]): Promise<readonly (readonly [runId: string, fence: number])[]>
   prune(before: number, limit: number): Promise<number>
   /** This node lives; `alone`: whoever else is recorded does not (the file can have one engine only). */
-  pulse(node: NodeRow, alone: boolean): Promise<void>
+  pulse(node: NodeRow, alone: boolean): Promise<Pulse>
   leave(nodeId: string): Promise<void>
   functions(): Promise<KnownFunctions>
-  /** Begins an operation on a fan-out's runs; `operate` does it. */
-  addOperation(operation: {
-    readonly id: string
-    readonly kind: OperationKind
-    readonly fanoutId: string
-    readonly fingerprint: string | null
-  }): Promise<void>
-  /** Does the next part of the oldest open operation. */
-  operate(): Promise<Omit<Operated, "lines">>
+  /**
+   * Begins an operation on a fan-out's runs, or on those that a filter means; `operate` does it.
+   * @throws FanfareError `not_found`, `invalid_option`
+   */
+  addOperation(operation: NewOperation): Promise<Operation>
+  /** Lets a fan-out that was stopped go on; false when it has no gate, or was cancelled. */
+  resume(fanoutId: string): Promise<boolean>
+  /** Releases what the gate of a fan-out held, now that it is open. */
+  releaseGate(fanoutId: string): Promise<void>
+  /** How far a fan-out has come; by its id, or its sender's name for it. */
+  course(by: "id" | "key", value: string): Promise<FanoutCourse | null>
+  /** Makes names of events, and the fields that runs look at, known to every sender. False: not now, ask again. */
+  watch(watches: readonly Watch[]): Promise<boolean>
+  /** Waits for a topic that have to be looked at one by one, counted up to `most`. */
+  unkeyedWaits(topic: string, most: number): Promise<number>
+  recentEvents(name: string, since: number): Promise<readonly ExpressionEvent[]>
+  /** Runs that are to be cancelled. */
+  doomed(limit: number): Promise<readonly CancelFacts[]>
+  cancelFacts(id: string, reason: string): Promise<CancelFacts | null>
+  /** Does the next part of the operation whose turn it is. */
+  operate(chance: Chance): Promise<Omit<Operated, "lines">>
   /** Of one fan-out all that a join gives; null when there is none. */
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
   /** Fan-outs that have ended and were not announced yet. */
   finished(limit: number): Promise<readonly FanoutSummary[]>
-  schedules(): Promise<readonly Schedule[]>
-  dueSchedules(limit: number): Promise<{ readonly due: readonly Schedule[]; readonly nextAt: number | null; readonly now: number }>
+  /** Those of the cron triggers of these apps, and whatever else has one of these ids. */
+  schedules(appIds: readonly string[], ids: readonly string[]): Promise<{ readonly stored: readonly Schedule[]; readonly now: number }>
+  /** Decides the moments of schedules that are due. */
+  tick(chance: Chance): Promise<Omit<Ticked, "lines">>
+  upsertSchedules(wanted: readonly CheckedSchedule[]): Promise<UpsertResult | schedules.Refused>
+  pauseSchedule(id: string, note: string | null): Promise<Schedule | null>
+  resumeSchedule(id: string): Promise<Schedule | null>
+  removeSchedule(id: string): Promise<boolean>
+  backfill(chance: Chance, request: schedules.BackfillRequest): Promise<Omit<schedules.BackfillPart, "lines"> | null>
+  runSchedule(chance: Chance, id: string): Promise<{ readonly runIds: readonly string[]; readonly nobody: string | null } | null>
   close(): Promise<void>
 }
 
@@ -98,10 +143,19 @@ export interface Store {
 export interface Reader {
   run(id: string): Promise<RunDetail | null>
   runs(filter: RunFilter): Promise<Page<RunSummary>>
+  /** Runs that a filter means, counted up to `limits.bulkCount`. */
+  countRuns(filter: BulkFilter): Promise<number>
   fanout(id: string): Promise<FanoutSummary | null>
   fanouts(after: string | null, limit: number): Promise<Page<FanoutSummary>>
   failureGroups(fanoutId: string): Promise<readonly FailureGroup[]>
   operation(id: string): Promise<Operation | null>
+  /** Of several ids the first that there is. */
+  schedule(ids: readonly string[]): Promise<Schedule | null>
+  schedules(filter: ScheduleFilter): Promise<Page<Schedule>>
+  /** Newest first; `after`: older than this moment. */
+  ticks(scheduleId: string, after: number | null, limit: number): Promise<Page<Tick>>
+  /** Those of the senders' ids that were sent within the last 24 h. */
+  knownKeys(keys: readonly string[]): Promise<readonly string[]>
   functionList(): Promise<readonly FunctionSummary[]>
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
@@ -120,9 +174,15 @@ export async function openStore(db: Db, clock: Pick<Clock, "now">): Promise<Stor
 /** @param pulses a way of its own for the heartbeat, so that no long transaction delays it */
 export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Store {
   const marks = new Marks(clock)
-  // Where the next look at limits for missed releases goes on.
-  let missedAfter = ""
+  const known = new Known()
   const inTx = <T>(work: (tx: Db, now: number) => Promise<T>): Promise<T> => db.tx(async (tx) => work(tx, await tx.now()))
+  const released = (lines: Lines): number => {
+    marks.lined(lines)
+    return runsIn(lines)
+  }
+  const openGate = async (fanoutId: string): Promise<void> => {
+    while (released((await inTx((tx, now) => releaseGate(tx, fanoutId, now))).lines) >= releaseBatch);
+  }
   return {
     turn: (request) => turnWith(db, request, marks),
     async wake(limit) {
@@ -131,39 +191,98 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       return woken
     },
     lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
-    async releaseMissed() {
-      const { lines, last } = await inTx((tx, now) => releaseMissed(tx, missedAfter, now))
-      marks.lined(lines)
-      missedAfter = last ?? ""
-      return last !== null
-    },
-    async setLimit(key, max) {
-      const { lines, dueAt } = await inTx((tx, now) => setLimit(tx, key, max, now))
-      marks.lined(lines)
-      return { dueAt }
-    },
-    async pause(functionId, policy) {
-      const { lines, dueAt } = await inTx((tx, now) => pauseFunction(tx, functionId, policy, now))
-      marks.lined(lines)
-      return { dueAt }
-    },
-    prune: (before, limit) => inTx((tx, now) => pruneRuns(tx, before, limit, now)),
+    ...flowCommands(db, released),
+    gone: (claims) => goneClaims(db, claims),
+    prune: async (before, limit) =>
+      Math.max(await inTx((tx, now) => pruneRuns(tx, before, limit, now)), await db.tx((tx) => pruneTicks(tx, before, limit))),
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
     functions: () => db.tx(read.knownFunctions),
-    addOperation: (operation) => inTx((tx, now) => addOperation(tx, operation, now)),
-    async operate() {
-      const { lines, ...operated } = await inTx(operate)
+    async addOperation(asked) {
+      const begun = await inTx((tx, now) => addOperation(tx, asked, now))
+      // Apart from it: the lock of a limit comes before that of a fan-out.
+      if (asked.kind === "retry" && asked.filter === undefined) await openGate(asked.fanoutId)
+      return begun
+    },
+    async resume(fanoutId) {
+      const resumed = await inTx((tx, now) => resumeFanout(tx, fanoutId, now))
+      if (resumed) await openGate(fanoutId)
+      return resumed
+    },
+    releaseGate: openGate,
+    ...waitCommands(db),
+    course: (by, value) => fanoutCourse(db, by, value),
+    async operate(chance) {
+      const { lines, ...operated } = await inTx(async (tx, now) => operate(tx, contextOf(await known.offered(tx), chance, now)))
       marks.lined(lines)
       return operated
     },
     joined: (fanoutId, outputs) => db.tx((tx) => joinedFanout(tx, fanoutId, outputs)),
-    finished: (limit) => read.finishedFanouts(db, limit),
-    schedules: () => read.schedules(db),
-    dueSchedules: async (limit) => read.dueSchedules(db, limit, await db.now()),
+    finished: (limit) => finishedFanouts(db, limit),
+    ...scheduleCommands(db, marks, known),
     close: async () => {
       await db.close()
       if (pulses !== db) await pulses.close()
+    },
+  }
+}
+
+function flowCommands(db: Db, lined: (lines: Lines) => number): Pick<Store, "setLimit" | "pause" | "releaseMissed"> {
+  // Where the next look at limits for missed releases goes on.
+  let missedAfter = ""
+  const applied = async (change: (tx: Db, now: number) => Promise<Released>): Promise<{ readonly dueAt: number | null }> => {
+    const { lines, dueAt } = await db.tx(async (tx) => change(tx, await tx.now()))
+    lined(lines)
+    return { dueAt }
+  }
+  return {
+    async releaseMissed() {
+      const { lines, last } = await db.tx(async (tx) => releaseMissed(tx, missedAfter, await tx.now()))
+      missedAfter = last ?? ""
+      return { runs: lined(lines), more: last !== null }
+    },
+    setLimit: (key, max) => applied((tx, now) => setLimit(tx, key, max, now)),
+    pause: (functionId, policy) => applied((tx, now) => pauseFunction(tx, functionId, policy, now)),
+  }
+}
+
+function waitCommands(db: Db): Pick<Store, "watch" | "unkeyedWaits" | "recentEvents" | "doomed" | "cancelFacts"> {
+  return {
+    watch: (watches) => watch(db, watches),
+    unkeyedWaits: (topic, most) => unkeyedWaits(db, topic, most),
+    recentEvents: (name, since) => recentEvents(db, name, since),
+    doomed: (limit) => doomedRuns(db, limit),
+    cancelFacts: (id, reason) => cancelFacts(db, id, reason),
+  }
+}
+
+type ScheduleCommands = Pick<
+  Store,
+  "schedules" | "tick" | "upsertSchedules" | "pauseSchedule" | "resumeSchedule" | "removeSchedule" | "backfill" | "runSchedule"
+>
+
+function scheduleCommands(db: Db, marks: Marks, known: Known): ScheduleCommands {
+  const inTx = <T>(work: (tx: Db, offered: Offered, now: number) => Promise<T>): Promise<T> =>
+    db.tx(async (tx) => work(tx, await known.offered(tx), await tx.now()))
+  /** What a command puts in line is noted when it is durable. */
+  const lined = <T extends { readonly lines: Lines }>({ lines, ...rest }: T): Omit<T, "lines"> => {
+    marks.lined(lines)
+    return rest
+  }
+  return {
+    schedules: (appIds, ids) => db.tx(async (tx) => ({ stored: await readSchedules.registered(tx, appIds, ids), now: await tx.now() })),
+    tick: async (chance) => lined(await inTx((tx, offered, now) => tickSchedules(tx, offered, chance, now))),
+    upsertSchedules: (wanted) => db.tx(async (tx) => schedules.upsertSchedules(tx, wanted, await tx.now())),
+    pauseSchedule: (id, note) => db.tx(async (tx) => schedules.pauseSchedule(tx, id, note, await tx.now())),
+    resumeSchedule: (id) => inTx((tx, offered, now) => schedules.resumeSchedule(tx, offered, id, now)),
+    removeSchedule: (id) => db.tx((tx) => schedules.removeSchedule(tx, id)),
+    async backfill(chance, request) {
+      const part = await inTx((tx, offered, now) => schedules.backfillSchedule(tx, offered, chance, request, now))
+      return part === null ? null : lined(part)
+    },
+    async runSchedule(chance, id) {
+      const run = await inTx((tx, offered, now) => schedules.runSchedule(tx, offered, chance, id, now))
+      return run === null ? null : lined(run)
     },
   }
 }
@@ -172,10 +291,15 @@ export function openReader(db: Db): Reader {
   return {
     run: (id) => read.run(db, id),
     runs: (filter) => read.runs(db, filter),
-    fanout: (id) => read.fanout(db, id),
-    fanouts: (after, limit) => read.fanouts(db, after, limit),
-    failureGroups: (fanoutId) => read.failureGroups(db, fanoutId),
+    countRuns: (filter) => countRuns(db, filter),
+    fanout: (id) => fanout(db, id),
+    fanouts: (after, limit) => fanouts(db, after, limit),
+    failureGroups: (fanoutId) => failureGroups(db, fanoutId),
     operation: (id) => operation(db, id),
+    schedule: (ids) => readSchedules.schedule(db, ids),
+    schedules: (filter) => readSchedules.scheduleList(db, filter),
+    ticks: (scheduleId, after, limit) => readSchedules.ticks(db, scheduleId, after, limit),
+    knownKeys: (keys) => knownKeys(db, keys),
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
     nodes: () => nodes(db),
@@ -199,28 +323,34 @@ async function turnWith(db: Db, request: TurnRequest, marks: Marks): Promise<Tur
 
 async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now: number): Promise<TurnResult> {
   if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt, lines, cancelled, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
+  const { results, timerAt, lines, doomed, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
   marks.lined(lines)
   const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
-  const { ended, woken } = await count()
+  const { ended, woken, opened } = await count()
   return {
     results,
     claim: claimed,
     timerAt: woken > 0 ? now : timerAt,
     left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)),
     ended,
-    cancelled,
+    opened,
+    doomed,
     now,
   }
 }
 
-const nothing: Committed = { results: [], timerAt: null, lines: new Map(), cancelled: [], count: async () => ({ ended: 0, woken: 0 }) }
+const nothing: Committed = { results: [], timerAt: null, lines: new Map(), doomed: 0, count: async () => nothingEnded }
 
-async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<void> {
+async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<Pulse> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])
   await tx.execute(
     `insert into node (id, host, pid, started_at, seen_at, functions) values ($1, $2, $3, $4, $4, $5)
        on conflict (id) do update set seen_at = excluded.seen_at, functions = excluded.functions`,
     [id, host, pid, now, JSON.stringify(functionIds)],
   )
+  const [version, recalled] = await together([
+    tx.query<{ version: number }>("select version from registry where id = 1"),
+    tx.query<{ run_id: string }>("select run_id from recall where node_id = $1", [id]),
+  ])
+  return { version: version[0]?.version ?? 0, recalled: recalled.map(({ run_id }) => run_id) }
 }

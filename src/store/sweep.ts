@@ -2,13 +2,17 @@ import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import { type JoinedRun, joined, toClaimed } from "./claim.ts"
+import { sealFanouts } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
 import { dueLimits } from "./limiter.ts"
 import { addLines, deleteSlots, enqueue, type Lines, type QueueRow, queueNames, runsIn, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseAll, releaseHeld } from "./release.ts"
+import { expireWaits, forgetWatches } from "./waits.ts"
 
 export interface Woken {
   readonly count: number
+  /** Runs that are to be cancelled. */
+  readonly doomed: number
   /** When the next timer is due; null when there is none. */
   readonly nextAt: number | null
   /** By the store's time. */
@@ -16,11 +20,16 @@ export interface Woken {
   readonly lines: Lines
 }
 
-/** Puts runs whose time has come in line, the longest due first; also those that a limit held until now. Runs in a transaction. */
+/**
+ * Puts runs whose time has come in line, the longest due first, and those that a limit held until now; their waits that are over end with it.
+ * One whose wait another connection is just ending is left to the next look. Runs in a transaction.
+ */
 export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woken> {
+  const doomed = await expireWaits(db, limit, now)
   const due = await db.query<StoredQueueRow & { due_at: number }>(
     `with picked as materialized
-       (select due_at, run_id from timer where due_at <= $1 order by due_at, run_id limit $2 ${db.dialect.skipLocked})
+       (select due_at, run_id from timer where due_at <= $1 and (state <> 'waiting' or not exists
+          (select 1 from wait as w where w.run_id = timer.run_id and w.due_at <= $1)) order by due_at, run_id limit $2 ${db.dialect.skipLocked})
      delete from timer where (due_at, run_id) in (select due_at, run_id from picked) returning ${queueNames}, due_at`,
     [now, limit],
   )
@@ -31,11 +40,11 @@ export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woke
   const released = await releaseHeld(db, [], lined.arrivals, now)
   const open = await releaseAll(db, await dueLimits(db, limit, now), now, dueRuns)
   const [next] = await db.query<{ at: number | null }>(
-    `select min(at) as at from (select min(due_at) as at from timer
+    `select min(at) as at from (select min(due_at) as at from timer union all select min(due_at) from wait where due_at is not null
        union all select (select due_at from limiter where due_at is not null order by due_at limit 1) as at) as next`,
   )
   const lines = addLines([lined.lines, released.lines, open.lines])
-  return { count: rows.length + runsIn(open.lines), nextAt: next?.at ?? null, now, lines }
+  return { count: rows.length + runsIn(open.lines), doomed, nextAt: next?.at ?? null, now, lines }
 }
 
 /** Runs that a look at a limit whose time has come expects to find. */
@@ -76,6 +85,38 @@ export async function lostRuns(db: Db, nodeId: string, limit: number, leaseMs: n
   }))
 }
 
+/** Of these claims those that do not hold any more. */
+export async function goneClaims(db: Db, claims: readonly (readonly [runId: string, fence: number])[]): Promise<[string, number][]> {
+  if (claims.length === 0) return []
+  const rows = await db.query<{ run_id: string; fence: number }>(
+    `select j.run_id, j.fence from ${db.dialect.rows("$1", [
+      ["run_id", "text"],
+      ["fence", "bigint"],
+    ])} as j where not exists (select 1 from lease where lease.run_id = j.run_id and lease.fence = j.fence)`,
+    [JSON.stringify(claims)],
+  )
+  return rows.map(({ run_id, fence }) => [run_id, fence])
+}
+
+/**
+ * Deletes ticks that were decided before `before`, and schedules made at run time that came to their end before; gives how many ticks. That a
+ * moment is not decided twice does not rest on its row: a schedule remembers its newest one.
+ */
+export async function pruneTicks(db: Db, before: number, limit: number): Promise<number> {
+  const { skipLocked } = db.dialect
+  await db.execute(
+    `with picked as materialized (select id from schedule where ended_at is not null and ended_at < $1 and app_id is null and paused_at is null
+       order by ended_at limit $2 ${skipLocked})
+     delete from schedule where id in (select id from picked)`,
+    [before, limit],
+  )
+  return db.execute(
+    `with picked as materialized (select schedule_id, at from tick where decided_at < $1 order by decided_at limit $2 ${skipLocked})
+     delete from tick where (schedule_id, at) in (select schedule_id, at from picked)`,
+    [before, limit],
+  )
+}
+
 /**
  * Deletes runs that ended before `before`, oldest first, at most `limit` of them with all that belongs to them; gives how many.
  * Runs that still live are left, and so is an event as long as one of its runs is.
@@ -89,11 +130,13 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
     [before, limit, idBefore("run", before)],
   )
   await forgetUnused(db, limit, now)
+  await sealLeft(db, limit, now)
+  await pruneFanouts(db, before, limit)
   if (rows.length === 0) return 0
   const ids = JSON.stringify(rows.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
   const others = await db.query<{ event_id: string }>(`select event_id from batched where run_id in ${these}`, [ids])
-  for (const table of ["step", "attempt", "log", "joining", "batched", "result"])
+  for (const table of ["step", "attempt", "log", "wait", "doomed", "batched", "result"])
     await db.execute(`delete from ${table} where run_id in ${these}`, [ids])
   await db.execute(`delete from run where id in ${these}`, [ids])
   await db.execute(
@@ -119,5 +162,39 @@ async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
      delete from limiter where key in (select key from picked)`,
     [limit, now],
   )
+  await forgetWatches(db, now)
   await db.execute("delete from node where seen_at < $1", [now - limits.nodeMemoryMs])
+}
+
+/** Fan-outs whose sender did not come back: what they have is all. */
+async function sealLeft(db: Db, limit: number, now: number): Promise<void> {
+  const rows = await db.query<{ id: string }>(
+    `select id from fanout where sealed_at is null and grown_at < $1 order by grown_at limit $2 ${db.dialect.skipLocked}`,
+    [now - limits.unsealedMs, limit],
+  )
+  if (rows.length === 0) return
+  await sealFanouts(
+    db,
+    rows.map(({ id }) => id),
+    now,
+  )
+}
+
+/** Fan-outs that ended before `before` and whose runs are gone, and operations that ended before. */
+async function pruneFanouts(db: Db, before: number, limit: number): Promise<void> {
+  const { skipLocked } = db.dialect
+  const gone = await db.query<{ id: string }>(
+    `with picked as materialized (select id from fanout where id < $1 and sealed_at < $2 and coalesce(last_end_at, sealed_at) < $2
+         and completed + failed + cancelled = total and not exists (select 1 from run where run.fanout_id = fanout.id) order by id limit $3 ${skipLocked})
+     delete from fanout where id in (select id from picked) returning id`,
+    [idBefore("fan", before), before, limit],
+  )
+  const list = JSON.stringify(gone.map(({ id }) => [id]))
+  for (const table of gone.length === 0 ? [] : ["failure_group", "finished"])
+    await db.execute(`delete from ${table} where fanout_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`, [list])
+  await db.execute(
+    `with picked as materialized (select id from operation where ended_at is not null and ended_at < $1 order by ended_at limit $2 ${skipLocked})
+     delete from operation where id in (select id from picked)`,
+    [before, limit],
+  )
 }

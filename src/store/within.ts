@@ -83,22 +83,12 @@ function joinSqlite(file: string): Join {
 }
 
 /** Columns that drivers may give as texts or BigInts. */
-const numbers = new Set([
-  "now",
-  "version",
-  "rank",
-  "attempt",
-  "fence",
-  "losses",
-  "used",
-  "max",
-  "rate",
-  "held_until",
-  "due_at",
-  "n",
-  "bad",
-  "i",
-])
+const numbers = new Set(
+  (
+    "now version rank attempt fence losses used n bad i total completed failed cancelled sealed_at joins need taken paused_at base_ended " +
+    "base_failed failures max rate held_until due_at"
+  ).split(" "),
+)
 
 /** One statement after the other: a user's connection may not take several at a time. */
 function within(transaction: Transaction, dialect: Dialect): Db {

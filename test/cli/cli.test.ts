@@ -32,6 +32,11 @@ export const post = fanfare.createFunction(
   async ({ event, step, logger, attempt }) => { logger.info("posting", { attempt }); return step.run("post", () => event.data.notification) },
 )
 fanfare.createFunction({ id: "deadly", triggers: [{ event: "app/deadly" }], retries: 0 }, () => process.exit(7))
+fanfare.createFunction({ id: "picky", triggers: [{ event: "app/picky" }], retries: 0 }, async ({ event }) => {
+  const { existsSync } = await import("node:fs")
+  if (event.data.i % 3 === 0 && !existsSync("fixed")) throw new Error("the deploy is bad: " + event.data.i)
+})
+fanfare.createFunction({ id: "patient", triggers: [{ event: "app/patient" }] }, async ({ step }) => step.waitForSignal("ok", { signal: "go on", timeout: "1d" }))
 fanfare.createFunction({ id: "broken", triggers: [{ event: "app/broken" }], retries: 0 }, () => { throw new RangeError("always") })
 `
 
@@ -181,6 +186,68 @@ describe("commands", () => {
     })
   })
 
+  it("let a fan-out loose with a canary, and repair it", async () => {
+    const lines = join(folder, "picky.jsonl")
+    writeFileSync(lines, Array.from({ length: 40 }, (_, i) => JSON.stringify({ i })).join("\n"))
+    const planned = await fanfare("send", "app/picky", "--file", lines, "--dry-run")
+    expect(planned).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/40 events would start 40 runs; nothing was sent\n {2}40 of notifications-picky/),
+    })
+    const sent = await fanfare("send", "app/picky", "--file", lines, "--canary", "6", "--watch")
+    expect(sent).toMatchObject({ code: 1, err: expect.stringMatching(/paused: canary: 2 of the first 6 runs failed/) })
+    const id = /fan_\w+/.exec(sent.out)?.[0] ?? ""
+    expect(await fanfare("fanouts")).toMatchObject({ code: 0, out: expect.stringMatching(new RegExp(`paused +${id}`)) })
+    const shown = JSON.parse((await fanfare("fanouts", "show", id, "--json")).out)
+    expect(shown).toMatchObject({ state: "paused", completed: 4, failed: 2, queued: 34, failures: [{ count: 2 }] })
+    expect((await fanfare("fanouts", "show", id)).out).toMatch(/Error: the deploy is bad: #.*\n/)
+    writeFileSync(join(folder, "fixed"), "")
+    const one = await fanfare("fanouts", "retry", id, "--run", shown.failures[0].runId, "--data", '{"i":3,"edited":true}')
+    expect(one).toMatchObject({ code: 0, out: expect.stringContaining("1 runs set going again") })
+    expect(await fanfare("fanouts", "retry", id)).toMatchObject({ code: 0, out: expect.stringContaining("1 runs set going again") })
+    expect(await fanfare("fanouts", "watch", id)).toMatchObject({ code: 0 })
+    expect(JSON.parse((await fanfare("fanouts", "show", id, "--json")).out)).toMatchObject({ state: "ended", completed: 40, failed: 0 })
+    expect(await fanfare("fanouts", "resume", id)).toMatchObject({ code: 0 })
+    expect(await fanfare("fanouts", "cancel", id)).toMatchObject({ code: 0, out: expect.stringContaining("0 runs cancelled") })
+    expect(await fanfare("send", "app/picky", "--file", lines, "--rate", "0")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("rate is 0"),
+    })
+    expect(await fanfare("fanouts", "retry", id, "--data", "{}")).toMatchObject({ code: 2 })
+  })
+
+  it("say why a run waits, cancel and replay one, and do many only when told to", async () => {
+    const { runId } = JSON.parse((await fanfare("trigger", "patient", "--json")).out) as { runId: string }
+    await until(async () => (await fanfare("runs", "why", runId)).out.includes("waiting for the signal go on, until"), "the run to wait")
+    const cancelled = await fanfare("runs", "cancel", runId, "--reason", "not needed")
+    expect(cancelled).toMatchObject({ code: 0, out: expect.stringContaining("cancelled") })
+    expect(await fanfare("runs", "why", runId)).toMatchObject({
+      out: expect.stringContaining("has ended: cancelled  (RunCancelled: the run was cancelled: not needed)"),
+    })
+    expect(await fanfare("runs", "cancel", runId)).toMatchObject({ code: 1, out: expect.stringContaining("had ended") })
+    const replay = JSON.parse((await fanfare("runs", "replay", runId, "--json")).out) as { runId: string }
+    await until(async () => (await fanfare("runs", "why", replay.runId)).out.includes("the signal go on"), "the replay to wait")
+    const sent = await fetch(`${url}/api/v1/signals`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: '{"signal":"go on"}',
+    })
+    expect(await sent.json()).toEqual({ delivered: true, runId: replay.runId })
+    expect((await fanfare("runs", "watch", replay.runId)).code).toBe(0)
+    const counted = await fanfare("runs", "replay", "--function", "patient", "--since", "1h")
+    expect(counted).toMatchObject({
+      code: 0,
+      out: expect.stringContaining("2 runs are meant. Nothing was done; to replay them, add --yes."),
+    })
+    expect((await fanfare("runs", "replay", "--function", "patient", "--yes")).out).toContain("2 runs replayed")
+    expect((await fanfare("runs", "cancel", "--function", "patient", "--yes", "--json")).out).toContain('"state":"done"')
+    expect(await fanfare("runs", "cancel", "--yes")).toMatchObject({ code: 2, err: expect.stringContaining("the filter is empty") })
+    expect(await fanfare("runs", "replay", runId, "--from-step", "nope")).toMatchObject({
+      code: 5,
+      err: expect.stringContaining("It has: "),
+    })
+  })
+
   it("fail with the code that fits, and a sentence that helps", async () => {
     expect(await fanfare("runs", "show", "run_nowhere")).toMatchObject({
       code: 5,
@@ -245,6 +312,11 @@ describe("the HTTP API", () => {
     const remote = new Fanfare({ id: "elsewhere", url })
     const { ids, fanoutId } = await remote.send([{ name: "app/nobody" }, { name: "app/nobody" }])
     expect([ids.length, fanoutId?.slice(0, 4)]).toEqual([2, "fan_"])
+    const paced = await remote.send([{ name: "app/nobody" }, { name: "app/nobody" }], { canary: 1, rate: 10 })
+    expect(await remote.fanouts.wait(paced.fanoutId ?? "")).toMatchObject({ state: "ended", total: 0, events: 2 })
+    expect(await remote.fanouts.plan([{ name: "app/nobody" }])).toMatchObject({ events: 1, runs: 0 })
+    await expect(remote.fanouts.resume(fanoutId ?? "")).rejects.toMatchObject({ code: "invalid_option" })
+    await expect(remote.fanOut({ id: "x", source: [] })).rejects.toMatchObject({ code: "not_connected" })
     await expect(remote.send({ name: "" })).rejects.toMatchObject({ code: "invalid_event", field: "events[0].name" })
     await expect(new Fanfare({ id: "nobody", url: "http://127.0.0.1:9" }).send({ name: "x" })).rejects.toMatchObject({
       code: "not_connected",

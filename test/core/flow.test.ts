@@ -4,8 +4,8 @@ import { admitterOf, fixedLimits } from "../../src/core/admission.ts"
 import { defineFunction, type FunctionOptions } from "../../src/core/definition.ts"
 import { FanfareError } from "../../src/core/errors.ts"
 import { compileCondition, compileExpression } from "../../src/core/expression.ts"
-import { afterOne, nextAt, takeRate } from "../../src/core/gate.ts"
-import { decideGates } from "../../src/core/gatekeeper.ts"
+import { afterOne, nextAt, takeRate } from "../../src/core/entry.ts"
+import { decideEntries } from "../../src/core/entries.ts"
 import { roomOf, take, unusedLimit } from "../../src/core/room.ts"
 import type { NewRun } from "../../src/core/run.ts"
 
@@ -236,7 +236,7 @@ describe("a rate limit", () => {
   })
 })
 
-describe("gates", () => {
+describe("entries", () => {
   const run = (id: string, over: Partial<NewRun>): NewRun => ({
     id,
     functionId: "app-f",
@@ -253,14 +253,14 @@ describe("gates", () => {
   it("put every event of a batch into exactly one run of at most its size, whatever came before", () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 2, max: 7 }), fc.integer({ min: 0, max: 6 }), (n, maxSize, before) => {
-        const gate = { kind: "batch", key: "b", maxSize, timeoutMs: 1_000, bytes: 1 } as const
+        const entry = { kind: "batch", key: "b", maxSize, timeoutMs: 1_000, bytes: 1 } as const
         const waiting = Math.min(before, maxSize - 1)
         const pending = { runId: "old", since: 0, until: 1_000, n: waiting, bytes: waiting, ts: 0 }
         const facts = waiting === 0 ? nothing : { ...nothing, pending: new Map([["b", pending]]) }
         const runs = Array.from({ length: n }, (_, i) =>
-          run(`r${i}`, { gates: [gate], limits: [{ key: "b", max: maxSize, hold: "batch" }] }),
+          run(`r${i}`, { entries: [entry], limits: [{ key: "b", max: maxSize, hold: "batch" }] }),
         )
-        const { added, joined, full } = decideGates(runs, facts, 100)
+        const { added, joined, full } = decideEntries(runs, facts, 100)
         const sizes = new Map<string, number>(waiting === 0 ? [] : [["old", waiting]])
         for (const { id } of added) sizes.set(id, 1)
         for (const { runId } of joined) sizes.set(runId, (sizes.get(runId) ?? 0) + 1)
@@ -277,11 +277,11 @@ describe("gates", () => {
   it("leave one run of a singleton, and account for every other", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), fc.constantFrom("skip" as const, "cancel" as const), fc.boolean(), (n, mode, before) => {
-        const runs = Array.from({ length: n }, (_, i) => run(`r${i}`, { gates: [{ kind: "singleton", key: "s", mode }] }))
-        const { added, ended, cancelled } = decideGates(runs, before ? { ...nothing, open: new Map([["s", "old"]]) } : nothing, 100)
+        const runs = Array.from({ length: n }, (_, i) => run(`r${i}`, { entries: [{ kind: "singleton", key: "s", mode }] }))
+        const { added, ended, doomed } = decideEntries(runs, before ? { ...nothing, open: new Map([["s", ["old"]]]) } : nothing, 100)
         expect(added.length + ended.length).toBe(n)
         expect(added.map(({ id }) => id)).toEqual(mode === "cancel" ? [`r${n - 1}`] : before ? [] : ["r0"])
-        expect(cancelled.map(({ runId }) => runId)).toEqual(mode === "cancel" && before ? ["old"] : [])
+        expect(doomed.map(({ runId }) => runId)).toEqual(mode === "cancel" && before ? ["old"] : [])
       }),
     )
   })

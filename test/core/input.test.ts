@@ -1,6 +1,5 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { parseCron } from "../../src/core/cron.ts"
 import { defineFunction } from "../../src/core/definition.ts"
 import { durationMs } from "../../src/core/duration.ts"
 import { FanfareError } from "../../src/core/errors.ts"
@@ -11,7 +10,6 @@ import { createIds } from "../../src/core/id.ts"
 import { encodeJson } from "../../src/core/json.ts"
 import { limits } from "../../src/core/limits.ts"
 import { createMatcher } from "../../src/core/match.ts"
-import { decideTicks } from "../../src/core/schedule.ts"
 import { seededRandom } from "../../src/testing.ts"
 
 function refusal(work: () => unknown): FanfareError {
@@ -175,7 +173,7 @@ describe("ids", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: -5, max: 5 }), { minLength: 2, maxLength: 200 }), fc.integer(), (steps, seed) => {
         let now = 1_700_000_000_000
-        const next = createIds({ now: () => now, after: () => () => undefined }, seededRandom(seed))
+        const next = createIds({ now: () => now }, seededRandom(seed))
         const ids = steps.map((step) => {
           now += step
           return next("run")
@@ -210,31 +208,5 @@ describe("conditions and triggers", () => {
     expect(match("shop/order.paid", () => event).map(({ localId }) => localId)).toEqual(["exact", "slash", "dot"])
     expect(match("shop/order.paid", () => event)).toHaveLength(3)
     expect(match("unknown", () => event)).toEqual([])
-  })
-})
-
-describe("ticks", () => {
-  it("are decided once each: the latest fires, the ones before are skipped, and the next lies ahead", () => {
-    fc.assert(
-      fc.property(
-        fc.constantFrom("* * * * *", "*/7 * * * *", "0 9 * * MON", "0 0 1 * *"),
-        fc.nat(40 * 86_400_000),
-        fc.nat(30 * 86_400_000),
-        (line, start, gap) => {
-          const cron = parseCron(line, "Europe/Paris", "t")
-          const first = cron.next(1_700_000_000_000 + start) ?? 0
-          const now = first + gap
-          const { ticks, nextAt } = decideTicks(cron, first, now)
-          expect(ticks.length).toBeGreaterThan(0)
-          expect(ticks.length).toBeLessThanOrEqual(limits.ticksPerLook)
-          expect(ticks.filter(({ outcome }) => outcome === "fired" || outcome === "caught_up")).toHaveLength(1)
-          expect(ticks.at(-1)?.outcome).not.toBe("skipped_late")
-          expect(nextAt).toBeGreaterThan(now)
-          expect(cron.next(ticks.at(-1)?.at ?? 0)).toBe(nextAt)
-          expect(ticks.map(({ at }) => at)).toEqual([...new Set(ticks.map(({ at }) => at))].toSorted((a, b) => a - b))
-        },
-      ),
-      { numRuns: 60 },
-    )
   })
 })

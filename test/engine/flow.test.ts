@@ -274,9 +274,9 @@ describe("singleton", () => {
     }
     expect(aborted).toEqual([1, 2])
     const cancelled = await harness.runs({ state: "cancelled" })
-    expect(cancelled.map(({ reason }) => reason?.replace(/run_\w+/, "R"))).toEqual([
-      "singleton: run R took its place (singleton:app-f)",
-      "singleton: run R took its place (singleton:app-f)",
+    expect(cancelled.map(({ error }) => error?.message.replace(/run_\w+/, "R"))).toEqual([
+      "the run was cancelled: singleton: run R took its place (singleton:app-f)",
+      "the run was cancelled: singleton: run R took its place (singleton:app-f)",
     ])
     expect(await harness.runs({ state: "completed" })).toHaveLength(1)
     for (const { id } of cancelled) expect((await harness.run(id)).steps).toEqual([])
@@ -286,10 +286,10 @@ describe("singleton", () => {
     const { app, runs } = await setting({ singleton: { mode: "cancel" } })
     await app.send(["1h", "2h", "3h"].map((sleep) => ({ name: "f/go", data: { sleep } })))
     await harness.settle()
-    expect(await runs("cancelled")).toHaveLength(2)
+    expect(await runs("skipped")).toHaveLength(2)
     await app.send({ name: "f/go", data: {} })
     await harness.advance("4h")
-    expect(await runs("cancelled")).toHaveLength(3)
+    expect(await runs("cancelled")).toHaveLength(1)
     expect(await runs("completed")).toHaveLength(1)
     expect(await harness.fanouts()).toMatchObject([{ total: 3, cancelled: 3, queued: 0 }])
   })

@@ -203,7 +203,8 @@ describe("time", () => {
       app.createFunction({ id: "cron", triggers: [{ cron: "* * * * * *" }] }, () => void runs++)
     })
     await harness.jump(365 * 24 * 3_600_000)
-    expect(runs).toBe(1)
+    // Those of the last ten seconds are on time; a year of others is not caught up.
+    expect(runs).toBe(11)
   })
 
   it("passes in milliseconds: a day of a schedule of every minute", async () => {
@@ -243,7 +244,7 @@ describe("concurrency", () => {
     await app.send([{ name: "app/go" }, { name: "app/go" }, { name: "app/go" }])
     await harness.settle()
     expect((await harness.runs()).map(({ state, reason }) => [state, reason])).toEqual(
-      Array.from({ length: 3 }, () => ["waiting", "sleeping"]),
+      Array.from({ length: 3 }, () => ["waiting", expect.stringContaining("sleeping until")]),
     )
     await harness.advance("1h")
     expect(await harness.runs({ state: "completed" })).toHaveLength(3)

@@ -98,7 +98,7 @@ describe("a send", () => {
     })
     await app.send({ name: "app/go", ts: harness.now() + 3_600_000 })
     await harness.advance("59m")
-    expect(await harness.runs()).toMatchObject([{ state: "scheduled", reason: "its event is due later" }])
+    expect(await harness.runs()).toMatchObject([{ state: "scheduled", reason: "its event is due at 2026-01-01T01:00:00.000Z" }])
     await harness.advance("1m")
     expect(await harness.runs()).toMatchObject([{ state: "completed" }])
   })

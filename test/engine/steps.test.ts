@@ -30,7 +30,7 @@ it("does a step once, whatever follows it", async () => {
   })
   await app.send({ name: "app/go" })
   await harness.settle()
-  expect((await harness.runs())[0]).toMatchObject({ state: "waiting", reason: "sleeping" })
+  expect((await harness.runs())[0]).toMatchObject({ state: "waiting", reason: "sleeping until 2026-01-01T01:00:00.000Z" })
   await harness.advance("2h")
   const [summary] = await harness.runs()
   const run = await harness.run(summary?.id ?? "")
@@ -155,7 +155,10 @@ it("waits as long as a RetryAfterError asks", async () => {
   })
   await app.send({ name: "app/go" })
   await harness.settle()
-  expect((await harness.runs())[0]).toMatchObject({ state: "scheduled", reason: "waiting for its next attempt" })
+  expect((await harness.runs())[0]).toMatchObject({
+    state: "scheduled",
+    reason: "waiting for its next attempt at 2026-01-01T00:01:30.000Z",
+  })
   await harness.advance("1h")
   expect((starts[1] ?? 0) - (starts[0] ?? 0)).toBe(90_000)
 })

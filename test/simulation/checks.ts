@@ -1,5 +1,18 @@
 import type { Db } from "../../src/store/db.ts"
-import { batchSize, childrenPerParent, type Ledger, limitOfChild, limitOfShared, limitPerTenant, rateLimit, retries } from "./workload.ts"
+import { momentsOf } from "../../src/core/schedule.ts"
+import { type ScheduleRow, toSchedule } from "../../src/store/commit-schedule.ts"
+import {
+  batchSize,
+  childrenPerParent,
+  type Ledger,
+  limitOfChild,
+  limitOfShared,
+  limitPerTenant,
+  rateLimit,
+  reachMs,
+  retries,
+  waitMs,
+} from "./workload.ts"
 import type { World } from "./world.ts"
 
 /**
@@ -19,9 +32,12 @@ export async function checkAll(world: World, ledger: Ledger): Promise<string[]> 
     ...(await attempts(world)),
     ...(await orphans(db)),
     ...(await counts(db)),
-    ...(await announced(db)),
+    ...(await announced(db, ledger)),
+    ...(await sources(db, ledger)),
     ...(await flow(world)),
     ...executions(world, ledger),
+    ...(await waits(world, ledger)),
+    ...(await cancels(db, ledger)),
   ]
 }
 
@@ -88,13 +104,34 @@ async function ticks(db: Db): Promise<string[]> {
   )
   const wrong = await rows<{ at: number; outcome: string }>(
     db,
-    `select at, outcome from tick where (run_id is not null) <> (outcome in ('fired', 'caught_up'))
+    `select at, outcome from tick where (run_id is not null) <> (outcome in ('fired', 'caught_up', 'backfilled'))
        or (run_id is not null and run_id not in (select id from run))`,
   )
+  const stray = await rows<{ id: string }>(
+    db,
+    "select id from run where function_id in ('sim-beat', 'sim-tick') and id not in (select run_id from tick where run_id is not null)",
+  )
   return [
+    ...(await undecided(db)),
+    ...stray.map(({ id }) => `I9: run ${id} of a schedule belongs to no tick`),
     ...twice.map(({ data, n }) => `I9: ${n} runs for one tick ${data}`),
     ...wrong.map(({ at, outcome }) => `I9: tick ${at} has outcome ${outcome} and a run that does not fit`),
   ]
+}
+
+/** I9: of each schedule every moment from the first to the last that was decided has its row, or waits. */
+async function undecided(db: Db): Promise<string[]> {
+  const schedules = await rows<ScheduleRow>(db, "select * from schedule")
+  const found: string[] = []
+  for (const { id, rule, policies, createdAt, lastTickAt, waitingAt } of schedules.map(toSchedule)) {
+    if (lastTickAt === null) continue
+    const decided = new Set((await rows<{ at: number }>(db, "select at from tick where schedule_id = $1", [id])).map(({ at }) => at))
+    const moments = momentsOf(rule, policies)
+    for (let at = moments.next(createdAt); at !== null && at <= lastTickAt; at = moments.next(at)) {
+      if (!decided.has(at) && at !== waitingAt) found.push(`I9: moment ${at} of ${id} was never decided`)
+    }
+  }
+  return found
 }
 
 /** I13: attempts stay within the retries, and each waits at least as long as its back-off. */
@@ -117,7 +154,7 @@ async function attempts({ db, options }: World): Promise<string[]> {
 async function orphans(db: Db): Promise<string[]> {
   const open = await rows<{ id: string }>(db, "select id from run where id not in (select run_id from result)")
   const left = await Promise.all(
-    ["ready", "lease", "timer", "held", "slot", "joining", "finished"].map(async (table) => {
+    ["ready", "lease", "timer", "held", "slot", "wait", "doomed", "finished"].map(async (table) => {
       const [row] = await rows<{ n: number }>(db, `select count(*) as n from ${table}`)
       return row?.n === 0 ? [] : [`I16: ${row?.n} rows are left in ${table}`]
     }),
@@ -125,24 +162,92 @@ async function orphans(db: Db): Promise<string[]> {
   return [...open.map(({ id }) => `I17: run ${id} has not ended`), ...left.flat()]
 }
 
-/** Counts of a fan-out are the truth. */
+/** Counts of a fan-out are the truth, those of its failures by cause too. */
 async function counts(db: Db): Promise<string[]> {
+  const truth = (states: string): string =>
+    `(select count(*) from run as r join result as x on x.run_id = r.id where r.fanout_id = f.id and x.state in (${states}))`
   const wrong = await rows<{ id: string }>(
     db,
     `select f.id from fanout as f where f.total <> (select count(*) from run as r where r.fanout_id = f.id)
-       or f.completed <> (select count(*) from run as r join result as x on x.run_id = r.id where r.fanout_id = f.id and x.state = 'completed')
-       or f.failed <> (select count(*) from run as r join result as x on x.run_id = r.id where r.fanout_id = f.id and x.state = 'failed')`,
+       or f.completed <> ${truth("'completed'")} or f.failed <> ${truth("'failed'")} or f.cancelled <> ${truth("'cancelled', 'skipped'")}
+       or f.failed <> (select coalesce(sum(g.failures), 0) from failure_group as g where g.fanout_id = f.id)`,
   )
   return wrong.map(({ id }) => `counts of fan-out ${id} are not the truth`)
 }
 
-/** The end of each fan-out was announced once. */
-async function announced(db: Db): Promise<string[]> {
+/** The end of each fan-out was announced once; of one that was retried, once for each end that it had. */
+async function announced(db: Db, { retried }: Ledger): Promise<string[]> {
   const found = await rows<{ id: string; n: number }>(
     db,
     `select f.id, (select count(*) from event as e where e.name = 'fanfare/fanout.completed' and e.data ->> 'fanoutId' = f.id) as n from fanout as f`,
   )
-  return found.flatMap(({ id, n }) => (n === 1 ? [] : [`the end of fan-out ${id} was announced ${n} times`]))
+  return found.flatMap(({ id, n }) => (n === 1 || (n > 1 && retried.has(id)) ? [] : [`the end of fan-out ${id} was announced ${n} times`]))
+}
+
+/** Each item of a source is there once, whoever went on with it; and all of them, unless the fan-out was cancelled. */
+async function sources(db: Db, ledger: Ledger): Promise<string[]> {
+  const found = await rows<{ id: string; key: string | null; cancelled_at: number | null; items: number; different: number }>(
+    db,
+    `select f.id, f.key, f.cancelled_at, (select count(*) from event as e where e.fanout_id = f.id) as items,
+       (select count(distinct e.data) from event as e where e.fanout_id = f.id) as different
+     from fanout as f where f.name = 'sim/leaf' or f.name = ''`,
+  )
+  return found.flatMap(({ id, key, cancelled_at, items, different }) => {
+    const wanted = ledger.sources.get(key ?? id) ?? items
+    const whole = cancelled_at === null && !ledger.cancelledFanouts.has(id) ? items === wanted : items <= wanted
+    return items === different && whole ? [] : [`fan-out ${id} of ${wanted} items has ${items}, ${different} of them different`]
+  })
+}
+
+/** I14: a wait that timed out missed no event that was sent well after it began, and acknowledged well before its end. */
+async function waits({ db }: World, ledger: Ledger): Promise<string[]> {
+  const timedOut = await rows<{ run_id: string; started_at: number; k: string }>(
+    db,
+    `select s.run_id, s.started_at, e.data ->> 'k' as k from step as s join run as r on r.id = s.run_id join event as e on e.id = r.event_id
+       where s.kind = 'event' and s.state = 'completed' and s.output = 'null'`,
+  )
+  const missed = timedOut.flatMap(({ run_id, started_at, k }) =>
+    ledger.told
+      .filter(
+        (each) =>
+          each.name === "sim/answer" && each.k === k && each.from > started_at + reachMs && each.until < started_at + waitMs - reachMs,
+      )
+      .map(() => `I14: the wait of ${run_id} timed out though its event came`),
+  )
+  const open = await rows<{ run_id: string }>(
+    db,
+    `select s.run_id from step as s join result as x on x.run_id = s.run_id where s.state = 'waiting' and s.kind in ('event', 'signal', 'invoke')
+       and x.state = 'completed'`,
+  )
+  return [...missed, ...open.map(({ run_id }) => `I14: run ${run_id} has completed and a step of it still waits`)]
+}
+
+/** I12: what was acknowledged as cancelled is, and is told once; I15: a run that an event cancels does not complete long after it. */
+async function cancels(db: Db, ledger: Ledger): Promise<string[]> {
+  const found = await rows<{
+    run_id: string
+    state: string
+    k: string
+    function_id: string
+    created_at: number
+    ended_at: number
+    told: number
+  }>(
+    db,
+    `select x.run_id, x.state, e.data ->> 'k' as k, r.function_id, r.created_at, x.ended_at,
+       (select count(*) from event as c where c.name = 'fanfare/function.cancelled' and c.data ->> 'runId' = x.run_id) as told
+     from result as x join run as r on r.id = x.run_id join event as e on e.id = r.event_id`,
+  )
+  return found.flatMap(({ run_id, state, k, function_id, created_at, ended_at, told }) => {
+    const wrong: string[] = []
+    if (ledger.cancelled.has(run_id) && state !== "cancelled") wrong.push(`I12: run ${run_id} was cancelled and is ${state}`)
+    if (told !== (state === "cancelled" ? 1 : 0)) wrong.push(`the cancellation of ${run_id} (${state}) was told ${told} times`)
+    const stop = ledger.told.find((each) => each.name === "sim/stop" && each.k === k && each.from > created_at + reachMs)
+    if (function_id === "sim-stoppable" && state === "completed" && stop !== undefined && ended_at > stop.until + reachMs) {
+      wrong.push(`I15: run ${run_id} completed though an event had cancelled it`)
+    }
+    return wrong
+  })
 }
 
 /** What each rule promises of the runs that are there in the end. */
@@ -158,10 +263,7 @@ async function flow(world: World): Promise<string[]> {
     `select s.run_id, s.key from step as s join result as x on x.run_id = s.run_id where x.state = 'cancelled' and s.started_at > x.ended_at + $1`,
     [2 * options.skewMs],
   )
-  const skipped = await rows<{ id: string }>(
-    db,
-    "select run_id as id from result where state in ('skipped', 'cancelled') and reason is null",
-  )
+  const skipped = await rows<{ id: string }>(db, "select run_id as id from result where state = 'skipped' and reason is null")
   const batches = await rows<{ id: string; n: number; told: string | null }>(
     db,
     `select r.id, 1 + (select count(*) from batched as b where b.run_id = r.id) as n, x.output as told
@@ -176,7 +278,7 @@ async function flow(world: World): Promise<string[]> {
     ),
   )
   return [
-    ...skipped.map(({ id }) => `run ${id} was skipped or cancelled without a reason`),
+    ...skipped.map(({ id }) => `run ${id} was skipped without a reason`),
     ...batches.filter(({ n }) => n > batchSize).map(({ id, n }) => `batch ${id} has ${n} events`),
     ...batches
       .filter(({ n, told }) => (JSON.parse(told ?? "[]") as string[]).length !== n)
@@ -217,11 +319,24 @@ export async function checkNow(db: Db): Promise<string[]> {
        join event as e on e.id = r.event_id where l.function_id like 'sim-flow-%' group by 1, 2`,
   )
   const sharing = leased.filter(({ name }) => name === "keys" || name === "whole").reduce((sum, { n }) => sum + n, 0)
+  const early = await rows<{ id: string; n: number }>(
+    db,
+    `select id, n from (select f.id, f.rules, (select count(*) from run as r where r.fanout_id = f.id and (r.id in (select run_id from ready)
+         or r.id in (select run_id from lease) or r.id in (select run_id from result where state <> 'cancelled'))) as n
+       from fanout as f where f.gate = 'canary' and f.cancelled_at is null) as g where n > g.rules ->> 'canary'`,
+  )
+  const beside = await rows<{ id: string; n: number }>(
+    db,
+    `select t.schedule_id as id, count(*) as n from tick as t where t.schedule_id in ('sim-skip', 'sim-queue', 'sim-cancel') and t.run_id is not null
+       and t.outcome <> 'backfilled' and not exists (select 1 from result as x where x.run_id = t.run_id) group by t.schedule_id having count(*) > 1`,
+  )
   return [
     ...leased
       .filter(({ name, n }) => n > (mostPerTenant[name] ?? n))
       .map(({ name, tenant, n }) => `I8: ${n} runs of ${name} execute for ${tenant}`),
     ...(sharing > limitOfShared ? [`I8: ${sharing} runs execute under the shared limit`] : []),
+    ...early.map(({ id, n }) => `canary: ${n} runs of fan-out ${id} have begun`),
+    ...beside.map(({ id, n }) => `overlap: ${n} runs of the schedule ${id} live`),
     ...twice.map(({ run_id, n }) => `I7: run ${run_id} stands in ${n} places`),
     ...over.map(({ limit_key, n }) => `I8: limit ${limit_key} has ${n} runs`),
   ]
@@ -235,5 +350,6 @@ function mostOf(key: string): number {
   if (key.startsWith("suspects:")) return Number(key.slice(9))
   if (key.startsWith("fn:sim-flow")) return limitPerTenant
   if (key === "env:shared") return limitOfShared
+  if (key.startsWith("fan:")) return 500
   return key === "fn:sim-child" ? limitOfChild : 1
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
 import type { Unit } from "../../src/core/change.ts"
+import type { Db } from "../../src/store/db.ts"
 import type { Store } from "../../src/store/store.ts"
 import { simulate } from "./simulate.ts"
 
@@ -17,8 +18,12 @@ describe("simulation", () => {
       for (const pair of result.coverage.keys()) coverage.add(pair)
     }
     expect(deaths).toBeGreaterThan(500)
-    for (const command of ["turn", "wake", "lost", "pulse", "dueSchedules", "releaseMissed"]) {
+    for (const command of ["turn", "wake", "lost", "pulse", "tick", "releaseMissed"]) {
       for (const fault of ["none", "slow", "refused", "crash-before", "crash-after"]) expect(coverage).toContain(`${command} ${fault}`)
+    }
+    // What people ask is asked less often.
+    for (const command of ["upsertSchedules", "backfill"]) {
+      expect([...coverage].filter((pair) => pair.startsWith(`${command} `)).length, command).toBeGreaterThanOrEqual(3)
     }
   })
 
@@ -32,7 +37,7 @@ describe("simulation", () => {
 })
 
 /** Deliberate bugs. One that no seed finds would mean that a check is missing. */
-const mutants: Readonly<Record<string, (store: Store) => Store>> = {
+const mutants: Readonly<Record<string, (store: Store, db: Db) => Store>> = {
   "writes of an old claim are let through": (store) => changeUnits(store, (unit) => ({ ...unit, guard: null })),
   "an event's id is forgotten": (store) =>
     changeUnits(store, (unit) => ({
@@ -49,10 +54,48 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
       ...unit,
       changes: unit.changes.filter((change) => !(change.kind === "step.save" && change.step.kind === "run")),
     })),
-  "a moment of a schedule is not recorded": (store) =>
+  "a schedule forgets what it has decided": (store, db) => ({
+    ...store,
+    async tick(chance) {
+      const ticked = await store.tick(chance)
+      for (const { scheduleId, at } of ticked.ticks.slice(0, 1)) {
+        await db.execute("delete from tick where schedule_id = $1 and at = $2", [scheduleId, at])
+        await db.execute("update schedule set next_tick_at = $2, next_at = $2 where id = $1 and next_tick_at > $2", [scheduleId, at])
+      }
+      return ticked
+    },
+  }),
+  "a moment of a schedule is not recorded": (store, db) => ({
+    ...store,
+    async tick(chance) {
+      const ticked = await store.tick(chance)
+      for (const { scheduleId, at, runId } of ticked.ticks) {
+        if (runId === null) await db.execute("delete from tick where schedule_id = $1 and at = $2", [scheduleId, at])
+      }
+      return ticked
+    },
+  }),
+  "a schedule forgets what it has started": (store, db) => ({
+    ...store,
+    async tick(chance) {
+      await db.execute("update schedule set last_event_id = null")
+      return store.tick(chance)
+    },
+  }),
+  "an event is not offered to those who wait for it": (store) =>
     changeUnits(store, (unit) => ({
       ...unit,
-      changes: unit.changes.filter(({ kind }) => kind !== "tick.add" && kind !== "schedule.move"),
+      changes: unit.changes.filter((change) => !(change.kind === "wait.offer" && change.offer.topic.startsWith("event:"))),
+    })),
+  "the end of a run is not told": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.filter((change) => !(change.kind === "event.add" && change.event.name === "fanfare/function.cancelled")),
+    })),
+  "the waits of a run outlive it": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) => (change.kind === "run.settle" ? { ...change, waits: false } : change)),
     })),
   "a send is acknowledged before it is durable": (store) => ({
     ...store,
@@ -65,7 +108,7 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
         timerAt: null,
         left: 0,
         ended: 0,
-        cancelled: [],
+        opened: [],
         now: Number.NaN,
       }
     },
@@ -83,14 +126,32 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
       ...unit,
       changes: unit.changes.map((change) => (change.kind === "run.add" ? { ...change, run: { ...change.run, limits: [] } } : change)),
     })),
-  "a gate is left open": (store) =>
+  "what decides about new runs is left out": (store) =>
     changeUnits(store, (unit) => ({
       ...unit,
       changes: unit.changes.map((change) => {
         if (change.kind !== "run.add") return change
-        const { gates: _, ...run } = change.run
+        const { entries: _, ...run } = change.run
         return { ...change, run }
       }),
+    })),
+  "a canary lets all runs go": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) =>
+        change.kind === "run.add"
+          ? { ...change, run: { ...change.run, limits: change.run.limits.filter(({ key }) => !key.startsWith("fan:")) } }
+          : change,
+      ),
+    })),
+  "a run that has begun gives up its place in the gate": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) =>
+        change.kind === "run.settle"
+          ? { ...change, run: { ...change.run, limits: change.run.limits.filter(({ key }) => !key.endsWith("/in")) } }
+          : change,
+      ),
     })),
   "a retry does not wait": (store) =>
     changeUnits(store, (unit) => ({
@@ -104,9 +165,9 @@ const mutants: Readonly<Record<string, (store: Store) => Store>> = {
 }
 
 describe("simulation finds", () => {
-  it.each(Object.entries(mutants))("%s", { timeout: 120_000 }, async (_, mutate) => {
+  it.each(Object.entries(mutants))("%s", { timeout: 240_000 }, async (_, mutate) => {
     let found = 0
-    for (let seed = 1; seed <= 150 && found === 0; seed++) if ((await simulate(seed, mutate)).violations.length > 0) found = seed
+    for (let seed = 1; seed <= 300 && found === 0; seed++) if ((await simulate(seed, mutate)).violations.length > 0) found = seed
     expect(found).toBeGreaterThan(0)
   })
 })

@@ -1,5 +1,6 @@
 import type { App } from "../../src/core/app.ts"
-import { Fanfare, NonRetriableError, RetryAfterError, type StepTools } from "../../src/index.ts"
+import type { ScheduleInput } from "../../src/core/schedules.ts"
+import { Fanfare, NonRetriableError, referenceFunction, RetryAfterError, type StepTools } from "../../src/index.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import type { SimulatedNode } from "./world.ts"
 
@@ -14,6 +15,17 @@ export const batchSize = 3
 export const childrenPerParent = 4
 export const retries = 2
 
+/** Schedules made at run time: one for each way to overlap. */
+export const beats: readonly ScheduleInput[] = [
+  { id: "allow", every: 7_000, function: "beat", missed: { take: "all", within: "1h", cap: 5 } },
+  { id: "skip", cron: "*/5 * * * * *", function: "beat", overlap: "skip", jitter: 900 },
+  { id: "queue", every: 4_000, function: "beat", overlap: "queue", missed: "none" },
+  { id: "cancel", cron: "*/5 * * * * *", timezone: "Europe/Paris", function: "beat", overlap: "cancel", missed: "all" },
+]
+/** By then every node has heard, whatever faults slowed it down. */
+export const reachMs = 20_000
+export const waitMs = 90_000
+
 /** What the outside world saw: the side effects of user code, which no crash can take back. */
 export class Ledger {
   /** Event ids that `send` acknowledged, and by name those of functions they must start. */
@@ -27,6 +39,15 @@ export class Ledger {
   /** run and attempt → how often its handler began. */
   readonly attempts = new Map<string, number>()
   readonly violations: string[] = []
+  /** Names of fan-outs from sources, or ids of those of runs → their items. */
+  readonly sources = new Map<string, number>()
+  /** Fan-outs that were retried: their end may be announced again. */
+  readonly retried = new Set<string>()
+  readonly cancelledFanouts = new Set<string>()
+  /** Events that runs may wait for, or be cancelled by: when their send began, and when it was acknowledged. */
+  readonly told: { readonly name: string; readonly k: string; readonly from: number; readonly until: number }[] = []
+  /** Runs whose cancellation was acknowledged, and when. */
+  readonly cancelled = new Map<string, number>()
 
   saw(run: string, step: string, value: unknown): void {
     const key = `${run} ${step}`
@@ -36,8 +57,11 @@ export class Ledger {
     else if (before !== text) this.violations.push(`I4: ${key} was ${before}, is now ${text}`)
   }
 
-  did(run: string, step: string): void {
+  /** @param now virtual time: code of a cancelled run may only still be running on another node, which hears of it at its next pulse */
+  did(run: string, step: string, now: number): void {
     const key = `${run} ${step}`
+    const since = this.cancelled.get(run)
+    if (since !== undefined && now > since + reachMs) this.violations.push(`I15: ${key} ran ${now - since} ms after its cancellation`)
     this.executions.set(key, (this.executions.get(key) ?? 0) + 1)
   }
 }
@@ -71,7 +95,7 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
     app.createFunction({ id: "steps", triggers: [{ event: "sim/steps" }], retries }, async ({ runId, step }) => {
       const work = (id: string) => (): string => {
         if (!alive()) return "zombie"
-        ledger.did(runId, id)
+        ledger.did(runId, id, node.world.clock.now())
         const tries = ledger.executions.get(`${runId} ${id}`) ?? 0
         if (chance(`${runId} ${id} ${tries}`) < 0.2) throw new Error(`${id} fails`)
         return `${id} ${tries} of node ${node.name}`
@@ -106,10 +130,18 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
       const events = Array.from({ length: items }, (_, i) => ({ name: "sim/leaf", data: { i } }))
       const result = await step.fanOut("leaves", events, { outputs: true })
       ledger.saw(runId, "joined", result)
-      if (result.total !== items || result.completed + result.failed !== items) {
+      if (result.total !== items || result.completed + result.failed + result.cancelled !== items) {
         ledger.violations.push(`a join of ${items} gave ${JSON.stringify(result)}`)
       }
       if (attempt === 0 && chance(`${runId} throws`) < 0.3) throw new Error("after the join")
+    })
+
+    app.createFunction({ id: "produce", triggers: [{ event: "sim/produce" }], retries }, async ({ runId, attempt, step }) => {
+      const items = 3 + Math.floor(chance(`${runId} items`) * 6)
+      const source = pausing(node, `${runId} ${attempt}`, items, alive, chance)
+      const result = await step.fanOut("leaves", source, { canary: 2, breaker: { failures: "50%", min: 3 } })
+      ledger.saw(runId, "produced", result)
+      if (result.fanoutId !== null) ledger.sources.set(result.fanoutId, items)
     })
 
     app.createFunction({ id: "leaf", triggers: [{ event: "sim/leaf" }], retries }, async ({ runId, attempt, step }) => {
@@ -117,6 +149,42 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
       if (chance(`${runId} ${attempt} outcome`) < 0.3) throw new Error("leaf fails")
       return runId
     })
+
+    app.createFunction({ id: "waiter", triggers: [{ event: "sim/wait" }], retries }, async ({ runId, attempt, step }) => {
+      const answer = step.waitForEvent("answer", { event: "sim/answer", match: "data.k", timeout: waitMs })
+      if (chance(`${runId} side`) < 0.5) {
+        await step.run("side", () => {
+          if (!alive()) return
+          ledger.did(runId, "side", node.world.clock.now())
+          if (chance(`${runId} ${attempt} side`) < 0.2) throw new Error("side fails")
+        })
+      }
+      const first = await Promise.race([answer.then((event) => event?.id ?? null), step.sleep("late", 2 * waitMs).then(() => "late")])
+      ledger.saw(runId, "answer", first)
+      if (first === "late") ledger.violations.push(`I14: the wait of ${runId} outlived its timeout`)
+      if (attempt === 0 && chance(`${runId} throws`) < 0.3) throw new Error("after the wait")
+    })
+
+    app.createFunction(
+      { id: "stoppable", triggers: [{ event: "sim/stoppable" }], retries, cancelOn: [{ event: "sim/stop", match: "data.k" }] },
+      async ({ runId, step }) => {
+        for (let i = 0; i < 4; i++) {
+          await step.run(`part ${i}`, () => void (alive() && ledger.did(runId, `part ${i}`, node.world.clock.now())))
+          await step.sleep(`rest ${i}`, 500 + chance(`${runId} rest ${i}`) * 8_000)
+        }
+      },
+    )
+
+    app.createFunction({ id: "caller", triggers: [{ event: "sim/call" }], retries }, async ({ runId, step }) => {
+      const called = await step
+        .invoke("leaf", { function: referenceFunction({ appId: "sim", functionId: "leaf" }) })
+        .catch((thrown: Error) => thrown.name)
+      ledger.saw(runId, "called", called)
+    })
+
+    app.createFunction({ id: "cancelled", triggers: [{ event: "fanfare/function.cancelled" }], retries }, ({ runId, attempt }) =>
+      began(runId, attempt),
+    )
 
     app.createFunction({ id: "done", triggers: [{ event: "fanfare/fanout.completed" }], retries }, ({ runId, attempt }) =>
       began(runId, attempt),
@@ -126,6 +194,11 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
     app.createFunction({ id: "tick", triggers: [{ cron: "*/10 * * * * *" }], retries }, async ({ runId, attempt, event }) => {
       began(runId, attempt)
       return event.data.scheduledAt
+    })
+    app.createFunction({ id: "beat", triggers: [], retries }, async ({ runId, attempt, step }) => {
+      await pause(`${runId} ${attempt}`)
+      if (chance(`${runId} sleeps`) < 0.3) await step.sleep("nap", 1_000 + chance(`${runId} nap`) * 6_000)
+      if (chance(`${runId} ${attempt} outcome`) < 0.2) throw new Error("beat fails")
     })
     return [app]
   }
@@ -165,3 +238,24 @@ function flowFunctions(app: Fanfare, { began, pause, chance }: Shapes): void {
 }
 
 export const flowEvents = ["keys", "whole", "throttle", "rate", "debounce", "skip", "cancel", "batch"].map((name) => `sim/flow.${name}`)
+/** Items of a source that takes its time, page by page, and breaks now and then. */
+export function pausing(
+  node: SimulatedNode,
+  label: string,
+  items: number,
+  alive: () => boolean,
+  chance: (label: string) => number,
+): (cursor: string | null) => Promise<{ items: { name: string; data: { i: number } }[]; next: string | null }> {
+  return async (cursor) => {
+    const from = Number(cursor ?? 0)
+    await new Promise<void>((resolve) => {
+      node.world.clock.after(chance(`${label} page ${from}`) * 400, () => (alive() ? resolve() : undefined))
+    })
+    if (chance(`${label} breaks ${from}`) < 0.1) throw new Error("the source broke")
+    const to = Math.min(items, from + 1 + Math.floor(chance(`${label} size ${from}`) * 3))
+    return {
+      items: Array.from({ length: to - from }, (_, k) => ({ name: "sim/leaf", data: { i: from + k } })),
+      next: to === items ? null : String(to),
+    }
+  }
+}

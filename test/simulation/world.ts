@@ -23,7 +23,7 @@ export interface WorldOptions {
   readonly skewMs: number
   readonly apps: (node: SimulatedNode) => readonly App[]
   /** A deliberate bug, to prove that the checks find it. */
-  readonly mutate?: (store: Store) => Store
+  readonly mutate?: (store: Store, db: Db) => Store
 }
 
 /** A cluster in one thread: real engines on one real store in memory, under one virtual clock, with faults drawn from a seed. */
@@ -143,7 +143,7 @@ export class SimulatedNode {
     const { db, clock, options } = this.world
     // What a node remembers of the line is its own: a store for each life of each.
     const own = storeOn(db, clock)
-    return new Proxy(options.mutate?.(own) ?? own, {
+    return new Proxy(options.mutate?.(own, db) ?? own, {
       get: (target, method: string) =>
         method === "then" ? undefined : (...args: unknown[]) => this.#command(life, method, () => call(target, method, args)),
     })

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import type { Unit, UnitResult } from "../../src/core/change.ts"
 import { defineFunction } from "../../src/core/definition.ts"
-import type { Gate } from "../../src/core/gate.ts"
+import type { Entry } from "../../src/core/entry.ts"
 import type { ClaimedRun, LimitClaim } from "../../src/core/run.ts"
 import type { Store } from "../../src/store/store.ts"
 import { completed, guardOf, kinds, now, pair, settle, type StoreUnderTest, unit } from "./conformance.ts"
@@ -77,19 +77,19 @@ export function flowConformance(name: string, open: () => Promise<StoreUnderTest
     })
 
     describe("of a rate, a singleton, a debounce or a batch", () => {
-      const gated = (gates: readonly Gate[], limits: LimitClaim[] = []): Unit => unit(pair({ dueAt: 1, limits, gates }))
+      const entering = (entries: readonly Entry[], limits: LimitClaim[] = []): Unit => unit(pair({ dueAt: 1, limits, entries }))
       const states = async (): Promise<string[]> =>
         (await under.opened.reader.runs({ limit: 500 })).items.map(({ state }) => state).toSorted()
 
       it("decides about many at once as about one after the other, from however many connections", async () => {
-        const rate: Gate = { kind: "rate", key: "rate:a", limit: 3, periodMs: 3_600_000, name: "rateLimit" }
-        await Promise.all(Array.from({ length: 10 }, () => commit(gated([rate]), gated([rate]))))
+        const rate: Entry = { kind: "rate", key: "rate:a", limit: 3, periodMs: 3_600_000, name: "rateLimit" }
+        await Promise.all(Array.from({ length: 10 }, () => commit(entering([rate]), entering([rate]))))
         expect(await states()).toEqual([...Array.from({ length: 3 }, () => "ready"), ...Array.from({ length: 17 }, () => "skipped")])
       })
 
       it("keeps one run of a key: the first, or the last", async () => {
         const one = (mode: "skip" | "cancel"): Unit =>
-          gated([{ kind: "singleton", key: `singleton:${mode}`, mode }], [{ key: `singleton:${mode}`, max: 1, hold: "taken" }])
+          entering([{ kind: "singleton", key: `singleton:${mode}`, mode }], [{ key: `singleton:${mode}`, max: 1, hold: "taken" }])
         await Promise.all(Array.from({ length: 6 }, () => commit(one("skip"))))
         const [first] = await claim()
         if (first === undefined) throw new Error("a run expected")
@@ -98,17 +98,22 @@ export function flowConformance(name: string, open: () => Promise<StoreUnderTest
         const [next] = await claim()
         expect(next?.id).not.toBe(first.id)
         await Promise.all(Array.from({ length: 6 }, () => commit(one("cancel"))))
-        const [last] = await claim()
-        if (last === undefined) throw new Error("a run expected")
+        const [before] = await claim()
+        if (before === undefined) throw new Error("a run expected")
+        expect(await claim()).toEqual([])
         const turn = await store.turn({ units: [one("cancel")], claim: null })
-        expect(turn.cancelled).toEqual([last.id])
-        expect(kinds(await commit(settle(last, completed)))).toEqual(["fenced"])
+        expect(turn.doomed).toBeGreaterThan(0)
+        for (let doomed = await store.doomed(10); doomed.length > 0; doomed = await store.doomed(10)) {
+          await commit(...doomed.map((run) => unit([{ kind: "run.cancel", run, at: 1 }])))
+        }
+        expect(kinds(await commit(settle(before, completed)))).toEqual(["fenced"])
         expect((await states()).filter((state) => state === "cancelled")).toHaveLength(6)
+        expect(await claim()).toHaveLength(1)
       })
 
       it("puts events together in batches of their size, each once", async () => {
-        const gate: Gate = { kind: "batch", key: "batch:a", maxSize: 4, timeoutMs: 3_600_000, bytes: 7 }
-        const units = Array.from({ length: 10 }, () => gated([gate], [{ key: "batch:a", max: 4, hold: "batch" }]))
+        const entry: Entry = { kind: "batch", key: "batch:a", maxSize: 4, timeoutMs: 3_600_000, bytes: 7 }
+        const units = Array.from({ length: 10 }, () => entering([entry], [{ key: "batch:a", max: 4, hold: "batch" }]))
         await Promise.all(units.map((each) => commit(each)))
         await store.wake(10)
         const claimed = await claim()
@@ -120,7 +125,7 @@ export function flowConformance(name: string, open: () => Promise<StoreUnderTest
 
       it("keeps the latest of many events that come together", async () => {
         const debounce = (ts: number): Unit =>
-          gated(
+          entering(
             [{ kind: "debounce", key: "debounce:a", periodMs: 3_600_000, timeoutMs: null, ts }],
             [{ key: "debounce:a", max: 1, hold: "debounce" }],
           )

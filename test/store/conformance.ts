@@ -4,6 +4,7 @@ import type { ClaimedRun, LimitClaim } from "../../src/core/run.ts"
 import type { Store } from "../../src/store/store.ts"
 import type { OpenStore } from "../../src/store/open.ts"
 import type { VirtualClock } from "../../src/testing/clock.ts"
+import { scheduleConformance } from "./schedule-conformance.ts"
 
 export interface StoreUnderTest {
   readonly opened: OpenStore
@@ -16,18 +17,26 @@ export const now = (): number => Date.now()
 let n = 0
 const id = (kind: string): string => `${kind}_${String(++n).padStart(22, "0")}`
 
-function event(over: Partial<Extract<Change, { kind: "event.add" }>["event"]> = {}): Extract<Change, { kind: "event.add" }> {
+export function event(over: Partial<Extract<Change, { kind: "event.add" }>["event"]> = {}): Extract<Change, { kind: "event.add" }> {
   return {
     kind: "event.add",
     event: { id: id("evt"), key: null, name: "app/go", data: '{"a":1}', ts: 1, receivedAt: 1, fanoutId: null, sourceRunId: null, ...over },
   }
 }
 
-function run(eventId: string, over: Partial<Extract<Change, { kind: "run.add" }>["run"]> = {}): Extract<Change, { kind: "run.add" }> {
+export function run(
+  eventId: string,
+  over: Partial<Extract<Change, { kind: "run.add" }>["run"]> = {},
+): Extract<Change, { kind: "run.add" }> {
   return {
     kind: "run.add",
     run: { id: id("run"), functionId: "app-f", eventId, fanoutId: null, parentId: null, createdAt: 1, dueAt: 1, limits: [], ...over },
   }
+}
+
+export function part(over: Partial<Extract<Change, { kind: "fanout.grow" }>> = {}): Extract<Change, { kind: "fanout.grow" }> {
+  const rest = { key: null, runId: null, name: "app/go", cursor: null, at: 1, rules: null, runsBefore: 0 }
+  return { kind: "fanout.grow", id: "fan_1", from: 0, taken: 2, events: 2, runs: 2, sealed: true, ...rest, ...over }
 }
 
 export function pair(over: Parameters<typeof run>[1] = {}): Change[] {
@@ -51,6 +60,7 @@ export const kinds = (results: readonly UnitResult[]): string[] => results.map((
 
 /** What a store is: every database that Fanfare runs on passes exactly this. */
 export function storeConformance(name: string, open: () => Promise<StoreUnderTest>): void {
+  scheduleConformance(name, open)
   describe(`a store on ${name}`, () => {
     let under: StoreUnderTest
     let store: Store
@@ -169,40 +179,8 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       expect(await claim()).toHaveLength(1)
     })
 
-    it("decides each moment of a schedule once", async () => {
-      await commit(
-        unit([
-          {
-            kind: "schedule.put",
-            schedule: { id: "s", functionId: "app-f", cron: "* * * * *", timezone: "UTC", lastTickAt: null, nextAt: 5 },
-          },
-        ]),
-      )
-      const tick = (at: number): Unit =>
-        unit([
-          ...pair(),
-          { kind: "tick.add", tick: { scheduleId: "s", at, outcome: "fired", reason: null, runId: null, decidedAt: at } },
-          { kind: "schedule.move", id: "s", lastTickAt: at, nextAt: at + 5 },
-        ])
-      expect(kinds(await commit(tick(5)))).toEqual(["applied"])
-      expect(kinds(await commit(tick(5)))).toEqual(["duplicate"])
-      expect(kinds(await commit(tick(4)))).toEqual(["duplicate"])
-      expect(kinds(await commit(tick(10)))).toEqual(["applied"])
-      expect(await claim()).toHaveLength(2)
-      expect((await store.dueSchedules(10)).due).toMatchObject([{ id: "s", lastTickAt: 10, nextAt: 15 }])
-    })
-
     it("counts a fan-out in the same turn as its runs", async () => {
-      const grow = (sealed: boolean): Change => ({
-        kind: "fanout.grow",
-        id: "fan_1",
-        runId: null,
-        name: "app/go",
-        events: 2,
-        runs: 2,
-        sealed,
-        at: 1,
-      })
+      const grow = (sealed: boolean): Change => part({ id: "fan_1", from: sealed ? 2 : 0, taken: sealed ? 4 : 2, sealed })
       await commit(unit([...pair({ fanoutId: "fan_1" }), ...pair({ fanoutId: "fan_1" }), grow(false)]))
       await commit(unit([...pair({ fanoutId: "fan_1" }), ...pair({ fanoutId: "fan_1" }), grow(true)]))
       const [a, b, c] = await claim()

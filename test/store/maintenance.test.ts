@@ -117,6 +117,19 @@ describe("fanfare doctor", () => {
     await db.execute("insert into event (id, name, data, ts, received_at) values ('evt_1', 'e', '{}', 1, 1)")
     await db.execute("insert into run (id, function_id, event_id, created_at, rank) values ('run_1', 'f', 'evt_1', 1, 1)")
     await db.execute("insert into slot (limit_key, run_id) values ('k', 'run_9')")
+    await db.execute(
+      `insert into fanout (id, name, events, taken, total, completed, failed, cancelled, created_at, grown_at, sealed_at, ended_before, base_ended, base_failed, joins)
+         values ('fan_1', 'e', 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0)`,
+    )
+    await db.execute(
+      "insert into run (id, function_id, event_id, fanout_id, created_at, rank) values ('run_2', 'f', 'evt_1', 'fan_1', 1, 1)",
+    )
+    await db.execute(
+      "insert into result (run_id, state, attempt, fingerprint, started_at, ended_at) values ('run_2', 'failed', 1, 'Error: no', 1, 2)",
+    )
+    await db.execute(
+      "insert into failure_group (fanout_id, fingerprint, failures, first_at, last_at, run_id) values ('fan_1', 'Error: no', 5, 1, 2, 'run_2')",
+    )
     await db.execute("insert into log (run_id, line, fence, at, level, message) values ('run_9', 0, 1, 1, 'info', 'hello')")
     await db.execute("alter database " + new URL(url).pathname.slice(1) + " set synchronous_commit = off")
     await close()
@@ -127,9 +140,17 @@ describe("fanfare doctor", () => {
       expect.stringContaining("1 runs that stand nowhere"),
       expect.stringContaining("1 places in limits"),
       expect.stringContaining("1 steps, attempts and logs"),
+      expect.stringContaining("1 fan-outs whose counts are not the truth"),
+      expect.stringContaining("1 groups of failures"),
     ])
     await examine(place, ports, true)
     const again = await examine(place, ports, false)
+    const mended = await connect(place, ports, true)
+    expect(await mended.db.query("select completed, failed, cancelled from fanout")).toMatchObject([
+      { completed: 0, failed: 1, cancelled: 0 },
+    ])
+    expect(await mended.db.query("select failures from failure_group")).toMatchObject([{ failures: 1 }])
+    await mended.close()
     expect(again.filter(({ name }) => name === "orphans")).toMatchObject([{ state: "ok" }])
     expect(again.filter(({ name }) => name === "parked functions")).toMatchObject([{ detail: expect.stringContaining("f") }])
   })

@@ -29,6 +29,9 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   } as const
   app.createFunction({ id: "rules", triggers: [{ event: "rules" }], ...rules }, () => (ended++, null))
   app.createFunction({ id: "batch", triggers: [{ event: "rules" }], batchEvents: { maxSize: 2, timeout: "1s" } }, () => null)
+  app.createFunction({ id: "fail", triggers: [{ event: "fail" }], retries: 0 }, () => {
+    throw new Error("as it should")
+  })
   const node = new Engine({
     store,
     reader,
@@ -43,7 +46,39 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   node.telemetry.listen((fact) => fact.name === "run.ended" && ended++)
   await node.start()
   await app.send([{ name: "go", id: `a ${systemClock.now()}` }, { name: "go" }, { name: "go" }])
+  const waiting = app.createFunction(
+    { id: "w", triggers: [{ event: "wait" }], cancelOn: [{ event: "stop", match: "data.id" }], timeouts: { start: "1h", finish: "1h" } },
+    async ({ step }) => {
+      await Promise.race([
+        step.waitForEvent("a", { event: "a", match: "data.id", timeout: "1h", lookBack: "1m" }),
+        step.waitForEvent("b", { event: "b", if: "async.data.n > event.data.n", timeout: "1h" }),
+        step.waitForSignal("s", { signal: "s", timeout: "1h", onConflict: "replace" }),
+        step.waitForEvent("late", { event: "late", timeout: 1 }),
+      ])
+    },
+  )
+  await node.register([app])
+  app.createFunction({ id: "c", triggers: [{ event: "call" }] }, async ({ step }) => step.invoke("w", { function: waiting, timeout: "1h" }))
+  await node.register([app])
+  await app.send([{ name: "wait", data: { id: 1, n: 1 } }, { name: "wait", data: { id: 2, n: 1 } }, { name: "call" }])
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  await app.send([
+    { name: "a", data: { id: 1 } },
+    { name: "b", data: { n: 2 } },
+    { name: "stop", data: { id: 2 } },
+  ])
+  await app.sendSignal("s")
+  const { items } = await app.runs.list()
+  for (const { id } of items.slice(0, 5)) await app.runs.cancel(id)
+  await app.runs.replay(items[0]?.id ?? "")
+  const [done] = items.filter(({ functionId }) => functionId === "app-f")
+  if (done !== undefined) await app.runs.replay(done.id, { fromStep: "work", data: { other: true } })
+  for (const kind of ["retry", "replay", "cancel"] as const) await app.runs.bulk(kind, { functionId: "app-w" })
+  await new Promise((resolve) => setTimeout(resolve, 300))
   while (ended < 3) await new Promise((resolve) => setTimeout(resolve, 20))
+  await exerciseSchedules(app)
+  await store.gone([["run_1", 1]])
+  await exerciseFanouts(app)
   for (let i = 0; i < 3; i++) await app.send([1, 1, 2].map((t) => ({ name: "rules", data: { t } })))
   await store.setLimit("env:all", 4)
   await store.pause("app-rules", "keep")
@@ -54,6 +89,42 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   await store.lost("node_other", 10)
   await store.releaseMissed()
   await node.stop()
+}
+
+async function exerciseSchedules(app: Fanfare): Promise<void> {
+  const { schedules } = app
+  for (const overlap of ["allow", "skip", "queue", "cancel"] as const) {
+    await schedules.upsert({ id: overlap, every: "1s", event: "go", overlap, tag: "t" })
+  }
+  await schedules.upsert({ id: "one", every: "1s", function: "f", overlap: "cancel" })
+  await new Promise((resolve) => setTimeout(resolve, 2_300))
+  await schedules.pause("skip", { note: "n" })
+  await schedules.resume("skip")
+  await schedules.run("one")
+  await schedules.backfill("one", systemClock.now() - 60_000, systemClock.now(), { overlap: "queue" })
+  await schedules.delete("one")
+}
+
+/** Fan-outs with rules, from a source, that fail, are retried, resumed and cancelled. */
+async function exerciseFanouts(app: Fanfare): Promise<void> {
+  const events = Array.from({ length: 4 }, (_, i) => ({ name: "fail", data: { i }, id: `fan ${systemClock.now()} ${i}` }))
+  const { fanoutId } = await app.send(events, { canary: 1, breaker: { failures: "50%" } })
+  const id = fanoutId ?? ""
+  const stands = async (state: string): Promise<void> => {
+    while ((await app.fanouts.get(id)).state !== state) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  await stands("paused")
+  const [group] = await app.fanouts.failures(id)
+  await app.fanouts.plan(events)
+  await app.fanouts.retry(id, { fingerprint: group?.fingerprint ?? "" })
+  await stands("paused")
+  await app.fanouts.retry(id, { runId: group?.runId ?? "", data: { i: 9 } })
+  await app.fanouts.resume(id)
+  await app.fanouts.cancel(id)
+  await stands("ended")
+  const name = `source ${systemClock.now()}`
+  await app.fanOut({ id: name, source: (cursor) => ({ items: [{ name: "nobody" }], next: cursor === null ? "2" : null }) })
+  await app.fanOut({ id: name, source: [] })
 }
 
 /** Asks a reader everything that people can ask. */
@@ -72,7 +143,15 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.run("run_0000000000000000000001")
   await reader.fanouts(null, 10)
   await reader.fanout("fan_1")
+  await reader.failureGroups("fan_1")
+  await reader.operation("op_1")
+  await reader.knownKeys(["key 1"])
   await reader.functionList()
+  await reader.schedule(["a", "b"])
+  await reader.schedules({})
+  await reader.schedules({ tag: "t", app: "app", after: "a" })
+  await reader.ticks("app-s1", null, 10)
+  await reader.countRuns({ functionId: "f", state: "failed" })
   await reader.depth()
   await reader.nodes()
   await reader.limits("a", 10)

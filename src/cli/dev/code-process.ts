@@ -1,14 +1,17 @@
 import { type ChildProcess, fork } from "node:child_process"
 import type { App, ReceivedEvent } from "../../core/app.ts"
-import type { Attempt, Intake } from "../../core/attempt.ts"
+import type { Attempt, Intake, Recorder } from "../../core/attempt.ts"
 import type { FunctionDefinition } from "../../core/definition.ts"
 import { FanfareError } from "../../core/errors.ts"
 import type { Outcome } from "../../core/outcome.ts"
 import { packError, unpackError } from "../../core/packed-error.ts"
+import type { Piece, Pull } from "../../core/source.ts"
 import type { Transport } from "../../transport/transport.ts"
-import type { FromCode, ToCode } from "./messages.ts"
+import type { Answered, FromCode, ToCode } from "./messages.ts"
 
 const script = new URL(import.meta.url.endsWith(".ts") ? "./code.ts" : "./code.js", import.meta.url)
+
+type Asking = Extract<FromCode, { kind: "report" | "send" | "source" | "register" | "signal" }>
 
 interface Call {
   readonly attempt: Attempt
@@ -20,6 +23,8 @@ export class CodeProcess implements Transport {
   readonly apps: readonly App[]
   readonly #child: ChildProcess
   readonly #calls = new Map<number, Call>()
+  /** Who waits for a piece of a source. */
+  readonly #pieces = new Map<number, (message: Extract<FromCode, { kind: "piece" }>) => void>()
   #lastCall = 0
   #intake: Intake | null = null
   #idle: (() => void) | null = null
@@ -119,23 +124,57 @@ export class CodeProcess implements Transport {
     else if (message.kind === "log") {
       const fields = message.fields === undefined ? undefined : (JSON.parse(message.fields) as Record<string, unknown>)
       this.#calls.get(message.call)?.attempt.recorder.log(message.level, message.message, fields)
-    } else if (message.kind === "report" || message.kind === "send") void this.#answer(message)
+    } else if (message.kind === "piece") this.#pieces.get(message.ask)?.(message)
+    else if (message.kind !== "ready" && message.kind !== "unfit") void this.#answer(message)
   }
 
-  async #answer(message: Extract<FromCode, { kind: "report" | "send" }>): Promise<void> {
+  async #answer(message: Asking): Promise<void> {
     const { ask } = message
     try {
       const recorder = message.call === null ? null : this.#calls.get(message.call)?.attempt.recorder
       // An attempt that is over gets no answer: what its code still does is not kept.
       if (recorder === undefined) return
-      if (message.kind === "report") {
-        if (recorder !== null) this.#tell({ kind: "answer", ask, value: await recorder.report(message.report) })
-      } else if (recorder !== null)
-        this.#tell({ kind: "answer", ask, value: await recorder.send(message.key, message.events, message.joined) })
-      else if (this.#intake !== null) this.#tell({ kind: "answer", ask, value: await this.#intake.send(message.events) })
-      else throw new FanfareError("not_connected", "the engine has not started yet")
+      const value = recorder === null ? await this.#outside(message) : await this.#inside(message, recorder)
+      this.#tell({ kind: "answer", ask, value })
     } catch (error) {
       this.#tell({ kind: "answer", ask, error: packError(error, "internal") })
+    }
+  }
+
+  async #inside(message: Asking, recorder: Recorder): Promise<Answered> {
+    if (message.kind === "report") return recorder.report(message.report)
+    if (message.kind === "signal") return recorder.sendSignal(message.signal, message.data)
+    if (message.kind === "register") {
+      await recorder.register()
+      return null
+    }
+    if (message.kind === "send") return recorder.send(message.key, message.events, message.way)
+    return recorder.sendSource(message.send.key, message.send, this.#pull(message.ask))
+  }
+
+  async #outside(message: Asking): Promise<Answered> {
+    if (this.#intake === null || message.kind === "report" || message.kind === "register")
+      throw new FanfareError("not_connected", "the engine has not started yet")
+    if (message.kind === "signal") return this.#intake.sendSignal(message.signal, message.data)
+    if (message.kind === "send") return this.#intake.send(message.events, message.way)
+    return this.#intake.sendSource(message.send, this.#pull(message.ask))
+  }
+
+  /** The source is in the other process: each piece is asked for there. */
+  #pull(ask: number): Pull {
+    return (from) => {
+      let begun = false
+      const next = (): Promise<IteratorResult<Piece, undefined>> =>
+        new Promise((resolve, reject) => {
+          this.#pieces.set(ask, ({ piece, error }) => {
+            this.#pieces.delete(ask)
+            if (error !== undefined) reject(unpackError(error))
+            else resolve(piece === null ? { done: true, value: undefined } : { done: false, value: piece })
+          })
+          this.#tell({ kind: "pull", ask, ...(begun ? {} : { from }) })
+          begun = true
+        })
+      return { next }
     }
   }
 }

@@ -1,20 +1,21 @@
 import { setImmediate as turn } from "node:timers/promises"
 import { pathToFileURL } from "node:url"
 import type { App } from "../../core/app.ts"
-import type { Intake, Recorder, SendResult } from "../../core/attempt.ts"
+import type { Intake, Recorder, SourceSend } from "../../core/attempt.ts"
 import { FanfareError } from "../../core/errors.ts"
 import { packError, unpackError } from "../../core/packed-error.ts"
-import type { StepRecord } from "../../core/step.ts"
+import type { Pull, SourceResult } from "../../core/source.ts"
 import { systemClock } from "../../engine/system.ts"
 import { needsEngine, remoteIntake } from "../../sdk/remote.ts"
 import { runAttempt } from "../../sdk/runner.ts"
-import type { FromCode, ToCode } from "./messages.ts"
+import type { Answered, FromCode, ToCode } from "./messages.ts"
 
 // The process that has the user's code under `fanfare dev`: a new one for each version of the files, so that a reload is complete and
 // nothing that user code does can stop the engine.
 const files = process.argv.slice(2)
 const asks = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>()
 const controllers = new Map<number, AbortController>()
+const sources = new Map<number, { readonly pull: Pull; pieces: ReturnType<Pull> | null }>()
 let lastAsk = 0
 let apps: App[] = []
 
@@ -22,12 +23,38 @@ function tell(message: FromCode): void {
   if (process.connected) process.send?.(message)
 }
 
-function ask<T extends StepRecord | SendResult>(message: (ask: number) => FromCode): Promise<T> {
+function ask<T extends Answered>(message: (ask: number) => FromCode): Promise<T> {
   const id = ++lastAsk
   return new Promise<T>((resolve, reject) => {
     asks.set(id, { resolve, reject })
     tell(message(id))
   })
+}
+
+/** The engine asks for the pieces of a source as it comes to them. */
+async function askSource<T extends SourceResult | string>(call: number | null, send: SourceSend, pull: Pull): Promise<T> {
+  let source = 0
+  try {
+    return await ask<T>((id) => {
+      source = id
+      sources.set(id, { pull, pieces: null })
+      return { kind: "source", ask: id, call, send }
+    })
+  } finally {
+    sources.delete(source)
+  }
+}
+
+async function givePiece({ ask: id, from }: Extract<ToCode, { kind: "pull" }>): Promise<void> {
+  const source = sources.get(id)
+  if (source === undefined) return
+  try {
+    if (from !== undefined) source.pieces = source.pull(from)
+    const next = await source.pieces?.next()
+    tell({ kind: "piece", ask: id, piece: next === undefined || next.done === true ? null : next.value })
+  } catch (error) {
+    tell({ kind: "piece", ask: id, piece: null, error: packError(error, "internal") })
+  }
 }
 
 async function load(): Promise<void> {
@@ -42,13 +69,18 @@ async function load(): Promise<void> {
       hint: 'Export it: export const fanfare = new Fanfare({ id: "my-app" })',
     })
   }
+  // The engine's process serves HTTP: asked there, like anybody else would.
+  const engine = remoteIntake(process.env["FANFARE_URL"])
   const intake: Intake = {
-    // The engine's process serves HTTP: asked there, like anybody else would.
-    fanouts: remoteIntake(process.env["FANFARE_URL"]).fanouts,
-    async send(events, joined) {
+    fanouts: engine.fanouts,
+    schedules: engine.schedules,
+    runs: engine.runs,
+    sendSignal: (signal, data) => ask((id) => ({ kind: "signal", ask: id, call: null, signal, data })),
+    async send(events, { joined, ...way } = {}) {
       if (joined !== undefined) throw needsEngine()
-      return ask((id) => ({ kind: "send", ask: id, call: null, key: "", events }))
+      return ask((id) => ({ kind: "send", ask: id, call: null, key: "", events, way }))
     },
+    sendSource: (send, pull) => askSource(null, send, pull),
     sendFromSql: async () => {
       throw needsEngine()
     },
@@ -77,8 +109,21 @@ async function execute({ call, run, steps }: Extract<ToCode, { kind: "execute" }
   const recorder: Recorder = {
     now: () => systemClock.now(),
     turn: () => turn(),
+    get closed() {
+      return controller.signal.aborted
+    },
+    after(ms) {
+      let cancel: () => void = () => undefined
+      const rung = new Promise<void>((resolve) => {
+        cancel = systemClock.after(ms, resolve)
+      })
+      return [rung, () => cancel()]
+    },
+    register: async () => void (await ask<null>((id) => ({ kind: "register", ask: id, call }))),
+    sendSignal: (signal, data) => ask((id) => ({ kind: "signal", ask: id, call, signal, data })),
     report: (report) => ask((id) => ({ kind: "report", ask: id, call, report })),
-    send: (key, events, joined) => ask((id) => ({ kind: "send", ask: id, call, key, events, ...(joined === undefined ? {} : { joined }) })),
+    send: (key, events, way = {}) => ask((id) => ({ kind: "send", ask: id, call, key, events, way })),
+    sendSource: (key, way, pull) => askSource(call, { ...way, key, runId: null }, pull),
     log: (level, message, fields) =>
       tell({ kind: "log", call, level, message: String(message), ...(fields === undefined ? {} : { fields: encode(fields) }) }),
   }
@@ -103,6 +148,7 @@ function encode(fields: Readonly<Record<string, unknown>>): string {
 process.on("message", (message: ToCode) => {
   if (message.kind === "execute") void execute(message)
   else if (message.kind === "abort") controllers.get(message.call)?.abort()
+  else if (message.kind === "pull") void givePiece(message)
   else {
     const waiter = asks.get(message.ask)
     asks.delete(message.ask)

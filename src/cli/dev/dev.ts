@@ -1,4 +1,5 @@
 import { existsSync, rmSync } from "node:fs"
+import { createServer } from "node:net"
 import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { styleText } from "node:util"
@@ -27,10 +28,11 @@ export async function dev(options: DevOptions): Promise<void> {
   const began = performance.now()
   const { files, config } = await findFiles(options.file)
   const place = parsePlace(options.db ?? config?.db ?? ".fanfare/dev.db")
-  const port = options.port ?? config?.port ?? 8288
+  const wanted = options.port ?? config?.port ?? 8288
+  const port = wanted === 0 ? await freePort() : wanted
   if (options.fresh === true) empty(place)
 
-  // What user code asks about fan-outs, it asks this server.
+  // What user code asks about fan-outs and schedules, it asks this server: its address must be known before that code runs.
   process.env["FANFARE_URL"] ??= `http://127.0.0.1:${port}`
   const host = new CodeHost(files, say)
   await host.start()
@@ -67,6 +69,14 @@ export async function dev(options: DevOptions): Promise<void> {
   screen.close()
   await server.stop()
   await host.close(0)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolveListening) => server.listen(0, "127.0.0.1", resolveListening))
+  const address = server.address()
+  await new Promise((resolveClosed) => server.close(resolveClosed))
+  return typeof address === "object" && address !== null ? address.port : 0
 }
 
 async function findFiles(file: string | undefined): Promise<{ files: string[]; config: FanfareConfig | null }> {

@@ -1,5 +1,5 @@
 import { styleText } from "node:util"
-import { parseCron } from "../../core/cron.ts"
+import { cronMoments } from "../../core/cron.ts"
 import type { FunctionDefinition } from "../../core/definition.ts"
 import type { FanoutSummary } from "../../core/views.ts"
 import type { Engine } from "../../engine/engine.ts"
@@ -79,7 +79,7 @@ export class Screen {
     const news = tenth !== this.#open.get(id)
     if (done) this.#open.delete(id)
     else this.#open.set(id, tenth)
-    const line = `${styleText("magenta", "⇉")} ${fanout.name}  ${fanoutLine(fanout, Date.now())}`
+    const line = `${styleText("magenta", "⇉")} ${fanout.name}  ${fanoutLine(fanout)}`
     if (this.#globals.json && news) printJson({ event: "fanout", ...fanout })
     if (this.#globals.json) return null
     if (done || (news && !process.stderr.isTTY)) this.#write(line)
@@ -111,7 +111,7 @@ export class Screen {
 
 function describeTrigger(id: string, trigger: FunctionDefinition["triggers"][number]): string {
   if ("event" in trigger) return `event ${trigger.event}${trigger.if === null ? "" : `  if ${trigger.if}`}`
-  const next = parseCron(trigger.cron, trigger.timezone, id).next(Date.now())
+  const next = cronMoments(trigger, id).next(Date.now())
   const when = next === null ? "never" : `${new Date(next).toISOString().slice(0, 16)}Z  (in ${span(next - Date.now())})`
   return `cron ${trigger.cron}  ${trigger.timezone}   next ${when}`
 }

@@ -1,36 +1,48 @@
 import type { ChangeOf } from "../core/change.ts"
-import { decideGates, type EndedAtOnce, type GateDecisions, type GateFacts } from "../core/gatekeeper.ts"
-import type { Gate, Pending } from "../core/gate.ts"
-import type { NewRun } from "../core/run.ts"
-import { cancelRuns, endedBy, insertEnds } from "./cancel.ts"
+import { decideEntries, type EndedAtOnce, type EntryDecisions, type EntryFacts } from "../core/entries.ts"
+import type { Entry, Pending } from "../core/entry.ts"
+import type { FinalState, NewRun } from "../core/run.ts"
+import type { Failure } from "../core/failure.ts"
+import { fingerprintOf } from "../core/fingerprint.ts"
 import { addRuns, insertRuns, runValues } from "./commit-admit.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { keyColumn, lockLimits } from "./limiter.ts"
-import { insertFirstSlots, type Moved, newQueueRow, nothingMoved } from "./queue.ts"
+import { doom, dropWaits } from "./commit-wait.ts"
+import {
+  deleteSlots,
+  insertFirstSlots,
+  keysOf,
+  type Moved,
+  newQueueRow,
+  nothingMoved,
+  type QueueRow,
+  queueNames,
+  type StoredQueueRow,
+  toQueueRow,
+} from "./queue.ts"
 
-export interface Gated {
+export interface Entered {
   readonly moved: Moved
   /** Ends to be counted in their fan-outs. */
   readonly ended: readonly ChangeOf<"run.settle">[]
   /** Runs that are not needed, since their events joined a batch: by fan-out, how many fewer there are. */
   readonly fewer: ReadonlyMap<string, number>
-  /** Runs that a node was executing, and that are cancelled. */
-  readonly cancelled: readonly string[]
+  /** Runs that are to be cancelled. */
+  readonly doomed: number
 }
 
-const nothingGated: Gated = { moved: nothingMoved, ended: [], fewer: new Map(), cancelled: [] }
+const nothingEntered: Entered = { moved: nothingMoved, ended: [], fewer: new Map(), doomed: 0 }
 
 /** New runs about which other runs of their keys have a say. Under the locks of these keys, in their order. */
-export async function addGated(db: Db, runs: readonly NewRun[], now: number): Promise<Gated> {
-  if (runs.length === 0) return nothingGated
-  const gates = runs.flatMap((run) => (run.gates ?? []).filter((gate) => gate.kind !== "refuse"))
-  const keys = [...new Set(gates.map(({ key }) => key))]
+export async function addEntering(db: Db, runs: readonly NewRun[], now: number): Promise<Entered> {
+  if (runs.length === 0) return nothingEntered
+  const entries = runs.flatMap((run) => (run.entries ?? []).filter((entry) => entry.kind !== "refuse"))
+  const keys = [...new Set(entries.map(({ key }) => key))]
   await lockLimits(db, keys)
-  const decisions = decideGates(runs, await factsOf(db, gates, keys), now)
-  const { added, ended, joined, full, replaced, cancelled } = decisions
+  const decisions = decideEntries(runs, await factsOf(db, entries, keys), now)
+  const { added, ended, joined, full, replaced, doomed } = decisions
   // Those that end make room for those that begin.
-  const skipped = await cancelRuns(db, replaced, "skipped", now)
-  const stopped = await cancelRuns(db, cancelled, "cancelled", now)
+  const skipped = await endWaiting(db, replaced, now)
   const [moved] = await together([
     addRuns(db, added, now),
     insertFirstSlots(
@@ -38,6 +50,11 @@ export async function addGated(db: Db, runs: readonly NewRun[], now: number): Pr
       added.map(({ id, limits }) => ({ runId: id, limits })),
     ),
     recordEnded(db, ended, now),
+    dropWaits(db, [...ended.map(({ run }) => run.id), ...joined.map(({ run }) => run.id), ...replaced.map(({ runId }) => runId)]),
+    doom(
+      db,
+      doomed.map((each) => ({ ...each, unbegun: false })),
+    ),
     join(db, joined),
     startFull(db, full, now),
     remember(db, decisions),
@@ -47,17 +64,17 @@ export async function addGated(db: Db, runs: readonly NewRun[], now: number): Pr
   return {
     moved: {
       ...moved,
-      keys: [...skipped.keys, ...stopped.keys],
+      keys: skipped.keys,
       timers: full.length === 0 ? moved.timers : [...moved.timers, now],
     },
-    ended: [...ended.map(({ run, state }) => endedBy(newQueueRow(run), run.fanoutId, state, now)), ...skipped.ended, ...stopped.ended],
+    ended: [...ended.map(({ run, state }) => endedBy(newQueueRow(run), run.fanoutId, state, now)), ...skipped.ended],
     fewer,
-    cancelled: stopped.running,
+    doomed: doomed.length,
   }
 }
 
 /** What is known of the keys. Timers first: a run that stands there, and then still has its place under the key, waits for more events. */
-async function factsOf(db: Db, gates: readonly Exclude<Gate, { kind: "refuse" }>[], keys: readonly string[]): Promise<GateFacts> {
+async function factsOf(db: Db, entries: readonly Exclude<Entry, { kind: "refuse" }>[], keys: readonly string[]): Promise<EntryFacts> {
   if (keys.length === 0) return { rates: new Map(), pending: new Map(), open: new Map() }
   const list = JSON.stringify(keys.map((key) => [key]))
   const these = `(select key from ${db.dialect.rows("$1", keyColumn)} as j)`
@@ -74,13 +91,24 @@ async function factsOf(db: Db, gates: readonly Exclude<Gate, { kind: "refuse" }>
     list,
   ])
   const holder = new Map(slots.map(({ limit_key, run_id }) => [limit_key, run_id]))
-  const singletons = new Set(gates.filter(({ kind }) => kind === "singleton").map(({ key }) => key))
+  const singletons = new Set(entries.filter(({ kind }) => kind === "singleton").map(({ key }) => key))
+  // Those that wait for the place of one that is being cancelled have not ended either.
+  const queued =
+    singletons.size === 0
+      ? []
+      : await db.query<{ limit_key: string; run_id: string }>(`select limit_key, run_id from held where limit_key in ${these}`, [
+          JSON.stringify([...singletons].map((key) => [key])),
+        ])
+  const open = Map.groupBy(
+    [...slots, ...queued].filter(({ limit_key }) => singletons.has(limit_key)),
+    ({ limit_key }) => limit_key,
+  )
   return {
     rates: new Map(rows.map(({ key, rate }) => [key, rate])),
     pending: new Map(
       pending.filter(({ key, runId }) => waiting.has(runId) && holder.get(key) === runId).map(({ key, ...each }) => [key, each]),
     ),
-    open: new Map([...holder].filter(([key]) => singletons.has(key))),
+    open: new Map(Array.from(open, ([key, places]) => [key, places.map(({ run_id }) => run_id)])),
   }
 }
 
@@ -93,6 +121,82 @@ async function waitingRuns(db: Db, runIds: readonly string[]): Promise<Set<strin
   return new Set(rows.map(({ run_id }) => run_id))
 }
 
+/** Runs that wait for more events, and end instead: their timers are locked. */
+async function endWaiting(
+  db: Db,
+  runs: EntryDecisions["replaced"],
+  now: number,
+): Promise<{ readonly keys: readonly string[]; readonly ended: ChangeOf<"run.settle">[] }> {
+  if (runs.length === 0) return { keys: [], ended: [] }
+  const reasons = new Map(runs.map(({ runId, reason }) => [runId, reason]))
+  const taken = await db.query<StoredQueueRow & { fanout_id: string | null }>(
+    `delete from timer where run_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)
+       returning ${queueNames}, (select run.fanout_id from run where run.id = timer.run_id) as fanout_id`,
+    [JSON.stringify(runs.map(({ runId }) => [runId]))],
+  )
+  const rows = taken.map((row) => ({ row: toQueueRow(row), fanoutId: row.fanout_id }))
+  await together([
+    deleteSlots(
+      db,
+      rows.map(({ row }) => row),
+    ),
+    insertEnds(
+      db,
+      rows.map(({ row }) => ({ runId: row.runId, state: "skipped", reason: reasons.get(row.runId) ?? null, failure: null })),
+      now,
+    ),
+  ])
+  return {
+    keys: keysOf(rows.map(({ row }) => row)),
+    ended: rows.map(({ row, fanoutId }) => endedBy(row, fanoutId, "skipped", now)),
+  }
+}
+
+/** How runs end that never began. */
+interface RunEnd {
+  readonly runId: string
+  readonly state: FinalState
+  readonly reason: string | null
+  readonly failure: Failure | null
+}
+
+async function insertEnds(db: Db, ends: readonly RunEnd[], now: number): Promise<void> {
+  if (ends.length === 0) return
+  await db.execute(
+    `insert into result (run_id, state, attempt, reason, failure, fingerprint, started_at, ended_at)
+       select run_id, state, 0, reason, failure, fingerprint, $2, $2 from ${db.dialect.rows("$1", [
+         ["run_id", "text"],
+         ["state", "text"],
+         ["reason", "text"],
+         ["failure", "text"],
+         ["fingerprint", "text"],
+       ])} as j where true`,
+    [
+      JSON.stringify(
+        ends.map(({ runId, state, reason, failure }) => [
+          runId,
+          state,
+          reason,
+          failure === null ? null : JSON.stringify(failure),
+          failure === null ? null : fingerprintOf(failure),
+        ]),
+      ),
+      now,
+    ],
+  )
+}
+
+/** The end of a run, as the counts of its fan-out take it. */
+function endedBy(
+  { runId, functionId, fence, rank, limits, attempt }: QueueRow,
+  fanoutId: string | null,
+  to: FinalState,
+  now: number,
+): ChangeOf<"run.settle"> {
+  const run = { id: runId, functionId, fence, rank, fanoutId, limits }
+  return { kind: "run.settle", run, attempt, startedAt: now, endedAt: now, settlement: { to, output: null, failure: null } }
+}
+
 async function recordEnded(db: Db, ended: readonly EndedAtOnce[], now: number): Promise<void> {
   if (ended.length === 0) return
   await insertRuns(db, JSON.stringify(ended.map(({ run }) => runValues(run))))
@@ -101,7 +205,6 @@ async function recordEnded(db: Db, ended: readonly EndedAtOnce[], now: number): 
     ended.map(({ run, state, reason }) => ({
       runId: run.id,
       state,
-      attempt: 0,
       reason: state === "failed" ? null : reason,
       failure: state === "failed" ? { name: "FlowError", message: reason } : null,
     })),
@@ -109,7 +212,7 @@ async function recordEnded(db: Db, ended: readonly EndedAtOnce[], now: number): 
   )
 }
 
-async function join(db: Db, joined: GateDecisions["joined"]): Promise<void> {
+async function join(db: Db, joined: EntryDecisions["joined"]): Promise<void> {
   if (joined.length === 0) return
   await db.execute(
     `insert into batched (run_id, event_id) select run_id, event_id from ${db.dialect.rows("$1", [
@@ -121,7 +224,7 @@ async function join(db: Db, joined: GateDecisions["joined"]): Promise<void> {
 }
 
 /** Batches that have all they can take: they are due now, and what comes from now on begins another. */
-async function startFull(db: Db, full: GateDecisions["full"], now: number): Promise<void> {
+async function startFull(db: Db, full: EntryDecisions["full"], now: number): Promise<void> {
   if (full.length === 0) return
   const runs = JSON.stringify(full.map(({ runId }) => [runId]))
   await together([
@@ -145,7 +248,7 @@ const rateColumns: readonly Column[] = [
   ["keep_until", "bigint"],
 ]
 
-async function remember(db: Db, { rates, pending }: GateDecisions): Promise<void> {
+async function remember(db: Db, { rates, pending }: EntryDecisions): Promise<void> {
   const sorted = <T>(map: ReadonlyMap<string, T>): [string, T][] => [...map].toSorted(([a], [b]) => (a < b ? -1 : 1))
   if (rates.size > 0) {
     await db.execute(

@@ -1,0 +1,24 @@
+import type { EventInput } from "./event.ts"
+
+/** Items of a source, in order, and where it goes on after them: null when it can only be told by their number. */
+export interface Piece {
+  readonly events: readonly EventInput[]
+  readonly cursor: string | null
+  /** Nothing comes after it. */
+  readonly last?: boolean
+}
+
+/** Begins a source, or goes on with it: `taken` of its items are durable, `cursor` is what came with the last of them. */
+export type Pull = (from: { readonly taken: number; readonly cursor: string | null }) => AsyncIterator<Piece, unknown, undefined>
+
+/** What came of a source. */
+export interface SourceResult {
+  readonly fanoutId: string
+  /** Items taken from the source so far, those that were duplicates included. */
+  readonly items: number
+  /** Events and runs that came of them. */
+  readonly events: number
+  readonly runs: number
+  /** Whether the fan-out was cancelled meanwhile: the rest of the source was left. */
+  readonly cancelled: boolean
+}

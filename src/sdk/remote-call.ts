@@ -1,0 +1,55 @@
+import { codes, type ErrorCode, FanfareError } from "../core/errors.ts"
+import type { Problem } from "../protocol/api.ts"
+
+/** One request: GET without a body, else POST unless `method` says otherwise. */
+export interface Asked {
+  readonly method?: "PATCH" | "DELETE"
+  readonly params?: Readonly<Record<string, string>>
+  readonly query?: Readonly<Record<string, string | number | undefined>>
+  readonly body?: unknown
+}
+
+export type Ask = <T>(path: string, request?: Asked) => Promise<T>
+
+/** @param configured where; default: the environment's `FANFARE_URL` */
+export async function call<T>(configured: string | undefined, path: string, { method, params = {}, query = {}, body }: Asked): Promise<T> {
+  const url = configured ?? environment("FANFARE_URL")
+  if (url === undefined) {
+    throw new FanfareError("not_connected", "there is no engine to send to: none runs in this process and no URL is set", {
+      hint: "Start one with createServer({ client }), run this file with `fanfare dev`, or set FANFARE_URL.",
+    })
+  }
+  const target = new URL(
+    path.replaceAll(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] ?? "")),
+    url,
+  )
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) target.searchParams.set(name, String(value))
+  let response: Response
+  try {
+    response = await fetch(
+      target,
+      body === undefined ? {} : { method: method ?? "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
+    )
+  } catch (cause) {
+    throw new FanfareError("not_connected", `nothing answers at ${url}`, { cause, hint: "Start a server there, or correct FANFARE_URL." })
+  }
+  const answer: unknown = await response.json().catch(() => null)
+  if (response.ok) return answer as T
+  throw fromProblem(answer, response.status)
+}
+
+/** An error answer of the API as the error that the server met. */
+export function fromProblem(body: unknown, status: number): FanfareError {
+  const problem = (typeof body === "object" && body !== null ? body : {}) as Partial<Problem>
+  const code: ErrorCode = problem.code !== undefined && problem.code in codes ? problem.code : "internal"
+  return new FanfareError(code, problem.detail ?? `the server answered ${status}`, {
+    ...(problem.field === undefined ? {} : { field: problem.field }),
+    ...(problem.bound === undefined ? {} : { bound: problem.bound }),
+    ...(problem.hint === undefined ? {} : { hint: problem.hint }),
+  })
+}
+
+function environment(name: string): string | undefined {
+  const value = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name]
+  return value === "" ? undefined : value
+}

@@ -1,0 +1,24 @@
+import type { Context, Hono } from "hono"
+import type { Intake } from "../core/attempt.ts"
+import type { BulkFilter } from "../core/bulk.ts"
+import type { BulkKind, ReplayOptions } from "../core/runs.ts"
+import { paths } from "../protocol/api.ts"
+
+/** Routes that put runs right. `jsonBody` gives a request's body, or null when it has none. */
+export function runRoutes(api: Hono, intake: Intake, jsonBody: (c: Context) => Promise<unknown>): void {
+  const { runs } = intake
+  api.post(paths.runCancel, async (c) => {
+    const body = (await jsonBody(c)) as { reason?: string } | null
+    return c.json(await runs.cancel(c.req.param("id"), body?.reason))
+  })
+  api.post(paths.runReplay, async (c) => c.json(await runs.replay(c.req.param("id"), ((await jsonBody(c)) as ReplayOptions | null) ?? {})))
+  api.post(paths.runsCount, async (c) => c.json({ count: await runs.count((await jsonBody(c)) as BulkFilter) }))
+  api.post(paths.runsBulk, async (c) => {
+    const { kind, filter } = ((await jsonBody(c)) ?? {}) as { kind: BulkKind; filter: BulkFilter }
+    return c.json(await runs.bulk(kind, filter))
+  })
+  api.post(paths.signals, async (c) => {
+    const { signal, data } = ((await jsonBody(c)) ?? {}) as { signal: string; data?: unknown }
+    return c.json(await intake.sendSignal(signal, data))
+  })
+}

@@ -1,0 +1,218 @@
+import type { BulkFilter } from "../core/bulk.ts"
+import { gatedBy } from "../core/gate.ts"
+import { idBefore } from "../core/id.ts"
+import { limits } from "../core/limits.ts"
+import type { LimitClaim, RunState } from "../core/run.ts"
+import { doom } from "./commit-wait.ts"
+import { type Column, type Db, type Param, together } from "./db.ts"
+import { forgetFailures, uncountEnds } from "./failure-groups.ts"
+import { addLines, decodeLimits, encodeLimits, enqueue, type Lines, type QueueRow } from "./queue.ts"
+import { releaseHeld } from "./release.ts"
+
+/** Runs looked at in one part. */
+const batch = 500
+
+/** A filter as an operation keeps it. `last`: the newest run there was. */
+export interface FrozenFilter extends BulkFilter {
+  readonly last: string
+}
+
+export interface BulkPart {
+  readonly kind: "cancel" | "replay" | "retry"
+  readonly filter: FrozenFilter
+  readonly snapshotAt: number
+  readonly cursor: string
+}
+
+export interface BulkDone {
+  /** Null when there are no more. */
+  readonly cursor: string | null
+  readonly affected: number
+  readonly doomed: number
+  readonly lines: Lines
+}
+
+interface Found {
+  id: string
+  function_id: string
+  event_id: string
+  fanout_id: string | null
+  rank: number
+  result_state: RunState | null
+  fingerprint: string | null
+  fence: number | null
+  limits: string | null
+}
+
+/** What a filter means, as conditions on a run `r`, its result `x` and the places it may stand in. */
+const states: Readonly<Record<RunState, string>> = {
+  completed: "x.state = 'completed'",
+  failed: "x.state = 'failed'",
+  cancelled: "x.state = 'cancelled'",
+  skipped: "x.state = 'skipped'",
+  running: "l.run_id is not null",
+  scheduled: "t.state = 'scheduled'",
+  ready: "q.run_id is not null",
+  waiting: "x.run_id is null and l.run_id is null and q.run_id is null and coalesce(t.state, 'waiting') = 'waiting'",
+}
+const meant: Readonly<Record<BulkPart["kind"], string>> = {
+  cancel: "x.run_id is null",
+  replay: "true",
+  retry: "x.state in ('failed', 'cancelled')",
+}
+const places = `left join result as x on x.run_id = r.id left join lease as l on l.run_id = r.id left join timer as t on t.run_id = r.id
+  left join ready as q on q.function_id = r.function_id and q.rank = r.rank and q.run_id = r.id`
+
+function bounds({ functionId, from, to }: BulkFilter, add: (value: Param) => string): string[] {
+  return [
+    ...(functionId === undefined ? [] : [`function_id = ${add(functionId)}`]),
+    ...(from === undefined ? [] : [`created_at >= ${add(from)}`]),
+    ...(to === undefined ? [] : [`created_at < ${add(to)}`]),
+  ]
+}
+
+/** The number of runs that a filter means, counted up to a bound. */
+export async function countRuns(db: Db, filter: BulkFilter): Promise<number> {
+  const params: Param[] = []
+  const add = (value: Param): string => `$${params.push(value)}`
+  const inner = bounds(filter, add)
+  const [row] = await db.query<{ n: number }>(
+    `select count(*) as n from (select r.id from (select * from run ${inner.length === 0 ? "" : `where ${inner.join(" and ")}`}) as r ${places}
+       where ${filter.state === undefined ? "true" : states[filter.state]} limit ${limits.bulkCount}) as c`,
+    params,
+  )
+  return row?.n ?? 0
+}
+
+export async function freeze(db: Db, filter: BulkFilter): Promise<FrozenFilter> {
+  const [row] = await db.query<{ id: string | null }>("select max(id) as id from run")
+  return { ...filter, last: row?.id ?? "" }
+}
+
+/** Does the next part. Runs in a transaction. */
+export async function bulkPart(db: Db, part: BulkPart, newRunId: () => string, now: number): Promise<BulkDone> {
+  const { kind, filter, snapshotAt } = part
+  const params: Param[] = []
+  const add = (value: Param): string => `$${params.push(value)}`
+  const from = part.cursor === "" ? idBefore("run", Math.max(0, (filter.from ?? 0) - limits.clockSkewMs)) : part.cursor
+  const inner = [`id > ${add(from)}`, `id <= ${add(filter.last)}`, `created_at <= ${add(snapshotAt)}`, ...bounds(filter, add)]
+  const looked = await db.query<Found & { fits: number }>(
+    `select r.id, r.function_id, r.event_id, r.fanout_id, r.rank, r.limits, x.state as result_state, x.fingerprint,
+         (select max(fence) from attempt as a where a.run_id = r.id) as fence,
+         case when ${meant[kind]} and ${filter.state === undefined ? "true" : states[filter.state]}
+           and (x.run_id is null or x.ended_at <= ${add(snapshotAt)}) then 1 else 0 end as fits
+       from (select * from run where ${inner.join(" and ")} order by id limit ${batch}) as r ${places} order by r.id`,
+    params,
+  )
+  const last = looked.at(-1)
+  if (last === undefined) return { cursor: null, affected: 0, doomed: 0, lines: new Map() }
+  const found = looked.filter(({ fits }) => fits === 1)
+  const done = { cursor: last.id, affected: found.length, doomed: 0, lines: new Map() }
+  if (found.length === 0) return done
+  if (kind === "cancel") {
+    await doom(
+      db,
+      found.map(({ id }) => ({ runId: id, reason: "by request, with others", unbegun: false })),
+    )
+    return { ...done, doomed: found.length }
+  }
+  return { ...done, lines: kind === "retry" ? await again(db, found, now) : await anew(db, found, newRunId, now) }
+}
+
+const ids: readonly Column[] = [["id", "text"]]
+
+/** What a run that is done again must not find of its last attempt: failures, and waits that ended with the run. */
+export const unfinishedSteps = "(state = 'failed' or (state = 'waiting' and kind in ('event', 'signal', 'invoke')))"
+
+async function again(db: Db, found: readonly Found[], now: number): Promise<Lines> {
+  const list = JSON.stringify(found.map(({ id }) => [id]))
+  const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
+  const byFanout = Map.groupBy(
+    found.filter(({ fanout_id }) => fanout_id !== null),
+    ({ fanout_id }) => fanout_id ?? "",
+  )
+  await together([
+    db.execute(`delete from result where run_id in ${these}`, [list]),
+    db.execute(`delete from step where run_id in ${these} and ${unfinishedSteps}`, [list]),
+  ])
+  const lines = await line(
+    db,
+    found.map(({ id, function_id, rank, fence, limits: first }) => ({ id, functionId: function_id, rank, fence: (fence ?? 0) + 1, first })),
+    now,
+  )
+  // Last, as counts always are: whoever counts the same fan-out has the locks of its limits already.
+  for (const [id, runs] of [...byFanout].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const failed = runs.filter(({ result_state }) => result_state === "failed")
+    await uncountEnds(db, id, failed.length, runs.length - failed.length)
+    await forgetFailures(
+      db,
+      id,
+      failed.map(({ fingerprint }) => fingerprint),
+    )
+  }
+  return lines
+}
+
+async function anew(db: Db, found: readonly Found[], newRunId: () => string, now: number): Promise<Lines> {
+  const fresh = found.map((old) => ({ ...old, newId: newRunId() }))
+  await db.execute(
+    `insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank, limits)
+       select id, function_id, event_id, null, null, $2, $2, limits from ${db.dialect.rows("$1", [
+         ["id", "text"],
+         ["function_id", "text"],
+         ["event_id", "text"],
+         ["limits", "text"],
+       ])} as j where true`,
+    [
+      JSON.stringify(
+        fresh.map(({ newId, function_id, event_id, limits: first }) => [newId, function_id, event_id, encodeLimits(onceMore(first))]),
+      ),
+      now,
+    ],
+  )
+  await db.execute(
+    `insert into batched (run_id, event_id) select j.id, b.event_id from ${db.dialect.rows("$1", [
+      ["id", "text"],
+      ["old", "text"],
+    ])} as j join batched as b on b.run_id = j.old`,
+    [JSON.stringify(fresh.map(({ newId, id }) => [newId, id]))],
+  )
+  return line(
+    db,
+    fresh.map(({ newId, function_id, limits: first }) => ({ id: newId, functionId: function_id, rank: now, fence: 0, first })),
+    now,
+  )
+}
+
+async function line(
+  db: Db,
+  runs: readonly { id: string; functionId: string; rank: number; fence: number; first: string | null }[],
+  now: number,
+): Promise<Lines> {
+  const rows = runs.map(
+    ({ id, functionId, rank, fence, first }): QueueRow => ({
+      runId: id,
+      functionId,
+      rank,
+      attempt: 0,
+      fence,
+      losses: 0,
+      limits: onceMore(first),
+    }),
+  )
+  const lined = await enqueue(db, rows)
+  const released = await releaseHeld(db, [], lined.arrivals, now)
+  return addLines([lined.lines, released.lines])
+}
+
+/**
+ * What a run counts against that begins again, from what it began with: its places were given up, it waits for no more events, and the gate of
+ * its fan-out is another matter.
+ */
+export function onceMore(first: string | null): readonly LimitClaim[] {
+  return decodeLimits(first).flatMap((claim): LimitClaim[] => {
+    if (claim.hold === "debounce" || gatedBy(claim.key) !== null) return []
+    if (claim.hold === "batch") return [{ ...claim, hold: "events" }]
+    return claim.hold === "taken" ? [{ ...claim, hold: "run" }] : [claim]
+  })
+}
