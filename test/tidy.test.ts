@@ -13,12 +13,19 @@ interface Source {
   readonly imports: readonly { readonly from: string; readonly line: number }[]
 }
 
-const files: readonly Source[] = readdirSync(src, { recursive: true, encoding: "utf8" })
-  .filter((path) => path.endsWith(".ts") && !path.endsWith(".test.ts"))
-  .map((path) => {
-    const text = readFileSync(join(src, path), "utf8")
-    return { path: path.replaceAll("\\", "/"), text, imports: importsOf(text) }
-  })
+const files = sourcesIn(src)
+const dashboard = fileURLToPath(new URL("../dashboard/src", import.meta.url))
+const pages = sourcesIn(dashboard)
+
+/** Paths below the folder, with their text and what they import. */
+function sourcesIn(folder: string): readonly Source[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((path) => /\.tsx?$/.test(path) && !path.endsWith(".test.ts"))
+    .map((path) => {
+      const text = readFileSync(join(folder, path), "utf8")
+      return { path: path.replaceAll("\\", "/"), text, imports: importsOf(text) }
+    })
+}
 
 function importsOf(text: string): Source["imports"] {
   return [
@@ -67,7 +74,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   ],
   // The read side of the store.
   "server/api.ts": ["store/store.ts"],
-  "server/backlog.ts": ["store/store.ts"],
+  "server/look.ts": ["store/store.ts"],
 }
 
 /** Time and chance come in through these; the rest asks the ports. */
@@ -137,10 +144,41 @@ describe("the house", () => {
   })
 })
 
+describe("the dashboard", () => {
+  it("knows of the house only what the API says: the protocol", () => {
+    const outside = pages.flatMap(({ path, imports }) =>
+      imports
+        .map(({ from }) => ({
+          from,
+          to: from.startsWith(".") ? relative(dashboard, join(dashboard, dirname(path), from)).replaceAll("\\", "/") : from,
+        }))
+        .filter(({ to }) => to.startsWith("..") && !/^\.\.\/\.\.\/src\/protocol\/\w+\.ts$/.test(to))
+        .map(({ from }) => `${path} imports ${from}`),
+    )
+    expect(outside).toEqual([])
+    expect(pages.length).toBeGreaterThan(30)
+  })
+
+  it("asks one place what time it is, puts no text in as markup, and loads nothing from elsewhere", () => {
+    const banned = /\bDate\.now\b|\bnew Date\(\)|dangerouslySetInnerHTML|\.innerHTML\b|\beval\(|https?:\/\/(?!www\.w3\.org)/
+    const wrong = pages
+      .filter(({ path }) => path !== "clock.ts")
+      .flatMap(({ path, text }) => text.split("\n").flatMap((line, i) => (banned.test(line) ? [`${path}:${i + 1} ${line.trim()}`] : [])))
+    expect(wrong).toEqual([])
+  })
+
+  it("takes no place of a folder from another: parts know no page, pages know no page", () => {
+    const wrong = pages.flatMap(({ path, imports }) =>
+      imports.filter(({ from }) => from.includes("/pages/") && path !== "routes.tsx").map(({ from }) => `${path} imports ${from}`),
+    )
+    expect(wrong).toEqual([])
+  })
+})
+
 describe("every file", () => {
   it("has at most 400 lines", () => {
     const lines = (text: string): number => text.split("\n").length - (text.endsWith("\n") ? 1 : 0)
-    expect(files.filter(({ text }) => lines(text) > 400).map(({ path, text }) => `${path}:${lines(text)}`)).toEqual([])
+    expect([...files, ...pages].filter(({ text }) => lines(text) > 400).map(({ path, text }) => `${path}:${lines(text)}`)).toEqual([])
   })
 
   it("asks the ports for time and chance", () => {
@@ -154,14 +192,16 @@ describe("every file", () => {
 
   it("has no loose type", () => {
     const loose = /\bas any\b|:\s*any\b|<any>|@ts-ignore|@ts-expect-error|@ts-nocheck/
-    const wrong = files.flatMap(({ path, text }) => text.split("\n").flatMap((line, i) => (loose.test(line) ? [`${path}:${i + 1}`] : [])))
+    const wrong = [...files, ...pages].flatMap(({ path, text }) =>
+      text.split("\n").flatMap((line, i) => (loose.test(line) ? [`${path}:${i + 1}`] : [])),
+    )
     expect(wrong).toEqual([])
   })
 
   it("imports its neighbours by their full name", () => {
-    const wrong = files.flatMap(({ path, imports }) =>
+    const wrong = [...files, ...pages].flatMap(({ path, imports }) =>
       imports
-        .filter(({ from }) => from.startsWith(".") && !from.endsWith(".ts") && !from.endsWith(".json"))
+        .filter(({ from }) => from.startsWith(".") && !/\.(tsx?|css)$/.test(from) && !from.endsWith(".json"))
         .map(({ from, line }) => `${path}:${line} ${from}`),
     )
     expect(wrong).toEqual([])

@@ -1,6 +1,6 @@
 import { expectTypeOf, it } from "vitest"
 import { z } from "zod"
-import { Fanfare, type Jsonify, type ScheduledTimer } from "../src/index.ts"
+import { Fanfare, type HandlerEvent, type Jsonify, referenceFunction, type ScheduledTimer } from "../src/index.ts"
 
 // Checked by `npm run types`; running it only proves that the calls are possible.
 const schemas = {
@@ -111,4 +111,26 @@ it("lets a fan-out of a function take items that are data of its events", () => 
   const wrong = (): unknown => shop.fanOut({ id: "x", function: bill, source: [{ id: 1 }] })
   const right = (): unknown => shop.fanOut({ id: "x", function: bill, source: [{ id: "1", total: 1 }] })
   void [wrong, right]
+})
+
+it("types what steps wait for, and what a function that is invoked takes and gives", () => {
+  const shop = new Fanfare({ id: "shop", schemas, middleware: [{ name: "database", context: () => ({ db: { size: 3 } }) }] })
+  const price = shop.createFunction({ id: "price", triggers: [{ event: "shop/order.paid" }] }, async ({ event, db }) => {
+    expectTypeOf(db).toEqualTypeOf<{ size: number }>()
+    return { at: new Date(), total: event.data.total }
+  })
+  const convert = referenceFunction<{ amount: number }, string>({ appId: "bank", functionId: "convert" })
+  shop.createFunction({ id: "f", triggers: [{ event: "user/created" }] }, async ({ step }) => {
+    const paid = await step.waitForEvent("paid", { event: "shop/order.paid", timeout: "1d" })
+    expectTypeOf(paid).toEqualTypeOf<HandlerEvent<"shop/order.paid", { id: string; total: number }> | null>()
+    expectTypeOf(await step.invoke("price", { function: price, data: { id: "1", total: 2 } })).toEqualTypeOf<{
+      at: string
+      total: number
+    }>()
+    expectTypeOf(await step.invoke("convert", { function: convert, data: { amount: 1 } })).toEqualTypeOf<string>()
+    // @ts-expect-error -- the data does not fit
+    void step.invoke("price", { function: price, data: { id: 1 } })
+    // @ts-expect-error -- there is no such event
+    void step.waitForEvent("x", { event: "shop/nothing", timeout: "1d" })
+  })
 })

@@ -77,7 +77,7 @@ export function admit(
 }
 
 /** An event as expressions see it. */
-function seen({ id, key, name, data, ts }: NewEvent): ExpressionEvent {
+function seen({ id, key, name, data, ts }: Cause): ExpressionEvent {
   return { name, data: JSON.parse(data), id: key ?? id, ts }
 }
 
@@ -87,9 +87,17 @@ export function startChanges(definition: FunctionDefinition, event: NewEvent, id
   return [start, ...ruleWaits(definition, event, start.run)]
 }
 
+/** What rules look at of the event that started a run. */
+type Cause = Pick<NewEvent, "id" | "key" | "name" | "data" | "ts">
+
 const noWaits: readonly Change[] = []
 
-function ruleWaits(definition: FunctionDefinition, event: NewEvent, { id: runId, dueAt }: NewRun): readonly Change[] {
+/** The waits that its function's rules give a run. */
+export function ruleWaits(
+  definition: FunctionDefinition,
+  event: Cause,
+  { id: runId, dueAt }: Pick<NewRun, "id" | "dueAt">,
+): readonly Change[] {
   const { cancelOn, startTimeoutMs } = definition
   if (cancelOn.length === 0 && startTimeoutMs === null) return noWaits
   const rules = cancelOn.map((rule, i): Wait => {

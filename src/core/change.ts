@@ -1,3 +1,4 @@
+import type { Tally } from "./activity.ts"
 import type { Failure } from "./failure.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { GateRules } from "./gate.ts"
@@ -130,6 +131,8 @@ export type Change =
     }
   /** Whoever counts against the limit starts no sooner. */
   | { readonly kind: "limit.hold"; readonly key: string; readonly until: number }
+  /** Counts of a node, as they stand: they replace those that it wrote of the same minute before. */
+  | { readonly kind: "tally.put"; readonly tallies: readonly Tally[] }
   | { readonly kind: "function.put"; readonly definition: FunctionDefinition; readonly at: number }
   /** Functions of the app that are not in `functionIds` are no longer offered. */
   | { readonly kind: "app.put"; readonly appId: string; readonly functionIds: readonly string[]; readonly at: number }

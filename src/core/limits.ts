@@ -196,6 +196,16 @@ export const limits = {
   /** Time to hand back what is left then. */
   stopSettleMs: 10 * second,
 
+  /** A node writes its counts of the minute every `tallyMs`; they are kept this many days. */
+  tallyMs: 2 * second,
+  tallyDays: 8,
+  /** Failed runs, the newest ones, that are grouped by their cause. */
+  failuresLooked: 10_000,
+  /** Cells of a fan-out's map: one per run, of its first ones. */
+  fanoutCells: 100_000,
+  /** Characters of a payload that a page shows; the rest is for download. */
+  previewChars: 64 * KiB,
+
   /** Days that finished runs are kept: default. */
   retentionDays: 30,
   /** Rows of one page of a list: default and most. */

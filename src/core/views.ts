@@ -1,3 +1,4 @@
+import type { ActivityTotals } from "./activity.ts"
 import type { LogLine } from "./change.ts"
 import type { FunctionDefinition } from "./definition.ts"
 import type { Failure } from "./failure.ts"
@@ -29,13 +30,15 @@ export interface RunSummary {
 }
 
 export interface RunDetail extends RunSummary {
-  /** JSON text of the event's data, and of the output. */
+  /** JSON text of the event's data, and of the output; of a preview the beginnings, and how long the whole is. */
   readonly data: string
+  readonly dataChars: number
   readonly output: string | null
+  readonly outputChars: number | null
   readonly failure: Failure | null
   /** Attempts that did not complete the run; `fence` tells the log lines of one from another's. */
   readonly attempts: readonly { attempt: number; fence: number; startedAt: number; endedAt: number; failure: Failure }[]
-  readonly steps: readonly StepRecord[]
+  readonly steps: readonly (StepRecord & { readonly outputChars: number | null })[]
   readonly logs: readonly (LogLine & { readonly fence: number })[]
 }
 
@@ -49,6 +52,7 @@ export interface RunFilter {
   readonly state?: RunState
   readonly functionId?: string
   readonly fanoutId?: string
+  readonly eventId?: string
   readonly after?: string
   readonly limit?: number
 }
@@ -103,6 +107,31 @@ export interface LimitSummary {
   readonly held: number
   /** Nothing starts under it before, since a run asked for that. */
   readonly heldUntil: number | null
+}
+
+export interface EventSummary {
+  readonly id: string
+  /** The sender's id, when there is one. */
+  readonly key: string | null
+  readonly name: string
+  readonly ts: number
+  readonly receivedAt: number
+  readonly fanoutId: string | null
+  /** The run that sent it. */
+  readonly sourceRunId: string | null
+}
+
+export interface EventDetail extends EventSummary {
+  /** JSON text; of a preview the beginning, and how long the whole is. */
+  readonly data: string
+  readonly dataChars: number
+}
+
+/** What one function did lately. */
+export interface FunctionActivity extends ActivityTotals {
+  readonly functionId: string
+  /** What ended in each two minutes of the last hour, the newest last. */
+  readonly ended: readonly number[]
 }
 
 /** A node as it was last seen. */

@@ -14,6 +14,7 @@ import { createPulse } from "./pulse.ts"
 import type { Registry } from "./registry.ts"
 import { createHealer, createRescuer } from "./rescuer.ts"
 import type { Telemetry } from "./telemetry.ts"
+import { createTallier } from "./tallier.ts"
 import { createTicker } from "./ticker.ts"
 import { createWaker } from "./waker.ts"
 
@@ -75,6 +76,7 @@ export function createAgents(parts: AgentsParts): Agents {
     createPulse({ store, node, clock, executor, registry, reload, telemetry, pulseMs }),
     createRescuer({ store, committer, registry, clock, newId, nodeId, restMs: rescueMs }),
     createHealer(store, committer, Math.max(limits.leaseMs, pollMs)),
+    createTallier({ committer, telemetry, clock, nodeId, restMs: Math.max(limits.tallyMs, pollMs) }),
     createJanitor(store, clock, parts.retentionDays),
     { name: "bell", tick: async () => (committer.ring(), pollMs) },
   ]

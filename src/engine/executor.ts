@@ -178,7 +178,9 @@ export class Executor {
     const { id: runId, functionId, attempt, fanoutId } = run
     if (settlement.to === "completed" || settlement.to === "failed") {
       const failure = settlement.failure
-      telemetry.emit({ name: "run.ended", runId, functionId, state: settlement.to, attempt, ms: endedAt - startedAt, failure, fanoutId })
+      const delayMs = attempt === 1 && run.fence === 1 ? Math.max(0, run.claimedAt - run.rank) : null
+      const ms = endedAt - startedAt
+      telemetry.emit({ name: "run.ended", runId, functionId, state: settlement.to, attempt, ms, delayMs, failure, fanoutId })
     } else if (failed !== undefined && "dueAt" in settlement) {
       telemetry.emit({ name: "run.retrying", runId, functionId, attempt, dueAt: settlement.dueAt, failure: failed.attempt.failure })
     }

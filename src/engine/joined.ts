@@ -79,6 +79,19 @@ export class JoinedSends {
         hint: "The rows are never seen here: put the condition into the query, and give the function a trigger without one.",
       })
     }
+    const ruled = functions.find(({ cancelOn, startTimeoutMs }) => cancelOn.length > 0 || startTimeoutMs !== null)
+    if (ruled !== undefined) {
+      throw new FanfareError("invalid_event", `the function "${ruled.localId}" has cancelOn or timeouts.start`, {
+        field: "name",
+        hint: "The rows are never seen here, so nothing could be waited for on behalf of their runs: send these events with send(events, { tx }).",
+      })
+    }
+    if (registry.waitedFor(name).length > 0) {
+      throw new FanfareError("invalid_event", `runs wait for events of the name "${name}"`, {
+        field: "name",
+        hint: "The rows are never seen here, so they could not be compared with what runs wait for: send these events with send(events, { tx }).",
+      })
+    }
     return functions.map((definition) => {
       const limits = fixedLimits(definition)
       if (limits === null || definition.paused === "skip") {

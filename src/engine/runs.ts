@@ -1,4 +1,4 @@
-import { limitsOf } from "../core/admit.ts"
+import { limitsOf, ruleWaits } from "../core/admit.ts"
 import type { Change } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
@@ -150,6 +150,8 @@ function replayChanges(
     ...(fromStep === undefined ? {} : { fence: 1 }),
   }
   changes.push({ kind: "run.add", run: started })
+  const cause = { id: eventId, key: null, name: run.eventName, data: data === undefined ? run.data : JSON.stringify(data), ts: now }
+  changes.push(...ruleWaits(definition, cause, started))
   if (fromStep !== undefined) changes.push({ kind: "step.copy", runId, from: run.id, before: fromStep })
   changes.push({ kind: "log.add", runId, fence: 0, from: 0, lines: [replayLine(run.id, fromStep, data !== undefined, now)] })
   return { runId, changes }

@@ -22,6 +22,8 @@ export type Fact =
       readonly state: "completed" | "failed"
       readonly attempt: number
       readonly ms: number
+      /** From when it was due to its first attempt; null when there was more than one. */
+      readonly delayMs: number | null
       readonly failure: Failure | null
       readonly fanoutId: string | null
     }

@@ -41,6 +41,15 @@ export const paths = {
   scheduleRun: "/api/v1/schedules/:id/run",
   /** `{ from, to, overlap }`: a `Date` as ISO 8601 or milliseconds. */
   scheduleBackfill: "/api/v1/schedules/:id/backfill",
+  /** One letter per run, in the order in which they were sent; see `Cell`. */
+  fanoutCells: "/api/v1/fanouts/:id/cells",
+  fanoutCell: "/api/v1/fanouts/:id/cells/:index",
+  /** The fan-outs that a run sent. */
+  runFanouts: "/api/v1/runs/:id/fanouts",
+  event: "/api/v1/events/:id",
+  failures: "/api/v1/failures",
+  activity: "/api/v1/activity",
+  functionActivity: "/api/v1/functions/activity",
   nodes: "/api/v1/nodes",
   status: "/api/v1/status",
 } as const
@@ -79,5 +88,13 @@ export interface EventsWithRules {
 }
 
 export interface TriggerResult {
+  readonly runId: string
+}
+
+/** How the run of a cell stands: queued, running, tried again later, waiting, or how it ended. */
+export type Cell = "q" | "r" | "a" | "w" | "c" | "f" | "x"
+
+/** The run of a cell. */
+export interface CellRun {
   readonly runId: string
 }

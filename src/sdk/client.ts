@@ -204,8 +204,9 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
    * that was sent before they waited.
    * @throws FanfareError `invalid_step`: not a name; `not_json`, `too_large`
    */
-  sendSignal(signal: string, data?: unknown): Promise<SignalResult> {
-    return (this.#local ?? this.#remote).sendSignal(signal, data)
+  async sendSignal(signal: string, data?: unknown): Promise<SignalResult> {
+    const encode = this.#chain?.encode ?? null
+    return (this.#local ?? this.#remote).sendSignal(signal, encode === null ? data : await encode(data, "step"))
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Attempt, Recorder, SendResult, SendWay, StepReport } from "../core/attempt.ts"
+import type { Attempt, Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
 import { durationMs } from "../core/duration.ts"
 import { FanfareError, StepError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
@@ -96,7 +96,7 @@ export class Replay {
       waitForSignal: ((id: StepId, options: WaitForSignalOptions) =>
         quiet(async () => this.#waitForSignal(this.#begin(id, "step.waitForSignal"), options))) as StepTools["waitForSignal"],
       sendSignal: (async (id: StepId, { signal, data }: { signal: string; data?: unknown }) =>
-        this.#run(this.#begin(id, "step.sendSignal"), id, () => recorder.sendSignal(signal, data))) as StepTools["sendSignal"],
+        this.#run(this.#begin(id, "step.sendSignal"), id, () => this.#signal(signal, data))) as StepTools["sendSignal"],
       invoke: ((id: StepId, options: InvokeOptions<unknown>) =>
         quiet(async () => this.#invoke(this.#begin(id, "step.invoke"), options))) as StepTools["invoke"],
       fetch: (async (id: StepId, url: string | URL, init: FetchInit = {}) => {
@@ -106,6 +106,11 @@ export class Replay {
       }) as StepTools["fetch"],
       [undoing]: (id: string, work: () => unknown) => this.#undo(id, work),
     }
+  }
+
+  async #signal(signal: string, data: unknown): Promise<SignalResult> {
+    const encode = this.#chain?.encode ?? null
+    return this.#recorder.sendSignal(signal, encode === null ? data : await encode(data, "step"))
   }
 
   /** Steps of a saga that undo others. */

@@ -11,11 +11,13 @@ import type { Engine } from "../engine/engine.ts"
 import { systemClock } from "../engine/system.ts"
 import { type EventsWithRules, paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
-import { createBacklog } from "./backlog.ts"
 import { createCounters } from "./counters.ts"
+import { dashboardRoutes } from "./dashboard.ts"
+import { found, lookRoutes, previewOf } from "./look.ts"
 import { jsonBody, pageSize } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
 import { runRoutes } from "./runs-api.ts"
+import { spaced } from "./spaced.ts"
 import { version } from "./version.ts"
 
 export interface ApiParts {
@@ -28,7 +30,7 @@ export interface ApiParts {
 export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   const api = new Hono()
   const counters = createCounters(engine.telemetry)
-  const backlog = createBacklog(reader, systemClock)
+  const backlog = spaced(() => reader.depth(), systemClock)
 
   api.onError((error, c) => problem(c, error))
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
@@ -64,13 +66,15 @@ export function createApi({ engine, reader, storeName }: ApiParts): Hono {
   api.get(paths.runs, async (c) => c.json(await reader.runs(runFilter(c, engine))))
   api.get(paths.run, async (c) => {
     const id = c.req.param("id")
-    return c.json(found(await reader.run(id), `there is no run ${id}`))
+    return c.json(found(await reader.run(id, previewOf(c)), `there is no run ${id}`))
   })
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
+  lookRoutes(api, reader, systemClock)
   fanoutRoutes(api, engine.intake.fanouts)
   flowRoutes(api, engine, reader)
   scheduleRoutes(api, engine.intake.schedules)
   runRoutes(api, engine.intake, jsonBody)
+  dashboardRoutes(api)
   return api
 }
 
@@ -217,18 +221,15 @@ function runFilter(c: Context, engine: Engine): RunFilter {
   }
   const functionId = c.req.query("function")
   const fanoutId = c.req.query("fanout")
+  const eventId = c.req.query("event")
   const after = c.req.query("after")
   const limit = pageSize(c)
   return {
     ...(state === undefined ? {} : { state: state as RunState }),
     ...(functionId === undefined ? {} : { functionId: findFunction(engine, functionId).id }),
     ...(fanoutId === undefined ? {} : { fanoutId }),
+    ...(eventId === undefined ? {} : { eventId }),
     ...(after === undefined ? {} : { after }),
     ...(limit === undefined ? {} : { limit }),
   }
-}
-
-function found<T>(value: T | null, message: string): T {
-  if (value === null) throw new FanfareError("not_found", message)
-  return value
 }

@@ -5,6 +5,7 @@ import { takeCancelled } from "./commit-cancel.ts"
 import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
 import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
 import { dropSchedules, putSchedules } from "./commit-schedule.ts"
+import { putTallies } from "./commit-tally.ts"
 import { addWaits, endWaits, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
 import { type Db, together } from "./db.ts"
 import { addEntering } from "./entries.ts"
@@ -158,6 +159,9 @@ async function write(
 ): Promise<Written> {
   const by = groupByKind(changes)
   const runs = by["run.add"].map(({ run }) => run)
+  // A wait that begins in the very transaction in which its run is ended from elsewhere would stay behind.
+  const over = new Set(by["run.settle"].flatMap(({ run, settlement }) => ("output" in settlement ? [run.id] : [])))
+  if (over.size > 0) by["wait.add"] = by["wait.add"].filter(({ runId }) => !over.has(runId))
   const [settled, added, packed] = await together([
     settleRuns(db, by["run.settle"]),
     addRuns(
@@ -178,6 +182,7 @@ async function write(
     addJoins(db, by["join.add"]),
     addWaits(db, by["wait.add"], now),
     announce(db, by["fanout.announce"]),
+    putTallies(db, by["tally.put"]),
   ])
   // What has ended by now leaves its place to these.
   const entered = await addEntering(
@@ -231,6 +236,7 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "fanout.grow": [],
     "fanout.announce": [],
     "join.add": [],
+    "tally.put": [],
     "wait.add": [],
     "wait.offer": [],
     "run.cancel": [],

@@ -38,6 +38,7 @@ const history = [
   "batched",
   "finished",
   "operation",
+  "tally",
 ]
 const small = ["function", "registry", "schedule", "watched", "limiter"]
 const queues = ["timer", "held", "ready", "slot", "lease"]

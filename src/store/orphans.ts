@@ -65,6 +65,12 @@ const orphanKinds: readonly OrphanKind[] = [
     repair: parts.map((table) => `delete from ${table} where ${runless(table)}`),
   },
   {
+    name: "waits of runs that have ended",
+    means: "events look at them in vain",
+    count: "select count(*) as n from wait where exists (select 1 from result where result.run_id = wait.run_id)",
+    repair: ["delete from wait where exists (select 1 from result where result.run_id = wait.run_id)"],
+  },
+  {
     name: "fan-outs whose counts are not the truth",
     means: "their progress is shown wrongly, and joins may wait for ever",
     // Of a fan-out whose runs were pruned only the counts are left.

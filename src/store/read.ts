@@ -18,7 +18,6 @@ interface RunRow {
   fanout_id: string | null
   parent_id: string | null
   result_state: RunState | null
-  output: string | null
   failure: string | null
   started_at: number | null
   ended_at: number | null
@@ -41,7 +40,7 @@ interface RunRow {
 
 /** A run's state is where it stands: ended, leased, on a timer, in line or held. */
 const runSelect = `select r.id, r.function_id, r.created_at, r.event_id, e.name as event_name, r.fanout_id, r.parent_id,
-    x.state as result_state, x.output, x.failure, x.started_at, x.ended_at, x.attempt as result_attempt,
+    x.state as result_state, x.failure, x.started_at, x.ended_at, x.attempt as result_attempt,
     l.attempt as lease_attempt, l.claimed_at, t.state as timer_state, t.attempt as timer_attempt, t.due_at, q.attempt as ready_attempt,
     x.reason, h.limit_key, h.attempt as held_attempt, h.limits as held_limits, t.limits as timer_limits,
     (select a.failure from attempt as a where a.run_id = r.id order by a.fence desc limit 1) as last_failure,
@@ -58,11 +57,8 @@ const runJoins = `join event as e on e.id = r.event_id
 
 export async function runs(db: Db, filter: RunFilter): Promise<Page<RunSummary>> {
   const limit = pageLimit(filter.limit)
-  const { where, params } = runWhere(filter)
-  const rows = await db.query<RunRow>(
-    `${runSelect} from (select * from run as r ${where} order by r.id desc limit ${limit + 1}) as r ${runJoins} order by r.id desc`,
-    params,
-  )
+  const { found, params } = runsFound(filter, limit + 1)
+  const rows = await db.query<RunRow>(`${runSelect} from ${found} ${runJoins} order by r.id desc`, params)
   const known = { hosted: await hostedFunctions(db), ...(await reasonsFor(db, rows)) }
   return page(
     rows.map((row) => toSummary(row, known)),
@@ -71,7 +67,7 @@ export async function runs(db: Db, filter: RunFilter): Promise<Page<RunSummary>>
 }
 
 /** Conditions only on what the filter names, so that each shape of filter can use its index. */
-function runWhere(filter: RunFilter): { where: string; params: Param[] } {
+function runsFound(filter: RunFilter, limit: number): { found: string; params: Param[] } {
   const params: Param[] = []
   const conditions: string[] = []
   const add = (condition: (param: string) => string, value: string | undefined): void => {
@@ -79,15 +75,24 @@ function runWhere(filter: RunFilter): { where: string; params: Param[] } {
     params.push(value)
     conditions.push(condition(`$${params.length}`))
   }
-  add((p) => `r.function_id = ${p}`, filter.functionId)
-  add((p) => `r.fanout_id = ${p}`, filter.fanoutId)
-  add((p) => `r.id < ${p}`, filter.after)
+  const walked = filter.state !== undefined && unusual.has(filter.state)
+  // A column that is asked for row by row can lead no database astray: the walk goes along the unusual ends and stops when the page is full.
+  const column = (name: string): string => (walked ? `(select ${name} from run where run.id = s.run_id)` : `r.${name}`)
+  add((p) => `${column("function_id")} = ${p}`, filter.functionId)
+  add((p) => `${column("fanout_id")} = ${p}`, filter.fanoutId)
+  add((p) => `${column("event_id")} = ${p}`, filter.eventId)
+  add((p) => `${walked ? "s.run_id" : "r.id"} < ${p}`, filter.after)
   if (filter.state !== undefined) conditions.push(stateConditions[filter.state])
-  return { where: conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`, params }
+  const where = conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`
+  const found = walked
+    ? `(select s.run_id from result as s ${where} order by s.run_id desc limit ${limit}) as p join run as r on r.id = p.run_id`
+    : `(select r.* from run as r ${where} order by r.id desc limit ${limit}) as r`
+  return { found, params }
 }
 
-const ended = (state: FinalState): string =>
-  `r.id in (select s.run_id from result as s where s.state = '${state}' and s.state <> 'completed')`
+/** Ends that have an index of their own. */
+const unusual: ReadonlySet<RunState> = new Set(["failed", "cancelled", "skipped"])
+const ended = (state: FinalState): string => `s.state = '${state}' and s.state <> 'completed'`
 const stateConditions: Readonly<Record<RunState, string>> = {
   completed: "exists (select 1 from result as s where s.run_id = r.id and s.state = 'completed')",
   failed: ended("failed"),
@@ -99,16 +104,23 @@ const stateConditions: Readonly<Record<RunState, string>> = {
   waiting: "(r.id in (select s.run_id from timer as s where s.state = 'waiting') or r.id in (select s.run_id from held as s))",
 }
 
-export async function run(db: Db, id: string): Promise<RunDetail | null> {
-  const [row] = await db.query<RunRow & { data: string }>(`${runSelect}, e.data from (select * from run where id = $1) as r ${runJoins}`, [
-    id,
-  ])
+/** @param chars of payloads that are wanted; their whole lengths are given in any case */
+export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): Promise<RunDetail | null> {
+  const [row] = await db.query<RunRow & { data: string; data_chars: number; output: string | null; output_chars: number | null }>(
+    `${runSelect}, substr(e.data, 1, $2) as data, length(e.data) as data_chars, substr(x.output, 1, $2) as output,
+       length(x.output) as output_chars from (select * from run where id = $1) as r ${runJoins}`,
+    [id, Math.min(chars, textMost)],
+  )
   if (row === undefined) return null
   const attempts = await db.query<{ attempt: number; fence: number; started_at: number; ended_at: number; failure: string }>(
     "select * from attempt where run_id = $1 order by fence",
     [id],
   )
-  const steps = await db.query<StoredStep>("select * from step where run_id = $1 order by started_at, key", [id])
+  const steps = await db.query<StoredStep & { chars: number | null }>(
+    `select run_id, key, fence, kind, state, attempts, substr(output, 1, $2) as output, length(output) as chars, failure, due_at, started_at,
+       ended_at from step where run_id = $1 order by started_at, key`,
+    [id, Math.min(chars, textMost)],
+  )
   const logs = await db.query<{
     line: number
     fence: number
@@ -120,7 +132,9 @@ export async function run(db: Db, id: string): Promise<RunDetail | null> {
   return {
     ...toSummary(row, { hosted: await hostedFunctions(db), ...(await reasonsFor(db, [row])) }),
     data: row.data,
+    dataChars: row.data_chars,
     output: row.output,
+    outputChars: row.output_chars,
     failure: toFailure(row.failure),
     attempts: attempts.map((a) => ({
       attempt: a.attempt,
@@ -129,10 +143,13 @@ export async function run(db: Db, id: string): Promise<RunDetail | null> {
       endedAt: a.ended_at,
       failure: toFailure(a.failure) ?? { name: "Error", message: "" },
     })),
-    steps: steps.map(toStep),
+    steps: steps.map((step) => ({ ...toStep(step), outputChars: step.chars })),
     logs: logs.map(({ at, fence, level, message, fields }) => ({ at, fence, level, message, fields })),
   }
 }
+
+/** More than any text has: what both databases take as a number of characters. */
+const textMost = 2 ** 30
 
 /** What the reasons of runs are made from. */
 interface Known extends Reasons {

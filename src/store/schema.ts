@@ -63,6 +63,7 @@ const causes = [
       need bigint                          -- the fewest completed runs that one of them waits for; null: all wait for the end
     )`,
   `create unique index fanout_key on fanout (key) where key is not null`,
+  `create index fanout_run on fanout (run_id, id) where run_id is not null`,
   `create index fanout_unsealed on fanout (grown_at) where sealed_at is null`,
 
   `create table failure_group (          -- failures of a fan-out by their cause, counted with it
@@ -334,6 +335,19 @@ const registry = [
       place text not null,
       at bigint not null
     )`,
+
+  `create table tally (                  -- what one node saw end in one minute: of one function, or of all ('')
+      function_id text not null,
+      at bigint not null,
+      node_id text not null,
+      completed bigint not null,
+      failed bigint not null,
+      retried bigint not null,
+      durations text not null,             -- JSON: counts by size
+      delays text not null,
+      primary key (function_id, at, node_id)
+    )`,
+  `create index tally_at on tally (at)`,
 
   `create table node (
       id text primary key not null,

@@ -1,4 +1,6 @@
+import type { Tally } from "../core/activity.ts"
 import type { BulkFilter } from "../core/bulk.ts"
+import type { FailureCauses } from "../core/causes.ts"
 import type { Unit, UnitResult } from "../core/change.ts"
 import type { PausePolicy } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
@@ -9,6 +11,8 @@ import type { Clock } from "../core/ports.ts"
 import type { Schedule, Tick } from "../core/schedule.ts"
 import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/schedules.ts"
 import type {
+  EventDetail,
+  EventSummary,
   FanoutSummary,
   FunctionSummary,
   KnownFunctions,
@@ -34,6 +38,10 @@ import { failureGroups } from "./failure-groups.ts"
 import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
 import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
 import { countRuns } from "./operate-runs.ts"
+import { tallies, talliesByFunction } from "./read-activity.ts"
+import { fanoutCell, fanoutCells, sentFanouts } from "./read-cells.ts"
+import { event, events } from "./read-events.ts"
+import { failureCauses } from "./read-failures.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
@@ -141,7 +149,8 @@ export interface Store {
 
 /** What people ask. On its own connection, so that no question delays a commit. */
 export interface Reader {
-  run(id: string): Promise<RunDetail | null>
+  /** @param chars of its payloads that are wanted; default: all */
+  run(id: string, chars?: number): Promise<RunDetail | null>
   runs(filter: RunFilter): Promise<Page<RunSummary>>
   /** Runs that a filter means, counted up to `limits.bulkCount`. */
   countRuns(filter: BulkFilter): Promise<number>
@@ -162,6 +171,18 @@ export interface Reader {
   nodes(): Promise<readonly NodeSummary[]>
   /** Limits that runs count against or wait for, and those set by hand, in the order of their keys. */
   limits(after: string | null, limit: number): Promise<Page<LimitSummary>>
+  /** What was counted from a moment on: of one function, or of all together with an empty id. */
+  tallies(functionId: string, from: number): Promise<readonly Tally[]>
+  talliesByFunction(from: number): Promise<readonly Tally[]>
+  events(after: string | null, limit?: number): Promise<Page<EventSummary>>
+  event(id: string, chars: number): Promise<EventDetail | null>
+  failureCauses(): Promise<FailureCauses>
+  /** The states of a fan-out's runs, one letter each, in the order in which they were sent. */
+  fanoutCells(fanoutId: string): Promise<string>
+  /** The id of the run of a cell, counted from 0. */
+  fanoutCell(fanoutId: string, index: number): Promise<string | null>
+  /** Ids of the fan-outs that a run sent. */
+  sentFanouts(runId: string): Promise<readonly string[]>
   close(): Promise<void>
 }
 
@@ -289,7 +310,7 @@ function scheduleCommands(db: Db, marks: Marks, known: Known): ScheduleCommands 
 
 export function openReader(db: Db): Reader {
   return {
-    run: (id) => read.run(db, id),
+    run: (id, chars) => read.run(db, id, chars),
     runs: (filter) => read.runs(db, filter),
     countRuns: (filter) => countRuns(db, filter),
     fanout: (id) => fanout(db, id),
@@ -304,6 +325,14 @@ export function openReader(db: Db): Reader {
     depth: () => read.depth(db),
     nodes: () => nodes(db),
     limits: (after, limit) => limitList(db, after, limit),
+    tallies: (functionId, from) => tallies(db, functionId, from),
+    talliesByFunction: (from) => talliesByFunction(db, from),
+    events: (after, limit) => events(db, after, limit),
+    event: (id, chars) => event(db, id, chars),
+    failureCauses: () => failureCauses(db),
+    fanoutCells: (fanoutId) => fanoutCells(db, fanoutId),
+    fanoutCell: (fanoutId, index) => fanoutCell(db, fanoutId, index),
+    sentFanouts: (runId) => sentFanouts(db, runId),
     close: () => db.close(),
   }
 }

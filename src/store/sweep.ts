@@ -147,7 +147,7 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
   return rows.length
 }
 
-/** Senders' ids that have expired, limits that hold nobody, and nodes that were not seen for long. */
+/** Senders' ids that have expired, limits that hold nobody, old counts, and nodes that were not seen for long. */
 async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
   const { skipLocked } = db.dialect
   await db.execute(
@@ -163,6 +163,11 @@ async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
     [limit, now],
   )
   await forgetWatches(db, now)
+  await db.execute(
+    `with picked as materialized (select function_id, at, node_id from tally where at < $1 order by at limit $2 ${skipLocked})
+     delete from tally where (function_id, at, node_id) in (select function_id, at, node_id from picked)`,
+    [now - limits.tallyDays * 86_400_000, limit],
+  )
   await db.execute("delete from node where seen_at < $1", [now - limits.nodeMemoryMs])
 }
 

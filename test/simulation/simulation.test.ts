@@ -5,7 +5,7 @@ import type { Store } from "../../src/store/store.ts"
 import { simulate } from "./simulate.ts"
 
 /** Seeds that found a bug once. They stay. */
-const regressions = [7, 16, 48, 59, 61, 233]
+const regressions = [7, 16, 48, 59, 61, 233, 109]
 
 describe("simulation", () => {
   it("keeps every promise over 400 seeds, and meets every fault at every command", { timeout: 120_000 }, async () => {

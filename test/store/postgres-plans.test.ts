@@ -77,6 +77,8 @@ async function fill(db: Db): Promise<void> {
   await db.execute(`insert into slot (limit_key, run_id) select 'l' || i % 1000, ${id("run")} ${series} where i % 10 = 3`)
   await db.execute(`insert into batched (run_id, event_id) select ${id("run")}, ${id("evt")} ${series} where i % 10 = 1`)
   await db.execute(`insert into limiter (key, rate, keep_until) select 'once:' || i, i, 4000000000000 + i ${series} where i % 10 = 2`)
+  await db.execute(`insert into tally (function_id, at, node_id, completed, failed, retried, durations, delays)
+    select 'app-f' || i % 20, i / 20 * 60000, 'node_a', 1, 0, 0, '{}', '{}' from generate_series(1, 100000) as i`)
   await db.execute("analyze")
 }
 

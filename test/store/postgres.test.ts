@@ -14,6 +14,7 @@ import { type Cut, startProxy } from "../chaos/proxy.ts"
 import { flowConformance } from "./conformance-flow.ts"
 import { storeConformance } from "./conformance.ts"
 import { fanoutConformance } from "./fanout-conformance.ts"
+import { lookConformance } from "./look-conformance.ts"
 import { waitsConformance } from "./waits.ts"
 import { startPostgres, type TestServer } from "./postgres.ts"
 
@@ -36,7 +37,7 @@ async function migrated(): Promise<{ place: string; db: Db; store: Store }> {
   return { place, db, store: await openStore(db, systemClock) }
 }
 
-for (const conformance of [storeConformance, fanoutConformance, flowConformance]) {
+for (const conformance of [storeConformance, fanoutConformance, lookConformance, flowConformance]) {
   conformance("PostgreSQL 18, in its threads", async () => {
     const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
     const close = async (): Promise<void> => {

@@ -14,6 +14,7 @@ import { VirtualClock } from "../../src/testing/clock.ts"
 import { flowConformance } from "./conformance-flow.ts"
 import { storeConformance, type StoreUnderTest } from "./conformance.ts"
 import { fanoutConformance } from "./fanout-conformance.ts"
+import { lookConformance } from "./look-conformance.ts"
 import { exercise, exerciseReader } from "./statements.ts"
 import { waitsConformance } from "./waits.ts"
 
@@ -43,7 +44,7 @@ const inThreads = async (): Promise<StoreUnderTest> => {
   return { opened, clock: null, close }
 }
 
-for (const conformance of [storeConformance, fanoutConformance, flowConformance]) {
+for (const conformance of [storeConformance, fanoutConformance, lookConformance, flowConformance]) {
   conformance("SQLite in memory", inMemory)
   conformance("an SQLite file, in its threads", inThreads)
 }
@@ -173,7 +174,7 @@ describe("an SQLite file", () => {
 
 describe("the cost of a query", () => {
   /** Only what a statement was given, and walks that are short by nature, may be scanned. */
-  const small = /^SCAN (json_each|\(|j$|f$|k$|c$|h$|CONSTANT|node$|l$|lease$|function$)/
+  const small = /^SCAN (json_each|\(|j$|f$|k$|c$|h$|p$|CONSTANT|node$|l$|lease$|function$)/
 
   it("follows what it finds, not what is stored: every statement of the engine and of people's lists goes by an index", async () => {
     const texts = new Set<string>()

@@ -137,6 +137,8 @@ export async function exerciseReader(reader: Reader): Promise<void> {
     { state: "ready" },
     { functionId: "f", state: "completed" },
     { after: "run_5", functionId: "f" },
+    { after: "run_5", state: "failed", functionId: "f" },
+    { eventId: "evt_1" },
   ] as const
   for (const filter of filters) await reader.runs(filter)
   await reader.run("run_1")
@@ -155,4 +157,13 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.depth()
   await reader.nodes()
   await reader.limits("a", 10)
+  await reader.tallies("", 0)
+  await reader.talliesByFunction(0)
+  await reader.events(null)
+  await reader.events("evt_5", 10)
+  await reader.event("evt_1", 10)
+  await reader.failureCauses()
+  await reader.fanoutCells("fan_1")
+  await reader.fanoutCell("fan_1", 5)
+  await reader.sentFanouts("run_1")
 }

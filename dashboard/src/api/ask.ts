@@ -1,0 +1,45 @@
+import { keepPreviousData, QueryClient, useQuery, type UseQueryResult } from "@tanstack/react-query"
+import { live } from "../settings.ts"
+import { type Answers, type Asked, get, getCells, type Route } from "./client.ts"
+
+/** Milliseconds between two looks at what moves, and at what hardly does. */
+export const often = 2_000
+export const seldom = 10_000
+
+export const queryClient = new QueryClient({
+  // Whoever looks regularly need not try again at once.
+  defaultOptions: { queries: { retry: false, staleTime: 500, networkMode: "always" } },
+})
+
+/** What a route answers: asked again every so many milliseconds while the page is visible and live. */
+export function useAsk<R extends Route>(
+  route: R,
+  asked: Asked = {},
+  options: { readonly every?: number | undefined; readonly when?: boolean } = {},
+): UseQueryResult<Answers[R]> {
+  const following = live.use()
+  return useQuery({
+    queryKey: [route, asked.params ?? {}, asked.query ?? {}],
+    queryFn: ({ signal }): Promise<Answers[R]> => get(route, asked, signal),
+    refetchInterval: following ? (options.every ?? false) : false,
+    refetchOnWindowFocus: following,
+    enabled: options.when ?? true,
+    // A new filter shows the old answer until the new one is there; another thing does not.
+    ...(asked.params === undefined ? { placeholderData: keepPreviousData } : {}),
+  })
+}
+
+export function useCells(id: string, every: number | undefined): UseQueryResult<string> {
+  const following = live.use()
+  return useQuery({
+    queryKey: ["fanoutCells", id],
+    queryFn: ({ signal }) => getCells(id, signal),
+    refetchInterval: following ? (every ?? false) : false,
+    refetchOnWindowFocus: following,
+  })
+}
+
+/** Look at everything again: something was done. */
+export function lookAgain(): void {
+  void queryClient.invalidateQueries()
+}

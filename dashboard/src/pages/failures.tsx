@@ -1,0 +1,30 @@
+import type { ReactNode } from "react"
+import { often, useAsk } from "../api/ask.ts"
+import { count } from "../format.ts"
+import { Page } from "../frame/page.tsx"
+import { Empty } from "../parts/copy.tsx"
+import { FailureRows } from "../parts/failure-rows.tsx"
+import { Answered } from "../parts/problem.tsx"
+
+/** What fails, across all functions, by its cause. */
+export function FailuresPage(): ReactNode {
+  const failures = useAsk("failures", {}, { every: often })
+  return (
+    <Page title="Failures">
+      <Answered answer={failures}>
+        {({ items, looked, more }) =>
+          items.length === 0 ? (
+            <Empty title="No failures.">
+              <p>Runs whose last attempt failed show up here, grouped by what they have in common.</p>
+            </Empty>
+          ) : (
+            <section className="card">
+              <FailureRows items={items} />
+              {more ? <p className="faint">The newest {count(looked)} failed runs were looked at; there are older ones.</p> : null}
+            </section>
+          )
+        }
+      </Answered>
+    </Page>
+  )
+}

@@ -1,0 +1,102 @@
+import { useNavigate } from "@tanstack/react-router"
+import { type ReactNode, useState } from "react"
+import type { FanoutSummary } from "../../../src/protocol/views.ts"
+import { often } from "../api/ask.ts"
+import { usePages } from "../api/pages.ts"
+import { count } from "../format.ts"
+import { useShortcuts } from "../frame/keys.ts"
+import { Page } from "../frame/page.tsx"
+import { Bar, endedOf, isOver } from "../parts/bar.tsx"
+import { Empty, Sample } from "../parts/copy.tsx"
+import { FanoutLink, RunLink } from "../parts/links.tsx"
+import { Paged } from "../parts/paged.tsx"
+import { Ago } from "../parts/time.tsx"
+
+const sample = `await fanfare.send(
+  users.map((user) => ({ name: "shop/digest.due", data: { user } })),
+)`
+
+export function FanoutsPage(): ReactNode {
+  const fanouts = usePages("fanouts", often)
+  return (
+    <Page title="Fan-outs">
+      <Paged
+        pages={fanouts}
+        empty={
+          <Empty title="No fan-outs yet.">
+            <p>Every send of several events is one: its runs are counted, repaired and cancelled together.</p>
+            <Sample code={sample} label="A send of many events" />
+          </Empty>
+        }
+      >
+        {(items) => <FanoutTable items={items} />}
+      </Paged>
+    </Page>
+  )
+}
+
+/** What a fan-out is up to. */
+export function standing(fanout: FanoutSummary): string {
+  if (!fanout.sealed) return "still being sent"
+  if (!isOver(fanout)) return "under way"
+  if (fanout.failed > 0) return "ended with failures"
+  return fanout.cancelled > 0 ? "ended, some cancelled" : "completed"
+}
+
+function FanoutTable({ items }: { readonly items: readonly FanoutSummary[] }): ReactNode {
+  const navigate = useNavigate()
+  const [cursor, setCursor] = useState(-1)
+  const move = (by: number): void => setCursor(Math.max(0, Math.min(items.length - 1, cursor + by)))
+  useShortcuts([
+    { keys: "j", does: "next fan-out", act: () => move(1) },
+    { keys: "k", does: "previous fan-out", act: () => move(-1) },
+    {
+      keys: "Enter",
+      does: "open the fan-out",
+      act: () => {
+        const id = items[cursor]?.id
+        if (id !== undefined) void navigate({ to: "/fan-outs/$id", params: { id } })
+      },
+    },
+  ])
+  return (
+    <table>
+      <thead>
+        <tr>
+          <th>Events</th>
+          <th className="wide-only">Standing</th>
+          <th className="grow">Progress</th>
+          <th className="right">Ended</th>
+          <th className="right">Failed</th>
+          <th className="wide-only">Sent by</th>
+          <th className="right wide-only">Started</th>
+        </tr>
+      </thead>
+      <tbody>
+        {items.map((fanout, i) => (
+          <tr key={fanout.id} className={i === cursor ? "marked" : ""}>
+            <td className="clip">
+              <FanoutLink id={fanout.id} name={fanout.name} />
+            </td>
+            <td className="wide-only nowrap">{standing(fanout)}</td>
+            <td className="grow">
+              <Bar fanout={fanout} />
+            </td>
+            <td className="right nowrap">
+              {count(endedOf(fanout))} / {count(fanout.total)}
+            </td>
+            <td className="right">
+              {fanout.failed > 0 ? <span className="state-failed">{count(fanout.failed)}</span> : <span className="faint">0</span>}
+            </td>
+            <td className="wide-only nowrap">
+              {fanout.runId === null ? <span className="faint">outside</span> : <RunLink id={fanout.runId} short />}
+            </td>
+            <td className="right nowrap wide-only">
+              <Ago at={fanout.createdAt} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  )
+}

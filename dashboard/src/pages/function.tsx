@@ -1,0 +1,200 @@
+import { getRouteApi, Link } from "@tanstack/react-router"
+import { type ReactNode, useState } from "react"
+import type { FunctionSummary } from "../../../src/protocol/views.ts"
+import { often, seldom, useAsk } from "../api/ask.ts"
+import { useNow } from "../clock.ts"
+import { count, percent, span } from "../format.ts"
+import { Page } from "../frame/page.tsx"
+import { runNow } from "../operations.ts"
+import { ChartFrame, OutcomeChart } from "../parts/chart.tsx"
+import { Empty } from "../parts/copy.tsx"
+import { Dialog } from "../parts/dialog.tsx"
+import { JsonField, problemOf } from "../parts/json-field.tsx"
+import { Answered } from "../parts/problem.tsx"
+import { RangeChoice } from "../parts/range.tsx"
+import { RunLink } from "../parts/links.tsx"
+import { State } from "../parts/state.tsx"
+import { Ago, Coming, Took } from "../parts/time.tsx"
+import { Triggers } from "../parts/triggers.tsx"
+
+const route = getRouteApi("/functions/$id")
+
+/** One function: its rules, how it has done, its newest runs. */
+export function FunctionPage(): ReactNode {
+  const { id } = route.useParams()
+  const { range = "1h" } = route.useSearch()
+  const navigate = route.useNavigate()
+  const functions = useAsk("functions", {}, { every: seldom })
+  const each = functions.data?.items.find((one) => one.id === id)
+  return (
+    <Page
+      title={id}
+      above={{ to: "/functions", name: "Functions" }}
+      actions={
+        <>
+          {each?.active === true ? <RunNow each={each} /> : null}
+          <RangeChoice range={range} choose={(next) => void navigate({ search: { range: next } })} />
+        </>
+      }
+    >
+      <Answered answer={functions}>
+        {() =>
+          each === undefined ? (
+            <Empty title="There is no such function.">
+              <p>
+                <Link to="/functions">All functions</Link>
+              </p>
+            </Empty>
+          ) : (
+            <Found each={each} range={range} />
+          )
+        }
+      </Answered>
+    </Page>
+  )
+}
+
+function Found({ each, range }: { readonly each: FunctionSummary; readonly range: string }): ReactNode {
+  const activity = useAsk("activity", { query: { range, function: each.id } }, { every: often })
+  const now = useNow()
+  return (
+    <>
+      <Rules each={each} />
+      <Answered answer={activity}>
+        {(data) => (
+          <section className="card" aria-label="Runs by outcome">
+            <div className="card-head">
+              <h2>Runs by outcome</h2>
+              <span className="faint">
+                {count(data.completed + data.failed)} ended, {percent(data.completed, data.completed + data.failed)} succeeded
+                {data.duration.p95 === null ? "" : ` · p50 ${span(data.duration.p50 ?? 0)}, p95 ${span(data.duration.p95)}`}
+              </span>
+            </div>
+            <ChartFrame activity={data} now={now}>
+              <OutcomeChart activity={data} now={now} />
+            </ChartFrame>
+          </section>
+        )}
+      </Answered>
+      <Newest id={each.id} />
+    </>
+  )
+}
+
+function Rules({ each }: { readonly each: FunctionSummary }): ReactNode {
+  const next = each.schedules.flatMap(({ nextAt }) => (nextAt === null ? [] : [nextAt])).toSorted((a, b) => a - b)[0]
+  return (
+    <dl className="facts">
+      <div>
+        <dt>Triggers</dt>
+        <dd>
+          <Triggers each={each} />
+        </dd>
+      </div>
+      {next === undefined ? null : (
+        <div>
+          <dt>Next tick</dt>
+          <dd>
+            <Coming at={next} />
+          </dd>
+        </div>
+      )}
+      <div>
+        <dt>At a time</dt>
+        <dd>{each.concurrency === null ? "no limit of its own" : `${count(each.concurrency)} runs`}</dd>
+      </div>
+      <div>
+        <dt>Retries</dt>
+        <dd>{each.retries}</dd>
+      </div>
+      <div>
+        <dt>An attempt may take</dt>
+        <dd>{span(each.attemptTimeoutMs)}</dd>
+      </div>
+      {each.active ? null : (
+        <div>
+          <dt>Standing</dt>
+          <dd>retired: its app does not offer it any more</dd>
+        </div>
+      )}
+    </dl>
+  )
+}
+
+const newestShown = 10
+
+function Newest({ id }: { readonly id: string }): ReactNode {
+  const runs = useAsk("runs", { query: { function: id, limit: newestShown } }, { every: often })
+  return (
+    <section className="card" aria-label="Newest runs">
+      <div className="card-head">
+        <h2>Newest runs</h2>
+        <Link to="/runs" search={{ function: id }} className="link">
+          All
+        </Link>
+      </div>
+      <Answered answer={runs}>
+        {({ items }) =>
+          items.length === 0 ? (
+            <p className="faint">It has not run yet.</p>
+          ) : (
+            <table>
+              <tbody>
+                {items.map((run) => (
+                  <tr key={run.id}>
+                    <td className="nowrap">
+                      <State state={run.state} attempt={run.attempt} />
+                    </td>
+                    <td>
+                      <RunLink id={run.id} short />
+                    </td>
+                    <td className="clip faint grow">
+                      {run.error === null ? (run.reason ?? "") : `${run.error.name}: ${run.error.message}`}
+                    </td>
+                    <td className="right nowrap wide-only">
+                      {run.startedAt === null ? "–" : <Took from={run.startedAt} to={run.endedAt} />}
+                    </td>
+                    <td className="right nowrap">
+                      <Ago at={run.createdAt} />
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          )
+        }
+      </Answered>
+    </section>
+  )
+}
+
+function RunNow({ each }: { readonly each: FunctionSummary }): ReactNode {
+  const navigate = route.useNavigate()
+  const [open, setOpen] = useState(false)
+  const [text, setText] = useState("{}")
+  const start = async (): Promise<void> => {
+    setOpen(false)
+    const id = await runNow(each.id, JSON.parse(text))
+    if (id !== null) await navigate({ to: "/runs/$id", params: { id } })
+  }
+  return (
+    <>
+      <button type="button" className="button button-main" onClick={() => setOpen(true)}>
+        Run now …
+      </button>
+      {open ? (
+        <Dialog title={`Run ${each.id} now`} close={() => setOpen(false)}>
+          <JsonField label="Data of its event, a JSON object" text={text} change={setText} />
+          <div className="buttons">
+            <button type="button" className="button" onClick={() => setOpen(false)}>
+              Leave it
+            </button>
+            <button type="button" className="button button-main" disabled={problemOf(text) !== ""} onClick={() => void start()}>
+              Run
+            </button>
+          </div>
+        </Dialog>
+      ) : null}
+    </>
+  )
+}

@@ -1,0 +1,84 @@
+import type { ReactNode } from "react"
+import type { NodeSummary } from "../../../src/protocol/views.ts"
+import { often, useAsk } from "../api/ask.ts"
+import { count, plural } from "../format.ts"
+import { Page } from "../frame/page.tsx"
+import { Empty, Sample } from "../parts/copy.tsx"
+import { Answered } from "../parts/problem.tsx"
+import { Ago } from "../parts/time.tsx"
+
+/** The engines that share the store. */
+export function NodesPage(): ReactNode {
+  const nodes = useAsk("nodes", {}, { every: often })
+  return (
+    <Page title="Nodes">
+      <Answered answer={nodes}>{({ items }) => (items.length === 0 ? <None /> : <Table items={items} />)}</Answered>
+    </Page>
+  )
+}
+
+function None(): ReactNode {
+  return (
+    <Empty title="No node lives.">
+      <p>Nothing runs until one does.</p>
+      <Sample code="npx fanfare dev app.ts" label="The command that starts one" />
+    </Empty>
+  )
+}
+
+function Table({ items }: { readonly items: readonly NodeSummary[] }): ReactNode {
+  return (
+    <section className="card">
+      <div className="scroll-x">
+        <table>
+          <thead>
+            <tr>
+              <th>Standing</th>
+              <th>Node</th>
+              <th>Process</th>
+              <th className="right">Runs in hand</th>
+              <th className="right">Functions</th>
+              <th className="right wide-only">Started</th>
+              <th className="right">Seen</th>
+            </tr>
+          </thead>
+          <tbody>
+            {items.map((node) => (
+              <tr key={node.id} className={node.alive ? "" : "dimmed"}>
+                <td className="nowrap">
+                  <span className={node.alive ? "state-completed" : "state-failed"}>
+                    <span aria-hidden="true">{node.alive ? "●" : "✕"}</span> {node.alive ? "alive" : "not seen lately"}
+                  </span>
+                </td>
+                <td className="mono">{node.id}</td>
+                <td className="mono nowrap">
+                  {node.host}:{node.pid}
+                </td>
+                <td className="right">{count(node.leased)}</td>
+                <td className="right">
+                  <details>
+                    <summary>{plural(node.functionIds.length, "function")}</summary>
+                    <ul className="plain">
+                      {node.functionIds.map((id) => (
+                        <li key={id} className="mono">
+                          {id}
+                        </li>
+                      ))}
+                    </ul>
+                  </details>
+                </td>
+                <td className="right nowrap wide-only">
+                  <Ago at={node.startedAt} />
+                </td>
+                <td className="right nowrap">
+                  <Ago at={node.seenAt} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <p className="faint">A node that was not seen for 5 s is taken for dead: others take over its runs.</p>
+    </section>
+  )
+}

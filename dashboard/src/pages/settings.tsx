@@ -1,0 +1,80 @@
+import type { ReactNode } from "react"
+import { seldom, useAsk } from "../api/ask.ts"
+import { address } from "../api/client.ts"
+import { Page } from "../frame/page.tsx"
+import { Answered } from "../parts/problem.tsx"
+import { Ago } from "../parts/time.tsx"
+import { letters, theme, type Theme } from "../settings.ts"
+
+export function SettingsPage(): ReactNode {
+  return (
+    <Page title="Settings">
+      <Server />
+      <Browser />
+    </Page>
+  )
+}
+
+function Server(): ReactNode {
+  const status = useAsk("status", {}, { every: seldom })
+  return (
+    <section className="card" aria-label="This server">
+      <h2>This server</h2>
+      <Answered answer={status}>
+        {({ version, store, nodeId, startedAt }) => (
+          <dl className="facts">
+            <div>
+              <dt>Version</dt>
+              <dd>{version}</dd>
+            </div>
+            <div>
+              <dt>Store</dt>
+              <dd className="mono">{store}</dd>
+            </div>
+            <div>
+              <dt>Node</dt>
+              <dd className="mono">{nodeId}</dd>
+            </div>
+            <div>
+              <dt>Started</dt>
+              <dd>
+                <Ago at={startedAt} />
+              </dd>
+            </div>
+            <div>
+              <dt>API</dt>
+              <dd>
+                <a className="link mono" href={address("status")}>
+                  {address("status").replace(/\/status$/, "")}
+                </a>
+              </dd>
+            </div>
+          </dl>
+        )}
+      </Answered>
+    </section>
+  )
+}
+
+const themes: readonly Theme[] = ["system", "light", "dark"]
+
+function Browser(): ReactNode {
+  const shown = theme.use()
+  const on = letters.use()
+  return (
+    <section className="card" aria-label="This browser">
+      <h2>This browser</h2>
+      <fieldset className="choices">
+        <legend>Theme</legend>
+        {themes.map((each) => (
+          <label key={each}>
+            <input type="radio" name="theme" checked={shown === each} onChange={() => theme.set(each)} /> {each}
+          </label>
+        ))}
+      </fieldset>
+      <label>
+        <input type="checkbox" checked={on} onChange={(event) => letters.set(event.target.checked)} /> Single letters are shortcuts
+      </label>
+    </section>
+  )
+}

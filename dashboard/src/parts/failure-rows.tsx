@@ -1,0 +1,84 @@
+import { Link } from "@tanstack/react-router"
+import type { ReactNode } from "react"
+import type { FailureCause } from "../../../src/protocol/views.ts"
+import { count, visible } from "../format.ts"
+import { Spark } from "./chart.tsx"
+import { FunctionLink } from "./links.tsx"
+import { Ago } from "./time.tsx"
+
+/** What a fingerprint is made of: the error's name, its message without what differs, and the place it came from. */
+export function readFingerprint(fingerprint: string): { readonly name: string; readonly message: string; readonly place: string } {
+  const at = fingerprint.lastIndexOf(" @ ")
+  const [text, place] = at < 0 ? [fingerprint, ""] : [fingerprint.slice(0, at), fingerprint.slice(at + 3)]
+  const colon = text.indexOf(": ")
+  return colon < 0 ? { name: text || "Error", message: "", place } : { name: text.slice(0, colon), message: text.slice(colon + 2), place }
+}
+
+export function Cause({ fingerprint }: { readonly fingerprint: string }): ReactNode {
+  const { name, message, place } = readFingerprint(visible(fingerprint))
+  return (
+    <>
+      <span className="state-failed">
+        <span aria-hidden="true">✕</span> <strong>{name}</strong>
+      </span>
+      <span className="mono cause-message" title={message}>
+        {message}
+      </span>
+      {place === "" ? null : <span className="faint cause-place">at {place}</span>}
+    </>
+  )
+}
+
+/** Failures of all functions by their cause. */
+export function FailureRows({ items }: { readonly items: readonly FailureCause[] }): ReactNode {
+  return (
+    <div className="scroll-x">
+      <table className="failures">
+        <thead>
+          <tr>
+            <th className="grow">Error</th>
+            <th className="wide-only">Function</th>
+            <th className="right">Runs</th>
+            <th className="wide-only">Last 24 h</th>
+            <th className="wide-only">First</th>
+            <th>Last</th>
+            <th>
+              <span className="off-screen">An example</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {items.map((cause) => (
+            <tr key={`${cause.functionId} ${cause.fingerprint}`}>
+              <td className="grow cause">
+                <Cause fingerprint={cause.fingerprint} />
+                <span className="narrow-only">
+                  <FunctionLink id={cause.functionId} />
+                </span>
+              </td>
+              <td className="clip wide-only">
+                <FunctionLink id={cause.functionId} />
+              </td>
+              <td className="right">{count(cause.count)}</td>
+              <td className="wide-only">
+                <Spark counts={cause.hours} label={`${count(cause.hours.reduce((a, b) => a + b, 0))} in the last 24 hours`} bad />
+              </td>
+              <td className="wide-only nowrap faint">
+                <Ago at={cause.firstAt} />
+              </td>
+              <td className="nowrap faint">
+                <Ago at={cause.lastAt} />
+              </td>
+              <td className="nowrap">
+                <Link to="/runs/$id" params={{ id: cause.runId }} className="button">
+                  <span className="wide-only">Newest run</span>
+                  <span className="narrow-only">Run</span>
+                </Link>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}

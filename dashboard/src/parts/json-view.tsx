@@ -1,0 +1,59 @@
+import { type ReactNode, useMemo, useState } from "react"
+import { count } from "../format.ts"
+import { Copy } from "./copy.tsx"
+import { jsonLines } from "./json.ts"
+
+const firstLines = 60
+
+/**
+ * JSON as it is stored, digit for digit.
+ * @param chars of the whole, of which `text` may be the beginning
+ * @param whole where all of it can be had
+ */
+export function JsonView({
+  text,
+  chars,
+  label,
+  whole,
+}: {
+  readonly text: string
+  readonly chars: number
+  readonly label: string
+  readonly whole: string
+}): ReactNode {
+  const [all, setAll] = useState(false)
+  const lines = useMemo(() => jsonLines(text), [text])
+  const shown = all ? lines : lines.slice(0, firstLines)
+  return (
+    <div className="json">
+      {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard */}
+      <pre tabIndex={0} role="group" aria-label={label}>
+        <code>
+          {shown.map((line, i) => (
+            // oxlint-disable-next-line react/no-array-index-key -- a line is its number
+            <span key={i} className="json-line">
+              {line.map((token, j) => (
+                // oxlint-disable-next-line react/no-array-index-key -- and a token its place
+                <span key={j} className={`json-${token.kind}`}>
+                  {token.text}
+                </span>
+              ))}
+              {"\n"}
+            </span>
+          ))}
+        </code>
+      </pre>
+      <Copy text={text} label={`Copy ${label.toLowerCase()}`} />
+      {lines.length > firstLines ? (
+        <button type="button" className="link" onClick={() => setAll(!all)}>
+          {all ? "Show less" : `Show all ${count(lines.length)} lines`}
+        </button>
+      ) : null}
+      {text.length < chars ? (
+        <p className="faint">
+          The first {count(text.length)} of {count(chars)} characters. <a href={whole}>All of it</a> is in the run as JSON.
+        </p>
+      ) : null}
+    </div>
+  )
+}

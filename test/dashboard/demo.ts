@@ -1,0 +1,117 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
+import { Fanfare } from "../../src/index.ts"
+import { createServer } from "../../src/server.ts"
+
+/** Text that does harm where it is not shown as text. */
+export const hostile = `<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>{{7*7}}\${7*7}' or '1'='1 \u202eevil\u0000`
+
+export interface Demo {
+  readonly url: string
+  readonly client: Fanfare
+  /** Digests fail in two ways while this is set. */
+  failing: boolean
+  get<T>(path: string): Promise<T>
+  /** Sends digests as one fan-out; gives its id. */
+  digests(count: number): Promise<string>
+  close(): Promise<void>
+}
+
+class MailError extends Error {
+  override readonly name = "MailError"
+}
+
+function functions(client: Fanfare, demo: { failing: boolean }): void {
+  client.createFunction(
+    { id: "nightly-digest", name: "Nightly digest", triggers: [{ cron: "0 9,12 * * MON,FRI" }] },
+    async ({ logger }) => {
+      logger.info("loading users")
+      await client.send(Array.from({ length: 250 }, (_, i) => ({ name: "shop/digest.due", data: { user: `u_${i}` } })))
+      return { dispatched: 250 }
+    },
+  )
+  client.createFunction(
+    { id: "send-digest", triggers: [{ event: "shop/digest.due" }], retries: 0, concurrency: { limit: 50 } },
+    async ({ event, step, logger }) => {
+      const n = Number(String(event.data["user"]).slice(2))
+      const text = await step.run("render", () => `Hello ${n}`)
+      logger.info("sending", { user: event.data["user"] })
+      if (demo.failing && n % 40 === 7) throw new MailError(`upstream answered 503 for ${n}`)
+      if (demo.failing && n % 200 === 11) throw new TypeError('data.plan: expected "free" or "pro"')
+      return text.length
+    },
+  )
+  client.createFunction({ id: "import-catalog", triggers: [{ event: "shop/import.*" }], retries: 2 }, async ({ step, logger, attempt }) => {
+    await step.run("download", () => delay(120))
+    logger.debug("downloaded", { bytes: 48_213 })
+    await step.run("parse", () => delay(60))
+    logger.warn("3 rows have no price")
+    if (attempt === 0) throw new MailError("the database was busy")
+    await step.run("write", () => delay(200))
+    return { rows: 12_480, cursor: 1234567890123456 }
+  })
+  client.createFunction({ id: "remind", triggers: [{ event: "shop/cart.left" }] }, async ({ step }) => {
+    await step.sleep("a-day", "1d")
+  })
+  client.createFunction({ id: "charge", triggers: [{ event: "shop/charge", if: "event.data.amount > 0" }] }, () => {
+    throw new Error("card declined", { cause: new TypeError("gateway said no") })
+  })
+  client.createFunction({ id: "hostile", triggers: [{ event: "shop/hostile" }], retries: 0 }, ({ event, logger }) => {
+    logger.error(hostile, { hostile })
+    throw new Error(`${hostile} ${JSON.stringify(event.data)}`)
+  })
+}
+
+/** A server with a shop's functions on a store of its own. */
+export async function startDemo(): Promise<Demo> {
+  const folder = mkdtempSync(join(tmpdir(), "fanfare-dashboard-"))
+  const client = new Fanfare({ id: "shop" })
+  const state = { failing: true }
+  functions(client, state)
+  const server = await createServer({ client, db: join(folder, "demo.db"), http: { port: 0 }, logs: "none", stopGrace: 100 })
+  await server.start()
+  const url = server.url ?? ""
+  return {
+    url,
+    client,
+    get failing() {
+      return state.failing
+    },
+    set failing(failing) {
+      state.failing = failing
+    },
+    get: async <T>(path: string): Promise<T> => (await (await fetch(`${url}/api/v1/${path}`)).json()) as T,
+    async digests(count) {
+      const events = Array.from({ length: count }, (_, i) => ({ name: "shop/digest.due", data: { user: `u_${i}`, plan: "pro" } }))
+      return (await client.send(events)).fanoutId ?? ""
+    },
+    async close() {
+      await server.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** One of everything: a fan-out with failures, runs that wait, are retried, failed for good, and hostile text in every field. */
+export async function fill(demo: Demo, digests: number): Promise<{ readonly fanoutId: string }> {
+  await fetch(`${demo.url}/api/v1/functions/nightly-digest/trigger`, { method: "POST", headers: { "content-type": "application/json" } })
+  await demo.client.send({ name: "shop/import.nightly", data: { source: "s3://catalog", cursor: 1 } })
+  await demo.client.send({ name: "shop/cart.left", data: { cart: "c_1" } })
+  await demo.client.send({ name: "shop/charge", data: { amount: 120 } })
+  await demo.client.send({ name: "shop/hostile", id: hostile, data: { [hostile]: hostile } })
+  const fanoutId = await demo.digests(digests)
+  await settled(demo, fanoutId)
+  return { fanoutId }
+}
+
+export async function settled(demo: Demo, fanoutId: string): Promise<void> {
+  for (;;) {
+    const { total, completed, failed, cancelled } = await demo.get<Record<"total" | "completed" | "failed" | "cancelled", number>>(
+      `fanouts/${fanoutId}`,
+    )
+    if (completed + failed + cancelled === total) return
+    await delay(50)
+  }
+}

@@ -1,0 +1,122 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import type { Unit, UnitResult } from "../../src/core/change.ts"
+import type { ClaimedRun } from "../../src/core/run.ts"
+import type { Store } from "../../src/store/store.ts"
+import { completed, event, pair, run, settle, type StoreUnderTest, unit } from "./conformance.ts"
+
+let n = 0
+const id = (kind: string): string => `${kind}_l${String(++n).padStart(21, "0")}`
+
+/** What a store tells people who look at it: on every database exactly this. */
+export function lookConformance(name: string, open: () => Promise<StoreUnderTest>): void {
+  describe(`looking at a store on ${name}`, () => {
+    let under: StoreUnderTest
+    let store: Store
+    const commit = async (...units: Unit[]): Promise<readonly UnitResult[]> => (await store.turn({ units, claim: null })).results
+    const claim = async (limit = 100, functionIds = ["app-f"]): Promise<readonly ClaimedRun[]> =>
+      (await store.turn({ units: [], claim: { nodeId: "node_a", functionIds, limit, after: "" } })).claim?.runs ?? []
+
+    beforeEach(async () => {
+      under = await open()
+      store = under.opened.store
+    })
+    afterEach(() => under.close())
+
+    it("keeps counts of each node and minute as they were written last, and gives them by function and time", async () => {
+      const tally = {
+        functionId: "app-f",
+        at: 60_000,
+        nodeId: "node_a",
+        completed: 1,
+        failed: 0,
+        retried: 2,
+        durations: { 4: 1 },
+        delays: {},
+      }
+      const put = (...tallies: (typeof tally)[]): Promise<readonly UnitResult[]> => commit(unit([{ kind: "tally.put", tallies }]))
+      await put(tally, { ...tally, at: 120_000 }, { ...tally, functionId: "" })
+      await put({ ...tally, completed: 5 }, { ...tally, nodeId: "node_b" })
+      const { reader } = under.opened
+      expect(await reader.tallies("app-f", 0)).toMatchObject([
+        { at: 60_000, nodeId: "node_a", completed: 5, durations: { 4: 1 } },
+        { at: 60_000, nodeId: "node_b", completed: 1 },
+        { at: 120_000, completed: 1 },
+      ])
+      expect(await reader.tallies("app-f", 60_001)).toHaveLength(1)
+      expect(await reader.tallies("", 0)).toHaveLength(1)
+      await store.prune(0, 10)
+      expect(await reader.tallies("app-f", 0)).toEqual([])
+    })
+
+    it("maps the runs of a fan-out by how each stands, in the order in which they were sent", async () => {
+      const fanoutId = id("fan")
+      const units = Array.from({ length: 6 }, () => unit(pair({ fanoutId })))
+      await commit(...units, unit(pair()))
+      const ids = units.flatMap(({ changes }) => changes.flatMap((change) => (change.kind === "run.add" ? [change.run.id] : [])))
+      const [a, b, c, d] = await claim(4)
+      if (a === undefined || b === undefined || c === undefined || d === undefined) throw new Error("four runs expected")
+      const later = { dueAt: 4_000_000_000_000, limits: [], losses: 0 }
+      await commit(
+        settle(a, completed),
+        settle(b, { to: "failed", output: null, failure: { name: "E", message: "m" } }),
+        settle(c, { to: "scheduled", ...later }),
+      )
+      const { reader } = under.opened
+      expect(await reader.fanoutCells(fanoutId)).toBe("cfarqq")
+      expect(await reader.fanoutCell(fanoutId, 5)).toBe(ids[5])
+      expect(await reader.fanoutCell(fanoutId, 6)).toBe(null)
+      expect(await reader.fanoutCells("fan_none")).toBe("")
+    })
+
+    it("lists failed runs along with what they have in common, whatever the function, and pages through them", async () => {
+      await commit(...Array.from({ length: 7 }, (_, i) => unit(pair({ functionId: i < 5 ? "app-f" : "app-g" }))))
+      const claimed = await claim(100, ["app-f", "app-g"])
+      await commit(
+        ...claimed.map((each, i) =>
+          settle(each, i === 0 ? completed : { to: "failed", output: null, failure: { name: "E", message: `no ${i}` } }),
+        ),
+      )
+      const { reader } = under.opened
+      const causes = await reader.failureCauses()
+      expect(causes).toMatchObject({ looked: 6, more: false })
+      expect(
+        causes.items.map(({ functionId, count }) => [functionId, count]).toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1)),
+      ).toEqual([
+        ["app-f", 4],
+        ["app-g", 2],
+      ])
+      const seen: string[] = []
+      let after: string | undefined
+      do {
+        const page = await reader.runs({ state: "failed", limit: 4, ...(after === undefined ? {} : { after }) })
+        seen.push(...page.items.map((each) => each.id))
+        after = page.next ?? undefined
+      } while (after !== undefined)
+      expect(seen).toEqual(
+        claimed
+          .slice(1)
+          .map((each) => each.id)
+          .toSorted()
+          .toReversed(),
+      )
+      expect((await reader.runs({ state: "failed", functionId: "app-g" })).items).toHaveLength(2)
+    })
+
+    it("gives the beginnings of payloads, and how long they are", async () => {
+      const cause = event({ data: '{"text":"äöü and more"}' })
+      await commit(unit([cause, run(cause.event.id)]))
+      const [claimed] = await claim()
+      if (claimed === undefined) throw new Error("a run expected")
+      await commit(settle(claimed, { to: "completed", output: '"a long output"', failure: null }))
+      const { reader } = under.opened
+      expect(await reader.run(claimed.id, 11)).toMatchObject({ data: '{"text":"äö', dataChars: 23, output: '"a long out', outputChars: 15 })
+      expect(await reader.run(claimed.id)).toMatchObject({ data: '{"text":"äöü and more"}', output: '"a long output"' })
+      expect(await reader.event(cause.event.id, 8)).toMatchObject({ name: "app/go", data: '{"text":', dataChars: 23 })
+      expect((await reader.runs({ eventId: cause.event.id })).items.map((each) => each.id)).toEqual([claimed.id])
+      await commit(unit([event()]))
+      const events = await reader.events(null, 1)
+      expect(events.items).toHaveLength(1)
+      expect((await reader.events(events.next, 1)).items.map((each) => each.id)).toEqual([cause.event.id])
+    })
+  })
+}
