@@ -190,10 +190,7 @@ async function write(
     runs.filter(({ entries }) => entries !== undefined),
     now,
   )
-  const parks = by["run.settle"].flatMap(({ run, settlement }) =>
-    "awaits" in settlement && settlement.awaits !== undefined ? [{ runId: run.id, keys: settlement.awaits }] : [],
-  )
-  const { woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parks, now)
+  const { woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parksOf(by["run.settle"]), now)
   const arrivals = [settled, added, packed, entered.moved].flatMap((moved) => moved.arrivals)
   const open = [...settled.keys, ...entered.moved.keys, ...freed]
   if (by["limit.hold"].length > 0) {
@@ -213,6 +210,13 @@ async function write(
     count: () =>
       countFanouts(db, withFewer(by["fanout.grow"], entered.fewer), [...by["run.settle"], ...entered.ended], by["join.add"], now),
   }
+}
+
+/** Runs that park, and what they wait for. */
+function parksOf(settled: readonly ChangeOf<"run.settle">[]): { runId: string; keys: readonly string[] }[] {
+  return settled.flatMap(({ run, settlement }) =>
+    "awaits" in settlement && settlement.awaits !== undefined ? [{ runId: run.id, keys: settlement.awaits }] : [],
+  )
 }
 
 /** Fan-outs without the runs that are not needed, since their events joined a batch. */
