@@ -199,9 +199,8 @@ async function write(
     await holdLimits(db, by["limit.hold"])
   }
   const released = await releaseHeld(db, open, arrivals, now)
-  const deadlines = by["wait.add"].flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
-  const looks = released.dueAt === null ? [] : [released.dueAt]
-  const timers = [...settled.timers, ...added.timers, ...entered.moved.timers, ...deadlines, ...looks]
+  const timers = [...settled.timers, ...added.timers, ...entered.moved.timers, ...deadlinesOf(by["wait.add"])]
+  if (released.dueAt !== null) timers.push(released.dueAt)
   return {
     timerAt: woken > 0 ? now : timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),
     doomed: doomed + entered.doomed,
@@ -210,6 +209,10 @@ async function write(
     count: () =>
       countFanouts(db, withFewer(by["fanout.grow"], entered.fewer), [...by["run.settle"], ...entered.ended], by["join.add"], now),
   }
+}
+
+function deadlinesOf(waits: readonly ChangeOf<"wait.add">[]): number[] {
+  return waits.flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
 }
 
 /** Runs that park, and what they wait for. */
