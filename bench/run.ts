@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util"
 import { bareLoop } from "./bare-loop.ts"
 import { counting, fanouts } from "./fanouts.ts"
+import { flow } from "./flow.ts"
 import { type FanoutFigures, fanout, growth, history, latency, recovery } from "./measure.ts"
 import { nodes } from "./nodes.ts"
 import { openPlaces } from "./place.ts"
@@ -9,7 +10,7 @@ import { openPlaces } from "./place.ts"
 // npm run bench -- --db postgres       the same on a PostgreSQL that is started for it
 // npm run bench -- --json              one JSON object
 // npm run bench -- --quick             small numbers, to see that it works
-// npm run bench -- --only fanout       one of fanout, steps, latency, growth, history, recoveryMs, pinned, nodes
+// npm run bench -- --only fanout       one of fanout, steps, latency, growth, history, flow, recoveryMs, pinned, nodes
 const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
@@ -85,6 +86,9 @@ try {
   await measure("growth", "growth …", () => growth(() => places.next(), values.quick ? [1_000, 2_000] : [1_000, 10_000, 100_000]))
   await measure("history", "a history of finished runs …", async () =>
     history(await places.next(), await places.next(), values.quick ? 20_000 : 1_000_000),
+  )
+  await measure("flow", "a backlog of one key in front of others, and as many keys as runs …", () =>
+    flow(places, values.quick ? 5_000 : 100_000),
   )
   await measure("recoveryMs", "recovery after SIGKILL …", async () => recovery(await places.next()))
   await measure("joins", "a fan-out that is joined per one that is only sent, and its page …", async () =>

@@ -4,6 +4,15 @@ export type { Added, Logger, Middleware, RunInfo } from "./core/middleware.ts"
 export type { BulkFilter } from "./core/bulk.ts"
 export type { Runs } from "./core/runs.ts"
 export type { Duration } from "./core/duration.ts"
+export type {
+  BackoffOptions,
+  BatchOptions,
+  ConcurrencyOptions,
+  DebounceOptions,
+  RateLimitOptions,
+  SingletonOptions,
+  ThrottleOptions,
+} from "./core/flow.ts"
 export { FanfareError, NonRetriableError, RetryAfterError, StepError } from "./core/errors.ts"
 export type { ErrorCode } from "./core/errors.ts"
 export type { FailureGroup, FanoutPlan, Fanouts, Operation, RetryOptions } from "./core/fanouts.ts"

@@ -249,11 +249,55 @@ schedules
     (await import("./schedules.ts")).backfillSchedule(id, { ...globals(), ...options }),
   )
 
-program
+const functions = program
   .command("functions")
+  .description("look at functions, pause them, let them go on")
+  .addHelpText("after", "\nExamples: fanfare functions\n          fanfare functions pause send-digest")
+functions
+  .command("list", { isDefault: true })
   .description("the functions, their triggers and next moments")
   .addHelpText("after", "\nExample: fanfare functions --json")
   .action(async () => (await import("./runs.ts")).listFunctions(globals()))
+functions
+  .command("pause")
+  .description("start no more runs of a function, on any node; what executes goes on")
+  .argument("<id>")
+  .option("--new-runs <policy>", "what becomes of new ones: keep them in line, or skip them (default keep)")
+  .addHelpText("after", "\nExample: fanfare functions pause send-digest --new-runs skip")
+  .action(async (id: string, options: { newRuns?: string }) =>
+    (await import("./limits.ts")).pauseFunction(id, { ...globals(), ...options }),
+  )
+functions
+  .command("resume")
+  .description("let a paused function go on")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare functions resume send-digest")
+  .action(async (id: string) => (await import("./limits.ts")).resumeFunction(id, globals()))
+
+const limitsCommand = program
+  .command("limits")
+  .description("look at limits, and change them while everything runs")
+  .addHelpText("after", "\nExamples: fanfare limits\n          fanfare limits set fn:shop-send-digest 20")
+limitsCommand
+  .command("list", { isDefault: true })
+  .description("limits that runs count against or wait for, and those set by hand")
+  .option("--after <limit>", "the page after this one")
+  .option("--limit <n>", `rows: 1 to ${limits.pageRowsMax}`, String(50))
+  .addHelpText("after", "\nExample: fanfare limits list")
+  .action(async (options: { after?: string; limit?: string }) => (await import("./limits.ts")).listLimits({ ...globals(), ...options }))
+limitsCommand
+  .command("set")
+  .description("the most of a limit from now on, in place of what its functions say; 0 starts nothing more")
+  .argument("<limit>", "as `limits list` names it")
+  .argument("<max>")
+  .addHelpText("after", "\nExample: fanfare limits set fn:shop-send-digest 20")
+  .action(async (id: string, max: string) => (await import("./limits.ts")).setLimit(id, max, globals()))
+limitsCommand
+  .command("reset")
+  .description("let hold again what the functions say")
+  .argument("<limit>")
+  .addHelpText("after", "\nExample: fanfare limits reset fn:shop-send-digest")
+  .action(async (id: string) => (await import("./limits.ts")).resetLimit(id, globals()))
 
 program
   .command("nodes")

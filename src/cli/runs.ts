@@ -83,9 +83,18 @@ export async function listFunctions(globals: Globals): Promise<void> {
         .map((trigger) => ("cron" in trigger ? `cron ${trigger.cron} (${trigger.timezone})` : `event ${trigger.event}`))
         .join(", ") || "by hand",
       each.schedules.map(({ nextAt }) => (nextAt === null ? "" : new Date(nextAt).toISOString())).join(", "),
-      `${each.retries} retries${each.concurrency === null ? "" : `, concurrency ${each.concurrency}`}`,
+      `${each.retries} retries${rulesOf(each)}${each.paused === undefined ? "" : `, paused: new runs are ${each.paused === "keep" ? "kept in line" : "skipped"}`}`,
     ])
   print(rows.length === 0 ? "no functions" : table(["FUNCTION", "APP", "TRIGGERS", "NEXT", ""], rows))
+}
+
+/** The rules that say when its runs may start, in a word or two each. */
+function rulesOf({ flow }: FunctionSummary): string {
+  if (flow === null) return ""
+  const { concurrency, ...rest } = flow
+  const limits = concurrency.map(({ limit, key }) => `concurrency ${limit}${key === null ? "" : ` per ${key}`}`)
+  const others = Object.entries(rest).flatMap(([name, rule]) => (rule === null ? [] : [name]))
+  return [...limits, ...others].map((rule) => `, ${rule}`).join("")
 }
 
 export async function listNodes(globals: Globals): Promise<void> {

@@ -1,10 +1,12 @@
+import { admitterOf, fixedLimits } from "./admission.ts"
 import type { Change, ChangeOf, NewEvent } from "./change.ts"
 import type { FunctionDefinition } from "./definition.ts"
+import type { Entry } from "./entry.ts"
 import type { CheckedEvent } from "./event.ts"
+import type { ExpressionEvent } from "./expression.ts"
 import { type Gaps, gateClaims, type GateRules } from "./gate.ts"
 import type { Matcher } from "./match.ts"
 import type { LimitClaim, NewRun } from "./run.ts"
-import type { ExpressionEvent } from "./expression.ts"
 import { cancelKey, offerOf, resolveDemand, startKey, type Wait } from "./wait.ts"
 
 /** Where events come from: the run that sends them and the fan-out they belong to, if any. */
@@ -80,8 +82,8 @@ function seen({ id, key, name, data, ts }: Cause): ExpressionEvent {
 }
 
 /** A run, and the waits that its function's rules give it. */
-export function startChanges(definition: FunctionDefinition, event: NewEvent, id: string, now: number): Change[] {
-  const start = startRun(definition, event, id, now)
+export function startChanges(definition: FunctionDefinition, event: NewEvent, id: string, now: number, way: StartWay = "event"): Change[] {
+  const start = startRun(definition, event, id, now, way)
   return [start, ...ruleWaits(definition, event, start.run)]
 }
 
@@ -109,28 +111,71 @@ export function ruleWaits(
   return [...rules, ...start].map((wait) => ({ kind: "wait.add", runId, wait }))
 }
 
+/**
+ * What starts a run: an event that its function hears; somebody who wants this very run (by hand, or a moment of a schedule), so that it joins
+ * no batch; or another run that waits for its result, so that nothing may refuse it.
+ */
+export type StartWay = "event" | "asked" | "invoked"
+
 /** The run that `definition` starts for `event`; due when the event says, if that is in the future. */
-export function startRun(definition: FunctionDefinition, event: NewEvent, id: string, now: number): ChangeOf<"run.add"> {
+export function startRun(
+  definition: FunctionDefinition,
+  event: NewEvent,
+  id: string,
+  now: number,
+  way: StartWay = "event",
+): ChangeOf<"run.add"> {
+  const dueAt = Math.max(event.ts, now)
+  const run = {
+    id,
+    functionId: definition.id,
+    eventId: event.id,
+    fanoutId: event.fanoutId,
+    parentId: event.sourceRunId,
+    createdAt: now,
+    dueAt,
+  }
+  const skip = definition.paused === "skip" && way !== "invoked" ? pausedEntry : null
+  const admit = admitterOf(definition)
+  if (admit === null && skip === null) return { kind: "run.add", run: { ...run, limits: fixedLimits(definition) ?? [] } }
+  const admitted =
+    skip === null && admit !== null ? admit(seen(event), event.data.length) : { limits: [], entries: [skip ?? pausedEntry], ahead: 0 }
+  const entries = admitted.entries.filter((entry) => allows(way, entry))
   return {
     kind: "run.add",
     run: {
-      id,
-      functionId: definition.id,
-      eventId: event.id,
-      fanoutId: event.fanoutId,
-      parentId: event.sourceRunId,
-      createdAt: now,
-      dueAt: Math.max(event.ts, now),
-      limits: limitsOf(definition),
+      ...run,
+      limits: admitted.limits.filter(
+        ({ hold }) => way === "event" || hold === undefined || hold === "run" || (way === "asked" && hold !== "batch"),
+      ),
+      ...(entries.length === 0 ? {} : { entries }),
+      ...(admitted.ahead === 0 ? {} : { rank: dueAt - admitted.ahead }),
     },
   }
+}
+
+const pausedEntry: Entry = { kind: "refuse", state: "skipped", reason: "its function is paused, and new runs are skipped meanwhile" }
+
+/** The rules that decide about a run that was started in this way. */
+function allows(way: StartWay, { kind }: Entry): boolean {
+  if (way === "event" || kind === "refuse") return true
+  return way === "asked" && kind !== "batch"
+}
+
+/** The limits of a run that begins with this event although others of its key may have begun: nothing of its function's rules refuses it. */
+export function limitsOf(definition: FunctionDefinition, event: ExpressionEvent): readonly LimitClaim[] {
+  return (
+    fixedLimits(definition) ?? admitterOf(definition)?.(event, 0).limits.filter(({ hold }) => hold === undefined || hold === "run") ?? []
+  )
 }
 
 /** A run in its place: the first ones are free, the others count against the gate; each starts when its turn has come. */
 function paced({ run }: ChangeOf<"run.add">, pace: RunPace, runs: number, events: number): ChangeOf<"run.add"> {
   const place = pace.runsBefore + runs
   const turn = pace.startedAt + place * pace.runGapMs + (pace.eventsBefore + events) * pace.eventGapMs
-  return { kind: "run.add", run: gated({ ...run, dueAt: Math.max(run.dueAt, Math.floor(turn)) }, pace.gate, place) }
+  const dueAt = Math.max(run.dueAt, Math.floor(turn))
+  const rank = run.rank === undefined ? {} : { rank: run.rank + dueAt - run.dueAt }
+  return { kind: "run.add", run: gated({ ...run, dueAt, ...rank }, pace.gate, place) }
 }
 
 /** @param place how many runs of its fan-out come before it */
@@ -139,11 +184,4 @@ export function gated(run: NewRun, gate: GateRules | null, place: number): NewRu
   const [claim] = gateClaims(run.fanoutId)
   const own = run.limits.filter(({ key }) => key !== claim.key)
   return { ...run, limits: place < gate.canary ? own : [claim, ...own] }
-}
-
-const noLimits: readonly LimitClaim[] = []
-
-/** The limits that a run of this function counts against. */
-export function limitsOf(definition: FunctionDefinition): readonly LimitClaim[] {
-  return definition.concurrency === null ? noLimits : [{ key: `fn:${definition.id}`, max: definition.concurrency }]
 }

@@ -32,16 +32,11 @@ function suspectLimit(attemptsLeft: number): LimitClaim {
 
 const suspectPrefix = "suspects:"
 
-/** The limits by which suspects may be held. */
-export const suspectClaims: readonly LimitClaim[] = suspectLimits.map((max) => ({ key: `${suspectPrefix}${max}`, max }))
+/** What a function says about retries. */
+export type RetryRules = Pick<FunctionDefinition, "retries"> & Partial<Pick<FunctionDefinition, "retryDelaysMs">>
 
 /** A claimed run and how its attempt ended → where the run goes. The heart of the engine; pure. */
-export function advance(
-  run: ClaimedRun,
-  outcome: Outcome,
-  definition: Pick<FunctionDefinition, "retries">,
-  facts: AttemptFacts,
-): readonly Change[] {
+export function advance(run: ClaimedRun, outcome: Outcome, definition: RetryRules, facts: AttemptFacts): readonly Change[] {
   const { endedAt, progressed } = facts
   const failures = progressed ? 1 : run.attempt
 
@@ -57,9 +52,13 @@ export function advance(
     case "failed": {
       const { failure, retry } = outcome
       const ended = endedAttempt(run, failure, facts)
-      if (retry === "never" || failures > definition.retries) return [ended, fail(run, failure, facts)]
-      const dueAt = retry === "policy" ? endedAt + retryDelay(failures, facts.random) : retry.at
-      return [ended, settle(run, failures, facts, queued(run, dueAt, "scheduled", endedAt, 0))]
+      const last = retry === "never" || failures > definition.retries
+      if (last) return [ended, fail(run, failure, facts), ...(typeof retry === "string" ? [] : holdLimit(run, retry))]
+      if (retry === "policy") {
+        const dueAt = endedAt + retryDelay(failures, facts.random, definition.retryDelaysMs ?? null)
+        return [ended, settle(run, failures, facts, queued(run, dueAt, "scheduled", endedAt, 0))]
+      }
+      return [ended, settle(run, failures, facts, queued(run, retry.at, "scheduled", endedAt, 0)), ...holdLimit(run, retry)]
     }
     case "lost": {
       const failure: Failure = { name: "AttemptLost", message: outcome.reason }
@@ -107,8 +106,20 @@ function queued(
   losses: number,
   suspect: LimitClaim | null = null,
 ): Settlement {
-  const own = run.limits.filter(({ key }) => !key.startsWith(suspectPrefix))
+  const own = run.limits.filter(({ key }) => !key.startsWith(suspectPrefix)).map(started)
   return { to: dueAt > now ? later : "ready", dueAt: Math.max(dueAt, now), limits: suspect === null ? own : [...own, suspect], losses }
+}
+
+/** What a run that has started keeps: its place under a limit of whole runs, its way through a throttle. */
+function started(limit: LimitClaim): LimitClaim {
+  return limit.hold === "run" || limit.throttle !== undefined ? { ...limit, hold: "taken" } : limit
+}
+
+/** The wish of one run to be left alone is one for all that share the limit it names: by its key, or by the value of that. */
+export function holdLimit(run: Pick<ClaimedRun, "limits">, wish: { readonly at: number; readonly limit?: string }): Change[] {
+  if (wish.limit === undefined) return []
+  const named = run.limits.filter(({ key }) => key === wish.limit || key.endsWith(`:${wish.limit}`))
+  return named.map(({ key }): Change => ({ kind: "limit.hold", key, until: wish.at }))
 }
 
 function endedAttempt(run: ClaimedRun, failure: Failure, { startedAt, endedAt }: AttemptFacts): Change {

@@ -81,7 +81,7 @@ export interface FanoutPart {
 }
 
 /** A run to cancel: `limits` are those it may be held by. */
-export interface CancelledRun extends Pick<ClaimedRun, "id" | "functionId" | "rank" | "fanoutId" | "limits"> {
+export interface CancelledRun extends Pick<ClaimedRun, "id" | "functionId" | "rank" | "fanoutId"> {
   readonly reason: string
   /** Only while it has not begun. */
   readonly unbegun: boolean
@@ -97,9 +97,8 @@ export type Change =
       readonly events: string
       readonly runs: string
       readonly ready: string
-      readonly held: string
-      /** The limits of those, each as often as there are runs. */
-      readonly limitKeys: readonly string[]
+      /** Those that have to wait for limits first. */
+      readonly limited: string
       /** What is put in line: by function, how many runs, and the lowest rank among them. */
       readonly lines: readonly (readonly [functionId: string, line: { readonly runs: number; readonly rank: number }])[]
     }
@@ -131,6 +130,8 @@ export type Change =
       /** Whether it may have waits, which end with it. */
       readonly waits?: boolean
     }
+  /** Whoever counts against the limit starts no sooner. */
+  | { readonly kind: "limit.hold"; readonly key: string; readonly until: number }
   /** Counts of a node, as they stand: they replace those that it wrote of the same minute before. */
   | { readonly kind: "tally.put"; readonly tallies: readonly Tally[] }
   | { readonly kind: "function.put"; readonly definition: FunctionDefinition; readonly at: number }

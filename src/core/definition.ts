@@ -3,6 +3,8 @@ import { type Duration, durationMs } from "./duration.ts"
 import { FanfareError } from "./errors.ts"
 import { checkEventName } from "./event.ts"
 import { compileCondition } from "./expression.ts"
+import type { BackoffOptions, FlowOptions, FlowRules } from "./flow.ts"
+import { defineBackoff, defineFlow, flowFields } from "./flow-options.ts"
 import { limits } from "./limits.ts"
 import { type PolicyInput, policyFields, readPolicies, type SchedulePolicies } from "./schedule.ts"
 import { checkDemand, type EventDemand } from "./wait.ts"
@@ -32,7 +34,7 @@ export interface EventTrigger<Name extends string = string> {
 export type Trigger<Name extends string = string> = CronTrigger | EventTrigger<Name>
 
 /** The options of a function, as the user writes them. */
-export interface FunctionOptions<Triggers extends readonly Trigger[] = readonly Trigger[]> {
+export interface FunctionOptions<Triggers extends readonly Trigger[] = readonly Trigger[]> extends FlowOptions {
   /** Names the function's stored runs: unique in its app, never changed. At most 128 of letters, digits, `-`, `_`, `.`. */
   readonly id: string
   /** For people; default the id. */
@@ -41,8 +43,8 @@ export interface FunctionOptions<Triggers extends readonly Trigger[] = readonly 
   readonly triggers: Triggers
   /** Attempts after the first one, per run and per step: 0 to 20, default 4. */
   readonly retries?: number
-  /** Most runs of this function that execute at the same time, on all nodes together. Default: no limit of its own. */
-  readonly concurrency?: number | { readonly limit: number }
+  /** Delays before retries, of runs and steps. Default: 1 s, 5 s, 30 s, 2 min, 10 min, 30 min, 1 h, 2 h. */
+  readonly backoff?: BackoffOptions
   readonly timeouts?: {
     /** Longest time one attempt may take before it fails and is retried: default 2 h, at most 24 h. */
     readonly attempt?: Duration
@@ -81,16 +83,35 @@ export interface FunctionDefinition {
   readonly name: string
   readonly triggers: readonly (CronDefinition | { readonly event: string; readonly if: string | null })[]
   readonly retries: number
-  readonly concurrency: number | null
+  /** Delays before retries; null for the usual ones. */
+  readonly retryDelaysMs: readonly number[] | null
+  /** When its runs may start; null for at once. */
+  readonly flow: FlowRules | null
   readonly attemptTimeoutMs: number
   readonly startTimeoutMs: number | null
   readonly finishTimeoutMs: number | null
   /** The function whose cancelled runs this one undoes. */
   readonly compensates?: string
   readonly cancelOn: readonly (EventDemand & { readonly timeoutMs: number })[]
+  /** Set by hand while its runs do not start, not by its options: what becomes of new ones. */
+  readonly paused?: PausePolicy
 }
 
-const optionFields = new Set(["id", "name", "triggers", "retries", "concurrency", "timeouts", "cancelOn", "onFailure", "onCancel"])
+/** While a function is paused its runs stay where they are; new ones are kept in line too, or recorded as skipped. */
+export type PausePolicy = "keep" | "skip"
+
+const optionFields = new Set<string>([
+  "id",
+  "name",
+  "triggers",
+  "retries",
+  "backoff",
+  "timeouts",
+  "cancelOn",
+  "onFailure",
+  "onCancel",
+  ...flowFields,
+])
 const cronFields = ["timezone", "dst", ...policyFields] as const
 const triggerFields = new Set<string>(["cron", ...cronFields, "event", "if"])
 const idShape = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
@@ -125,7 +146,8 @@ export function defineFunction(appId: string, options: FunctionOptions): Functio
     name,
     triggers: triggers.map((trigger: Trigger, i) => defineTrigger(trigger, `${at}: triggers[${i}]`)),
     retries: checkRetries(options.retries, at),
-    concurrency: checkConcurrency(options.concurrency, at),
+    retryDelaysMs: defineBackoff(options.backoff, at),
+    flow: defineFlow(options, at),
     ...checkTimeouts(options.timeouts, at),
     cancelOn: checkCancelOn(options.cancelOn, at),
   }
@@ -173,21 +195,6 @@ function checkRetries(retries: number | undefined, at: string): number {
     "retries",
     `${at}: retries must be a whole number from 0 to ${limits.retriesMax}, not ${String(retries)}`,
     limits.retriesMax,
-  )
-}
-
-function checkConcurrency(concurrency: FunctionOptions["concurrency"], at: string): number | null {
-  if (concurrency === undefined) return null
-  const limit: unknown = typeof concurrency === "object" ? concurrency?.limit : concurrency
-  if (typeof concurrency === "object" && concurrency !== null) {
-    const unknown = Object.keys(concurrency).find((field) => field !== "limit")
-    if (unknown !== undefined) throw invalid(`concurrency.${unknown}`, `${at}: unknown option concurrency.${unknown}`)
-  }
-  if (typeof limit === "number" && Number.isInteger(limit) && limit >= 1 && limit <= limits.concurrencyMax) return limit
-  throw invalid(
-    "concurrency.limit",
-    `${at}: concurrency.limit must be a whole number from 1 to ${limits.concurrencyMax}, not ${String(limit)}`,
-    limits.concurrencyMax,
   )
 }
 

@@ -64,11 +64,18 @@ export class RetryAfterError extends Error {
   override readonly name = "RetryAfterError"
   /** Milliseconds from now, a duration such as `"30s"`, or the moment itself. */
   readonly retryAfter: number | string | Date
+  /** A limit of the run that nobody who shares it starts under before then. */
+  readonly limit: string | undefined
 
-  /** @param retryAfter milliseconds from now, a duration such as `"30s"`, or a `Date`; at most 7 days ahead */
-  constructor(message: string, retryAfter: number | string | Date, options?: { cause?: unknown }) {
-    super(message, options)
+  /**
+   * @param retryAfter milliseconds from now, a duration such as `"30s"`, or a `Date`; at most 7 days ahead
+   * @param options `limit`: one of the run's own limits, by the value of its key or its full name. All runs that share it start no sooner
+   * either: say it when the service behind it told you to slow down. A name that is none of the run's limits changes nothing.
+   */
+  constructor(message: string, retryAfter: number | string | Date, options?: { cause?: unknown; limit?: string }) {
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause })
     this.retryAfter = retryAfter
+    this.limit = options?.limit
   }
 }
 

@@ -1,4 +1,5 @@
-import { Environment, type ASTNode } from "@marcbachmann/cel-js"
+import { type ASTNode, Environment } from "@marcbachmann/cel-js"
+import { CelError, compileNode, textOf } from "./cel.ts"
 import { type ErrorCode, FanfareError } from "./errors.ts"
 import { limits } from "./limits.ts"
 
@@ -10,8 +11,11 @@ export interface ExpressionEvent {
   readonly ts: number
 }
 
-/** Whether an event fits. A missing field, like any other error while it is evaluated, means that it does not. */
+/** Whether an event fits. Anything but true, and any error while it is evaluated, means that it does not. */
 export type Condition = (event: ExpressionEvent) => boolean
+
+/** What an expression gives for an event; `now()` is the event's own time. @throws Error when the data does not fit it */
+export type Expression = (event: ExpressionEvent) => unknown
 
 /**
  * A condition over two events: `event`, the one that started the run, and `async`, the new one. `equality`: a part that must hold in any
@@ -30,17 +34,18 @@ export interface Equality {
   readonly whole: boolean
 }
 
-const bounds = { limits: { maxAstNodes: 1_000, maxDepth: 50, maxListElements: 1_000, maxMapEntries: 1_000, maxCallArguments: 16 } }
-const single = new Environment(bounds).registerVariable("event", "dyn")
-const pair = new Environment(bounds).registerVariable("event", "dyn").registerVariable("async", "dyn")
+const environment = new Environment({
+  limits: { maxAstNodes: 1_000, maxDepth: 50, maxListElements: 1_000, maxMapEntries: 1_000, maxCallArguments: 16 },
+})
 
 /**
  * Compiles a CEL condition over `event`, once.
- * @throws FanfareError `invalid_trigger` naming `field` when it is not CEL or longer than 4,096 characters
+ * @throws FanfareError `invalid_trigger` (or `code`) naming `field` when it is not CEL, is longer than 4,096 characters, or is a literal
+ * that is not a condition
  */
-export function compileCondition(source: string, field: string): Condition {
-  const evaluate = parse(single, source, field, "invalid_trigger", "event.data.total > 100")
-  return (event) => isTrue(() => evaluate({ event }))
+export function compileCondition(source: string, field: string, code: ErrorCode = "invalid_trigger"): Condition {
+  const { evaluate } = parse(source, field, code, "event.data.total > 100", "boolean", ["event"])
+  return (event) => isTrue(() => evaluate({ event }, event.ts))
 }
 
 const pairs = new Map<string, PairCondition>()
@@ -53,10 +58,10 @@ const pairsMost = 1_000
 export function compilePairCondition(source: string, field: string, code: ErrorCode): PairCondition {
   const known = pairs.get(source)
   if (known !== undefined) return known
-  const evaluate = parse(pair, source, field, code, "event.data.orderId == async.data.orderId")
+  const { evaluate, ast } = parse(source, field, code, "event.data.orderId == async.data.orderId", "boolean", ["event", "async"])
   const compiled: PairCondition = {
-    holds: (event, async) => isTrue(() => evaluate({ event, async })),
-    equality: equalityOf(evaluate.ast, true),
+    holds: (event, async) => isTrue(() => evaluate({ event, async }, async.ts)),
+    equality: equalityOf(ast, true),
   }
   if (pairs.size >= pairsMost) pairs.clear()
   pairs.set(source, compiled)
@@ -71,28 +76,43 @@ function isTrue(evaluate: () => unknown): boolean {
   }
 }
 
-interface Compiled {
-  (context: Record<string, ExpressionEvent>): unknown
+interface Parsed {
+  readonly evaluate: (values: Readonly<Record<string, ExpressionEvent>>, now: number) => unknown
   readonly ast: ASTNode
 }
 
-function parse(environment: Environment, source: string, field: string, code: ErrorCode, example: string): Compiled {
-  if (typeof source !== "string" || source.length > limits.expressionChars) {
+function parse(
+  source: string,
+  field: string,
+  code: ErrorCode,
+  example: string,
+  wanted: "boolean" | "number" | "text",
+  variables: readonly string[],
+): Parsed {
+  const name = field.slice(field.lastIndexOf(": ") + 1).trim()
+  if (typeof source !== "string" || source.trim() === "" || source.length > limits.expressionChars) {
     throw new FanfareError(code, `${field} must be a CEL expression of at most ${limits.expressionChars} characters`, {
-      field,
+      field: name,
       bound: limits.expressionChars,
+      hint: `Write an expression over the event, such as: ${example}`,
     })
   }
   try {
-    const parsed = environment.parse(source)
-    const checked = parsed.check()
-    if (!checked.valid) throw checked.error ?? new Error("it does not fit together")
-    return parsed
+    const { ast } = environment.parse(source)
+    if (ast.op === "value" && wanted !== "text" && typeof jsNumber(ast.args) !== wanted) {
+      throw new CelError(`it is always ${JSON.stringify(jsNumber(ast.args))}, which is not a ${wanted}`)
+    }
+    const compiled = compileNode(ast, new Set(variables))
+    const budget = limits.expressionSteps
+    return {
+      ast,
+      evaluate: (values, now) => compiled({ variables: new Map(Object.entries(values)), now, budget: { steps: budget } }),
+    }
   } catch (cause) {
     const why = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause)
     throw new FanfareError(code, `${field} is not a CEL expression: ${why}`, {
-      field,
-      hint: `Write a condition, such as: ${example}`,
+      field: name,
+      hint: `Write an expression over the event, such as: ${example}`,
       cause,
     })
   }
@@ -133,4 +153,29 @@ function pathOf(node: ASTNode, root: string): string | null {
   }
   if (at.op !== "id" || at.args !== root || names.length === 0) return null
   return names.some((name) => name.includes(".") || name === "") ? null : names.join(".")
+}
+
+/**
+ * Compiles a CEL expression over `event`, once.
+ * @param wanted a literal of another type is refused
+ * @throws FanfareError with `code`, naming `field`
+ */
+export function compileExpression(
+  source: string,
+  field: string,
+  code: ErrorCode,
+  example: string,
+  wanted: "boolean" | "number" | "text",
+): Expression {
+  const { evaluate } = parse(source, field, code, example, wanted, ["event"])
+  return (event) => evaluate({ event }, event.ts)
+}
+
+function jsNumber(literal: unknown): unknown {
+  return typeof literal === "bigint" ? Number(literal) : literal
+}
+
+/** The key of an event as text; null when the expression gives `false`: the rule does not apply then. */
+export function keyText(value: unknown): string | null {
+  return value === false ? null : textOf(value)
 }

@@ -55,6 +55,10 @@ export const limits = {
   functionsPerApp: 1_000,
   cronChars: 256,
   expressionChars: 4_096,
+  /** Steps of one evaluation of an expression, characters of a text that it makes, and of one that it matches a pattern on. */
+  expressionSteps: 10_000,
+  expressionTextChars: 64 * KiB,
+  expressionMatchChars: 1_000,
 
   /** Retries after the first attempt: default and most. */
   retriesDefault: 4,
@@ -106,6 +110,28 @@ export const limits = {
   errorCauses: 5,
 
   concurrencyMax: 100_000,
+  /** Concurrency rules of one function. */
+  concurrencyRules: 4,
+  /** Characters of the value of a key. */
+  keyChars: 256,
+  /** Starts per period of a throttle or a rate limit; shortest period of any rule; longest of each. */
+  flowLimitMax: 100_000,
+  flowPeriodMinMs: 1 * second,
+  throttlePeriodMaxMs: 7 * day,
+  ratePeriodMaxMs: day,
+  debounceMaxMs: 7 * day,
+  throttleBurstMax: 10_000,
+  /** A throttle is looked at no more often; a look that came late makes up for so much at most. */
+  throttleLookMs: 10,
+  throttleLagMs: 1 * second,
+  /** Events of one batch, its bytes, and the longest wait for them. */
+  batchSizeMax: 1_000,
+  batchBytes: 10 * KiB * KiB,
+  batchTimeoutMaxMs: 10 * minute,
+  /** Seconds by which a priority may move a run. */
+  prioritySeconds: 600,
+  /** Longest delay of an exponential back-off: default. */
+  backoffMaxMs: 2 * hour,
   /** Attempts that one node runs at the same time: default. */
   nodeConcurrency: 200,
   /** Runs claimed ahead of a free place at most, and the milliseconds of work they should last. */

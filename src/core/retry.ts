@@ -2,16 +2,16 @@ import { durationMs } from "./duration.ts"
 import type { RetryAfterError } from "./errors.ts"
 import { limits } from "./limits.ts"
 
-/** When to try again: by the table, never, or at a moment of the failing code's own choice. */
-export type RetryWish = "policy" | "never" | { readonly at: number }
+/** When to try again: by the table, never, or at a moment of the failing code's own choice; `limit`: whoever shares that limit too. */
+export type RetryWish = "policy" | "never" | { readonly at: number; readonly limit?: string }
 
 /**
- * Milliseconds before the next attempt after `failures` failed ones (1 or more): the table of `core/limits.ts`, plus up to half
+ * Milliseconds before the next attempt after `failures` failed ones (1 or more): the function's own table or that of `core/limits.ts`, plus up to half
  * of it again by chance, so that runs that failed together do not return together.
  */
-export function retryDelay(failures: number, random: number): number {
-  const table = limits.retryDelaysMs
-  const base = table[Math.min(failures, table.length) - 1] ?? table[0]
+export function retryDelay(failures: number, random: number, own: readonly number[] | null): number {
+  const table = own ?? limits.retryDelaysMs
+  const base = table[Math.min(failures, table.length) - 1] ?? 0
   return Math.round(base * (1 + limits.retryJitter * random))
 }
 

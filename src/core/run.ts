@@ -1,3 +1,5 @@
+import type { Entry } from "./entry.ts"
+
 /**
  * States of a run. `scheduled`: due later. `ready`: may be claimed. `running`: a node holds its lease. `waiting`: parked on a
  * wait (a sleep, or a limit that has no room). The other four are final.
@@ -19,10 +21,23 @@ export const moves: Readonly<Record<RunState, readonly RunState[]>> = {
   skipped: [],
 }
 
-/** A limit that a run counts against while it is ready or running: at most `max` runs share `key`. */
+/**
+ * A limit that a run counts against: at most `max` runs share `key`, while they are ready or running unless `hold` says otherwise.
+ * - `run`: from the run's first start to its end, also while it sleeps or waits to be retried; `taken`: the same, and it has its place.
+ *   Of a throttle: it was let through.
+ * - `debounce`, `batch`: the run waits for more events; others with this key are put to it, or replace it. `events`: it has several.
+ */
 export interface LimitClaim {
   readonly key: string
   readonly max: number
+  readonly hold?: "run" | "taken" | "debounce" | "batch" | "events"
+  /** It bounds starts, not runs: `max` in `periodMs`, `burst` more at once. */
+  readonly throttle?: { readonly periodMs: number; readonly burst: number }
+}
+
+/** The limits that must have room before the run goes on. */
+export function openClaims(limits: readonly LimitClaim[]): readonly LimitClaim[] {
+  return limits.some(({ hold }) => hold !== undefined) ? limits.filter(({ hold }) => hold === undefined || hold === "run") : limits
 }
 
 /** A run as it is created. Its state follows from `dueAt` (later: scheduled) and its limits (no room: waiting). */
@@ -35,7 +50,11 @@ export interface NewRun {
   readonly parentId: string | null
   readonly createdAt: number
   readonly dueAt: number
+  /** Its place in line, if that is not `dueAt`: a priority moves it. */
+  readonly rank?: number
   readonly limits: readonly LimitClaim[]
+  /** What is decided about it when it is written, in this order, under the locks of their keys. */
+  readonly entries?: readonly Entry[]
   /** Claims so far: 1 for a run that begins with results of another one. Default 0. */
   readonly fence?: number
 }
@@ -65,6 +84,8 @@ export interface ClaimedRun {
   /** By the store's time: what is due by then is due, whatever the node's own clock says. */
   readonly claimedAt: number
   readonly event: RunEvent
+  /** All of them, of a batch. */
+  readonly events?: readonly RunEvent[]
   readonly limits: readonly LimitClaim[]
   /** Log lines that earlier attempts left. */
   readonly logLines: number

@@ -96,6 +96,23 @@ export interface FunctionSummary extends FunctionDefinition {
   }[]
 }
 
+/** A limit as it stands. */
+export interface LimitSummary {
+  /** Its full name, such as `fn:shop-send-digest:acme`. */
+  readonly id: string
+  /** What its runs say; null when none counts against it now. */
+  readonly own: number | null
+  /** What holds: set by hand, or what the runs say. */
+  readonly max: number | null
+  readonly setByHand: boolean
+  /** Runs that count against it. */
+  readonly used: number
+  /** Runs that wait for it; counted up to 1,000. */
+  readonly held: number
+  /** Nothing starts under it before, since a run asked for that. */
+  readonly heldUntil: number | null
+}
+
 export interface EventSummary {
   readonly id: string
   /** The sender's id, when there is one. */

@@ -67,7 +67,7 @@ export function createAgents(parts: AgentsParts): Agents {
   const canceller = new Loop(createCanceller({ store, committer, executor, registry, clock, newId, telemetry, pollMs }), clock, failed)
   const announcer = new Loop(createAnnouncer(store, intake, pollMs), clock, failed)
   const operator = new Loop(
-    createOperator({ store, registry, committer, pollMs, random, ended: parts.fanoutsEnded, doomed: () => canceller.ring() }),
+    createOperator({ store, committer, pollMs, random, ended: parts.fanoutsEnded, doomed: () => canceller.ring() }),
     clock,
     failed,
   )

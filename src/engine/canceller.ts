@@ -1,5 +1,3 @@
-import { limitsOf } from "../core/admit.ts"
-import { suspectClaims } from "../core/advance.ts"
 import { endChanges } from "../core/ended.ts"
 import type { IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
@@ -27,12 +25,10 @@ export interface CancellerParts {
 export async function cancelRun(facts: CancelFacts, parts: Omit<CancellerParts, "store" | "pollMs">): Promise<boolean> {
   const { committer, executor, registry, clock, newId, telemetry } = parts
   const { id, functionId, rank, fanoutId, event, reason, unbegun } = facts
-  const definition = registry.definitions.get(functionId)
-  const heldBy = [...(definition === undefined ? [] : limitsOf(definition)), ...suspectClaims]
   const now = clock.now()
   const result = await committer.insist({
     changes: [
-      { kind: "run.cancel", run: { id, functionId, rank, fanoutId, limits: heldBy, reason, unbegun }, at: now },
+      { kind: "run.cancel", run: { id, functionId, rank, fanoutId, reason, unbegun }, at: now },
       ...endChanges({ id, functionId, event }, { state: "cancelled", reason }, registry.match, newId, now),
     ],
     guard: null,

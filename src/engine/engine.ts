@@ -1,5 +1,5 @@
 import type { App } from "../core/app.ts"
-import type { FunctionDefinition } from "../core/definition.ts"
+import type { FunctionDefinition, PausePolicy } from "../core/definition.ts"
 import type { HttpApp } from "../core/http-app.ts"
 import { createIds, type IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
@@ -158,6 +158,25 @@ export class Engine {
     await this.#committer.submit(registration(apps, stored, now))
     this.#learn(await store.functions())
     for (const loop of this.#agents.all) loop.ring()
+    this.#committer.ring()
+  }
+
+  /** Sets the most of a limit, from now on and on all nodes, in place of what its functions say; null: what they say. */
+  async setLimit(key: string, max: number | null): Promise<void> {
+    await this.#options.store.setLimit(key, max)
+    this.#look()
+  }
+
+  /** Pauses a function on all nodes, or with null lets it go on. What executes goes on to its end. */
+  async pause(functionId: string, policy: PausePolicy | null): Promise<void> {
+    await this.#options.store.pause(functionId, policy)
+    this.#learn(await this.#options.store.functions())
+    this.#look()
+  }
+
+  /** Runs may go on. */
+  #look(): void {
+    this.#agents.waker.ring()
     this.#committer.ring()
   }
 

@@ -1,7 +1,6 @@
-import { advance } from "../core/advance.ts"
+import { advance, type RetryRules } from "../core/advance.ts"
 import type { Attempt } from "../core/attempt.ts"
 import type { Change } from "../core/change.ts"
-import type { FunctionDefinition } from "../core/definition.ts"
 import { type End, endChanges } from "../core/ended.ts"
 import type { IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
@@ -69,7 +68,7 @@ export class Executor {
       attempt.abort()
       finish({ kind: "superseded" })
     })
-    const attempt = new LiveAttempt(run, recording)
+    const attempt: LiveAttempt = new LiveAttempt(run, recording)
     const place = this.#freePlaces.pop() ?? this.#places.length
     this.#places[place] = { run, recording, startedAt, finish, abort: () => attempt.abort() }
     const timeoutMs = definition?.attemptTimeoutMs ?? limits.attemptTimeoutMs
@@ -150,13 +149,7 @@ export class Executor {
     return this.#places.filter((place) => place !== null)
   }
 
-  async #settle(
-    run: ClaimedRun,
-    outcome: Outcome,
-    definition: Pick<FunctionDefinition, "retries">,
-    recording: Recording,
-    startedAt: number,
-  ): Promise<void> {
+  async #settle(run: ClaimedRun, outcome: Outcome, definition: RetryRules, recording: Recording, startedAt: number): Promise<void> {
     const { clock, random, committer, telemetry } = this.#parts
     if (outcome.kind !== "superseded") {
       const { progressed, waits } = recording
@@ -239,7 +232,7 @@ class LiveAttempt implements Attempt {
   }
 }
 
-const unknownFunction: Pick<FunctionDefinition, "retries"> = { retries: limits.retriesDefault }
+const unknownFunction: RetryRules = { retries: limits.retriesDefault }
 
 function guardOf(run: ClaimedRun): { runId: string; fence: number } {
   return { runId: run.id, fence: run.fence }

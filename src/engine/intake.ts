@@ -353,7 +353,8 @@ export function causedRun(
 ): { changes: Change[]; runId: string } {
   const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId }
   const runId = newId("run")
-  return { changes: [{ kind: "event.add", event }, ...startChanges(definition, event, runId, now)], runId }
+  const way = cause.name === functionInvokedEvent && sourceRunId !== null ? "invoked" : "asked"
+  return { changes: [{ kind: "event.add", event }, ...startChanges(definition, event, runId, now, way)], runId }
 }
 
 /** A send all of whose events are fit. */

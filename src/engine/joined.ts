@@ -1,4 +1,4 @@
-import { limitsOf } from "../core/admit.ts"
+import { fixedLimits } from "../core/admission.ts"
 import type { Joined } from "../core/attempt.ts"
 import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
@@ -6,6 +6,7 @@ import { checkEventName, systemEventPrefix } from "../core/event.ts"
 import type { IdKind } from "../core/id.ts"
 import { patternsOf } from "../core/match.ts"
 import type { Clock } from "../core/ports.ts"
+import type { LimitClaim } from "../core/run.ts"
 import type { SqlFanout, SqlFanoutResult } from "../core/transaction.ts"
 import type { Outbox } from "../store/within.ts"
 import type { Committer } from "./committer.ts"
@@ -65,7 +66,7 @@ export class JoinedSends {
     }
   }
 
-  #targets(name: string): { id: string; runPrefix: string; limits: ReturnType<typeof limitsOf> }[] {
+  #targets(name: string): { id: string; runPrefix: string; limits: readonly LimitClaim[] }[] {
     const { registry, newId } = this.#parts
     const functions = registry.startedBy(name)
     const patterns = patternsOf(name)
@@ -91,7 +92,20 @@ export class JoinedSends {
         hint: "The rows are never seen here, so they could not be compared with what runs wait for: send these events with send(events, { tx }).",
       })
     }
-    return functions.map((definition) => ({ id: definition.id, runPrefix: prefix(newId("run")), limits: limitsOf(definition) }))
+    return functions.map((definition) => {
+      const limits = fixedLimits(definition)
+      if (limits === null || definition.paused === "skip") {
+        throw new FanfareError(
+          "invalid_event",
+          `the function "${definition.localId}" decides by each event's data when its run may start`,
+          {
+            field: "name",
+            hint: "The rows are never seen here. Use send for functions with keys, rateLimit, debounce, batchEvents, priority, singleton or idempotency.",
+          },
+        )
+      }
+      return { id: definition.id, runPrefix: prefix(newId("run")), limits }
+    })
   }
 
   #outbox(): Outbox {

@@ -1,6 +1,7 @@
+import { holdLimit, type RetryRules } from "../core/advance.ts"
 import type { Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
-import type { Change, LogLine, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
+import type { Change, LogLine, Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { CheckedEvent, EventInput } from "../core/event.ts"
 import { isJoined, type JoinResult, needOf } from "../core/join.ts"
@@ -52,7 +53,7 @@ interface KeptSend {
 export class Recording implements Recorder {
   readonly #parts: RecordingParts
   readonly #run: ClaimedRun
-  readonly #retries: number
+  readonly #rules: RetryRules
   readonly #steps: Map<string, StepRecord>
   readonly #superseded: () => void
   #pending: Change[] = []
@@ -68,20 +69,20 @@ export class Recording implements Recorder {
   constructor(
     parts: RecordingParts,
     run: ClaimedRun,
-    definition: Pick<FunctionDefinition, "retries"> & Partial<FunctionDefinition>,
+    rules: RetryRules & Partial<FunctionDefinition>,
     steps: readonly StepRecord[],
     superseded: () => void,
   ) {
     this.#parts = parts
     this.#run = run
-    this.#retries = definition.retries
+    this.#rules = rules
     this.#steps = new Map(steps.map((step) => [step.key, step]))
     this.#superseded = superseded
     this.#lineCount = run.logLines
     this.waits =
-      (definition.cancelOn ?? []).length > 0 ||
-      typeof definition.startTimeoutMs === "number" ||
-      typeof definition.finishTimeoutMs === "number" ||
+      (rules.cancelOn ?? []).length > 0 ||
+      typeof rules.startTimeoutMs === "number" ||
+      typeof rules.finishTimeoutMs === "number" ||
       steps.some(({ state, kind }) => state === "waiting" && kind !== "sleep")
   }
 
@@ -118,7 +119,8 @@ export class Recording implements Recorder {
       this.#steps.set(step.key, step)
       return step
     }
-    await this.#commit((unit) => this.#parts.committer.insist(unit), [change], null)
+    const holds = "failure" in report && typeof report.retry === "object" ? holdLimit(this.#run, report.retry) : []
+    await this.#commit((unit) => this.#parts.committer.insist(unit), [change, ...holds], null)
     this.#steps.set(step.key, step)
     if (step.state === "completed") this.progressed = true
     return step
@@ -351,8 +353,8 @@ export class Recording implements Recorder {
     const { startedAt } = report
     if ("output" in report) return { ...base, startedAt, state: "completed", output: report.output }
     const { failure, retry } = report
-    if (retry === "never" || attempts > this.#retries) return { ...base, startedAt, state: "failed", failure }
-    const dueAt = retry === "policy" ? now + retryDelay(attempts, this.#parts.random.next()) : retry.at
+    if (retry === "never" || attempts > this.#rules.retries) return { ...base, startedAt, state: "failed", failure }
+    const dueAt = retry === "policy" ? now + retryDelay(attempts, this.#parts.random.next(), this.#rules.retryDelaysMs ?? null) : retry.at
     return { ...base, startedAt, state: "retrying", failure, dueAt }
   }
 }

@@ -57,10 +57,17 @@ export class Registry {
     this.#version = version
     this.#active = active
     this.#match = createMatcher(active)
-    this.#definitions = new Map(active.map((definition) => [definition.id, this.#own.get(definition.id) ?? definition]))
+    this.#definitions = new Map(
+      active.map((definition) => [definition.id, pausedLike(this.#own.get(definition.id) ?? definition, definition)]),
+    )
     // What an old version still hosts goes on to the end, though nothing starts it any more.
     for (const [id, definition] of this.#own) this.#definitions.set(id, definition)
   }
+}
+
+/** Whether it is paused is the store's to say, whoever's rules it has. */
+function pausedLike(definition: FunctionDefinition, { paused }: FunctionDefinition): FunctionDefinition {
+  return paused === undefined ? definition : { ...definition, paused }
 }
 
 const nothing: readonly string[] = []

@@ -43,14 +43,18 @@ export function createRescuer({ store, committer, registry, clock, newId, nodeId
   }
 }
 
+/** Between two pages of limits, when there are very many. */
+const pageRestMs = 100
+
 /** Heals limits whose release was missed. */
 export function createHealer(store: Pick<Store, "releaseMissed">, committer: Pick<Committer, "ring">, restMs: number): Agent {
   return {
     name: "healer",
     async tick() {
-      const released = await store.releaseMissed()
-      if (released > 0) committer.ring()
-      return released >= limits.sweepBatch ? 0 : restMs
+      const { runs, more } = await store.releaseMissed()
+      if (runs > 0) committer.ring()
+      if (runs >= limits.sweepBatch) return 0
+      return more ? pageRestMs : restMs
     },
   }
 }

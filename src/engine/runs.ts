@@ -141,7 +141,12 @@ function replayChanges(
     parentId: null,
     createdAt: now,
     dueAt: now,
-    limits: limitsOf(definition),
+    limits: limitsOf(definition, {
+      name: run.eventName,
+      data: data ?? JSON.parse(run.data),
+      id: eventId,
+      ts: now,
+    }),
     ...(fromStep === undefined ? {} : { fence: 1 }),
   }
   changes.push({ kind: "run.add", run: started })

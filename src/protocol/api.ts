@@ -8,6 +8,8 @@ export const paths = {
   events: "/api/v1/events",
   functions: "/api/v1/functions",
   trigger: "/api/v1/functions/:id/trigger",
+  functionPause: "/api/v1/functions/:id/pause",
+  functionResume: "/api/v1/functions/:id/resume",
   runs: "/api/v1/runs",
   run: "/api/v1/runs/:id",
   runCancel: "/api/v1/runs/:id/cancel",
@@ -26,6 +28,8 @@ export const paths = {
   /** What a send of these events would do. */
   fanoutPlan: "/api/v1/fanouts/plan",
   operation: "/api/v1/operations/:id",
+  limits: "/api/v1/limits",
+  limit: "/api/v1/limits/:id",
   /** Those made at run time and those of cron triggers; `?tag=`, `?app=`. POST makes or changes many: `{ app, schedules }`. */
   schedules: "/api/v1/schedules",
   /** `:id` is a full id, or an app's own one with `?app=`. PATCH changes it, DELETE removes it. */

@@ -1,5 +1,6 @@
 import type { HostedFunction } from "../core/app.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
+import { flowToWire } from "./flow-body.ts"
 import { eventNameToWire } from "./names.ts"
 import { conditionToWire } from "./system-events.ts"
 
@@ -17,7 +18,7 @@ export function registrationOf(appId: string, functions: readonly HostedFunction
   }
 }
 
-function functionOf({ id, name, triggers, retries, concurrency, ...rules }: FunctionDefinition, self: string): Record<string, unknown> {
+function functionOf({ id, name, triggers, retries, flow, ...rules }: FunctionDefinition, self: string): Record<string, unknown> {
   const url = new URL(self)
   url.searchParams.set("fnId", id)
   url.searchParams.set("stepId", "step")
@@ -33,7 +34,7 @@ function functionOf({ id, name, triggers, retries, concurrency, ...rules }: Func
           },
     ),
     steps: { step: { id: "step", name: "step", runtime: { type: "http", url: url.href }, retries: { attempts: retries } } },
-    ...(concurrency === null ? {} : { concurrency: { limit: concurrency } }),
+    ...flowToWire(flow),
     ...(rules.cancelOn.length === 0 ? {} : { cancel: rules.cancelOn.map(cancelOf) }),
     timeouts: { start: duration(rules.startTimeoutMs), finish: duration(rules.finishTimeoutMs) },
   }

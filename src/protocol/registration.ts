@@ -9,6 +9,7 @@ import {
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import { canonicalJson } from "./canonical.ts"
+import { flowFromWire } from "./flow-body.ts"
 import { eventNameFromWire } from "./names.ts"
 import { isPlainText } from "./op-id.ts"
 import { isObject } from "./ops.ts"
@@ -57,21 +58,17 @@ function parseFunction(value: unknown, appId: string, at: string): Registration[
     throw invalid(`${at}.id`, `${at}.id must be "${appId}-" and the function's own id, not ${JSON.stringify(id) ?? "nothing"}`)
   }
   const { url, attempts } = parseStep(value["steps"], `${at}.steps`)
-  const refused = unsupported.find((field) => value[field] !== undefined && value[field] !== null)
-  if (refused !== undefined) throw invalid(`${at}.${refused}`, `function "${id}" uses "${refused}", which this server does not know yet`)
   const options: FunctionOptions = {
     id: id.slice(appId.length + 1),
     ...(typeof name === "string" && name !== "" ? { name: name.slice(0, limits.nameChars) } : {}),
     triggers: parseTriggers(value["triggers"], `${at}.triggers`),
     ...(attempts === undefined ? {} : { retries: Math.min(Math.max(attempts, 0), limits.retriesMax) }),
-    ...concurrencyOf(value["concurrency"], `${at}.concurrency`),
+    ...flowFromWire(value, at),
     ...cancelOf(value["cancel"], `${at}.cancel`),
     ...timeoutsOf(value["timeouts"], `${at}.timeouts`),
   }
   return { definition: defineFunction(appId, options), url }
 }
-
-const unsupported = ["throttle", "rateLimit", "idempotency", "debounce", "batchEvents", "priority", "singleton"]
 
 /** Its one entry says where the function is called. */
 function parseStep(steps: unknown, at: string): { url: string; attempts: number | undefined } {
@@ -128,21 +125,6 @@ function timeoutsOf(value: unknown, at: string): Pick<FunctionOptions, "timeouts
     ([name, time]) => (name === "start" || name === "finish") && typeof time === "string" && time !== "",
   )
   return known.length === 0 ? {} : { timeouts: Object.fromEntries(known) }
-}
-
-/** A number, an object or an array of up to two; 0 is no limit. */
-function concurrencyOf(value: unknown, at: string): Pick<FunctionOptions, "concurrency"> {
-  const list: unknown[] = value === undefined || value === null ? [] : Array.isArray(value) ? value : [value]
-  const limitsOf = list.map((each, i) => {
-    if (typeof each === "number") return each
-    if (!isObject(each) || typeof each["limit"] !== "number") throw invalid(`${at}[${i}]`, `${at} must be a number or have a limit`)
-    if (each["key"] !== undefined && each["key"] !== null) {
-      throw invalid(`${at}[${i}].key`, `${at}: limits by key are not known to this server yet`)
-    }
-    return each["limit"]
-  })
-  const real = limitsOf.filter((limit) => limit !== 0)
-  return real.length === 0 ? {} : { concurrency: Math.min(...real) }
 }
 
 /** @throws FanfareError `invalid_function` naming `field` */

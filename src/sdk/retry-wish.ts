@@ -7,8 +7,9 @@ export function retryWish(thrown: unknown, now: number): RetryWish {
   if (thrown instanceof NonRetriableError || thrown.name === "NonRetriableError") return "never"
   if (thrown instanceof FanfareError) return unchanging.has(thrown.code) ? "never" : "policy"
   if (thrown instanceof RetryAfterError || thrown.name === "RetryAfterError") {
-    const at = retryAfterMoment((thrown as RetryAfterError).retryAfter, now)
-    return at === null ? "policy" : { at }
+    const { retryAfter, limit } = thrown as RetryAfterError
+    const at = retryAfterMoment(retryAfter, now)
+    return at === null ? "policy" : { at, ...(typeof limit === "string" ? { limit } : {}) }
   }
   return "policy"
 }

@@ -19,13 +19,14 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   const { appId } = hosted.definition
   const info = chain === null ? null : { appId, functionId: run.functionId, runId: run.id, attempt: run.attempt - 1, logger }
   let event: ReceivedEvent
+  let events: ReceivedEvent[]
   let added: object = {}
   try {
     const cause = hosted.compensates === true ? cancelledCause(run.event) : run.event
-    const { id, name, ts, data } = cause
-    const kept: unknown = JSON.parse(data)
-    const received = hosted.receive({ id, name, ts, data: chain?.decode == null ? kept : await chain.decode(kept) })
+    const received = receive(hosted, cause)
     event = received instanceof Promise ? await received : received
+    events = [event]
+    for (const each of run.events?.slice(1) ?? []) events.push(await receive(hosted, each))
   } catch (thrown) {
     return { kind: "failed", failure: toFailure(thrown), retry: "never" }
   }
@@ -37,7 +38,7 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   const replay = new Replay(attempt, { chain, info, frozen: hosted.compensates === true })
   const context = {
     event,
-    events: [event],
+    events,
     step: replay.step,
     logger,
     attempt: run.attempt - 1,
@@ -59,6 +60,16 @@ export async function runAttempt(hosted: HostedFunction, attempt: Attempt): Prom
   if (run.fence > 1 && hosted.compensates !== true && outcome.kind !== "parked") replay.compare()
   replay.end()
   return outcome
+}
+
+async function decoded({ chain }: HostedFunction, kept: unknown): Promise<unknown> {
+  return chain?.decode == null ? kept : chain.decode(kept)
+}
+
+function receive(hosted: HostedFunction, { id, name, ts, data }: RunEvent): Promise<ReceivedEvent> | ReceivedEvent {
+  const kept: unknown = JSON.parse(data)
+  if (hosted.chain?.decode == null) return hosted.receive({ id, name, ts, data: kept })
+  return decoded(hosted, kept).then((value) => hosted.receive({ id, name, ts, data: value }))
 }
 
 /** The event of the run that was cancelled. */

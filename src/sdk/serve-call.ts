@@ -51,6 +51,7 @@ export async function answerCall(hosted: HostedFunction, call: Call, served: Ser
       createdAt: event.ts,
       claimedAt: now,
       event,
+      events,
       limits: [],
       logLines: 0,
     },

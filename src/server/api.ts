@@ -78,6 +78,7 @@ export function createApi({ engine, reader, storeName, access, apps }: ApiParts)
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
   lookRoutes(api, reader, systemClock)
   fanoutRoutes(api, engine.intake.fanouts)
+  flowRoutes(api, engine, reader)
   scheduleRoutes(api, engine.intake.schedules)
   runRoutes(api, engine.intake, jsonBody)
   appRoutes(api, engine, apps)
@@ -103,6 +104,39 @@ function appRoutes(api: Hono, engine: Engine, apps: Apps): void {
     const url = checkUrl(body?.url, "url")
     await apps.sync(url)
     return c.json({ url })
+  })
+}
+
+function flowRoutes(api: Hono, engine: Engine, reader: Reader): void {
+  api.post(paths.functionPause, async (c) => {
+    const { id } = findFunction(engine, c.req.param("id"))
+    const { newRuns = "keep" } = ((await jsonBody(c)) ?? {}) as { newRuns?: unknown }
+    if (newRuns !== "keep" && newRuns !== "skip") {
+      throw new FanfareError("invalid_option", `newRuns must be "keep" or "skip", not ${JSON.stringify(newRuns)}`, { field: "newRuns" })
+    }
+    await engine.pause(id, newRuns)
+    return c.json({ id, paused: newRuns })
+  })
+  api.post(paths.functionResume, async (c) => {
+    const { id } = findFunction(engine, c.req.param("id"))
+    await engine.pause(id, null)
+    return c.json({ id, paused: null })
+  })
+  api.get(paths.limits, async (c) => c.json(await reader.limits(c.req.query("after") ?? null, pageSize(c) ?? limits.pageRows)))
+  api.post(paths.limit, async (c) => {
+    const id = c.req.param("id")
+    const { max } = ((await jsonBody(c)) ?? {}) as { max?: unknown }
+    if (id.length > limits.idChars + limits.keyChars + limits.nameChars) {
+      throw new FanfareError("invalid_option", "there is no limit with so long a name", { field: "limit" })
+    }
+    if (max !== null && !(typeof max === "number" && Number.isInteger(max) && max >= 0 && max <= limits.concurrencyMax)) {
+      throw new FanfareError("invalid_option", `max must be a whole number from 0 to ${limits.concurrencyMax}, or null to reset it`, {
+        field: "max",
+        bound: limits.concurrencyMax,
+      })
+    }
+    await engine.setLimit(id, max)
+    return c.json({ id, max })
   })
 }
 

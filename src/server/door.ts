@@ -15,7 +15,7 @@ import { version } from "./version.ts"
 
 export interface DoorParts {
   readonly engine: Engine
-  readonly reader: Pick<Reader, "run" | "runs">
+  readonly reader: Pick<Reader, "run" | "runs" | "batch">
   readonly access: Access
   readonly apps: Apps
 }
@@ -54,7 +54,11 @@ export function createDoor({ engine, reader, access, apps }: DoorParts): Hono {
     const modified = await apps.register(await jsonBody(c))
     return c.json({ ok: true, status: 200, modified })
   })
-  door.get("/v0/runs/:id/batch", async (c) => json(c, `[${eventText(eventOf(await find(reader, c)))}]`))
+  door.get("/v0/runs/:id/batch", async (c) => {
+    const run = await find(reader, c)
+    const events = [eventOf(run), ...(await reader.batch(run.id))]
+    return json(c, `[${events.map(eventText).join(",")}]`)
+  })
   door.get("/v0/runs/:id/actions", async (c) => {
     const { steps } = await find(reader, c)
     return json(c, `{${memosOf(steps, systemClock.now()).map(([id, memo]) => `${JSON.stringify(id)}:${memo}`)}}`)

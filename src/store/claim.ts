@@ -1,4 +1,4 @@
-import type { ClaimedRun } from "../core/run.ts"
+import type { ClaimedRun, RunEvent } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import { type Column, type Db, together } from "./db.ts"
 import type { Mark, Marks } from "./marks.ts"
@@ -59,6 +59,7 @@ async function takeReady(db: Db, functionId: string, from: Mark, limit: number):
     // Materialized: picked once, whatever the plan; another pick could skip what this one locked and take more.
     `with picked as materialized
        (select function_id, rank, run_id from ready where function_id = $1 and (rank, run_id) > ($3, $4)
+          and not exists (select 1 from function where id = $1 and paused is not null)
           order by rank, run_id limit $2 ${db.dialect.skipLocked})
      delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from picked)
        returning ${queueNames}`,
@@ -106,20 +107,40 @@ export const joined = `select r.id, r.fanout_id, r.created_at, e.id as event_id,
 
 async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Promise<ClaimedRun[]> {
   const again = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
-  const [rows, lines] = await together([
+  const [rows, lines, more] = await together([
     db.query<JoinedRun>(
       `${joined} from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
       [JSON.stringify(taken.map(({ runId }) => [runId]))],
     ),
     logLines(db, again),
+    eventsOf(
+      db,
+      taken.filter(({ limits }) => limits.some(({ hold }) => hold === "events")).map(({ runId }) => runId),
+    ),
   ])
   const byId = new Map(rows.map((row) => [row.id, row]))
   return taken.flatMap((row) => {
     const found = byId.get(row.runId)
-    return found === undefined
-      ? []
-      : [toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, now, lines.get(row.runId) ?? 0)]
+    if (found === undefined) return []
+    const claimed = toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, now, lines.get(row.runId) ?? 0)
+    const others = more.get(row.runId)
+    return [others === undefined ? claimed : { ...claimed, events: [claimed.event, ...others] }]
   })
+}
+
+/** The events of batches, but for the first ones, in the order in which they came. */
+export async function eventsOf(db: Db, runIds: readonly string[]): Promise<Map<string, RunEvent[]>> {
+  const events = new Map<string, RunEvent[]>(runIds.map((id) => [id, []]))
+  if (runIds.length === 0) return events
+  const rows = await db.query<{ run_id: string; event_id: string; event_key: string | null; name: string; data: string; ts: number }>(
+    `select b.run_id, e.id as event_id, e.key as event_key, e.name, e.data, e.ts
+       from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join batched as b on b.run_id = j.run_id join event as e on e.id = b.event_id
+       order by b.run_id, b.event_id`,
+    [JSON.stringify(runIds.map((id) => [id]))],
+  )
+  for (const { run_id, event_id, event_key, name, data, ts } of rows)
+    events.get(run_id)?.push({ id: event_key ?? event_id, name, data, ts })
+  return events
 }
 
 export function toClaimed(found: JoinedRun, row: QueueRow, claimedAt: number, logLines: number): ClaimedRun {

@@ -4,7 +4,17 @@ import { limits } from "../core/limits.ts"
 import type { NewRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
-import { addLines, enqueue, insertHeldRows, insertReadyRows, insertTimers, keysOf, type Moved, newQueueRow, nothingMoved } from "./queue.ts"
+import {
+  addLines,
+  encodeLimits,
+  enqueue,
+  insertReadyRows,
+  insertTimers,
+  type Moved,
+  newQueueRow,
+  nothingMoved,
+  readQueueValues,
+} from "./queue.ts"
 
 export type Refusals = (UnitResult | undefined)[]
 
@@ -109,14 +119,14 @@ async function insertEvents(db: Db, rows: string): Promise<void> {
 /** Rows that were written out beforehand, a piece at a time. */
 export async function addPacked(db: Db, changes: readonly ChangeOf<"rows.add">[]): Promise<Moved> {
   await together(
-    changes.flatMap(({ events, runs, ready, held }) => [
+    changes.flatMap(({ events, runs, ready }) => [
       insertEvents(db, events),
       ...(runs === "[]" ? [] : [insertRuns(db, runs)]),
       ...(ready === "[]" ? [] : [insertReadyRows(db, ready)]),
-      ...(held === "[]" ? [] : [insertHeldRows(db, held)]),
     ]),
   )
-  return { keys: changes.flatMap(({ limitKeys }) => limitKeys), timers: [], lines: addLines(changes.map(({ lines }) => new Map(lines))) }
+  const arrivals = changes.flatMap(({ limited }) => (limited === "[]" ? [] : readQueueValues(limited)))
+  return { ...nothingMoved, arrivals, lines: addLines(changes.map(({ lines }) => new Map(lines))) }
 }
 
 export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[], now: number): Promise<void> {
@@ -151,24 +161,24 @@ const runColumns: readonly Column[] = [
   ["parent_id", "text"],
   ["created_at", "bigint"],
   ["rank", "bigint"],
+  ["limits", "text"],
 ]
 const runNames = runColumns.map(([name]) => name).join(", ")
 
 export function runValues(run: NewRun): readonly (string | number | null)[] {
-  return [run.id, run.functionId, run.eventId, run.fanoutId, run.parentId, run.createdAt, run.dueAt]
+  return [run.id, run.functionId, run.eventId, run.fanoutId, run.parentId, run.createdAt, run.rank ?? run.dueAt, encodeLimits(run.limits)]
 }
 
-async function insertRuns(db: Db, rows: string): Promise<void> {
+export async function insertRuns(db: Db, rows: string): Promise<void> {
   await db.execute(`insert into run (${runNames}) select ${runNames} from ${db.dialect.rows("$1", runColumns)} as j where true`, [rows])
 }
 
-/** New runs: the row that stays, and their place in a queue. */
-export async function addRuns(db: Db, changes: readonly ChangeOf<"run.add">[], now: number): Promise<Moved> {
-  if (changes.length === 0) return nothingMoved
-  const runs = changes.map(({ run }) => run)
+/** New runs about which nothing is left to decide: the row that stays, and their place in a queue. */
+export async function addRuns(db: Db, runs: readonly NewRun[], now: number): Promise<Moved> {
+  if (runs.length === 0) return nothingMoved
   const later = runs.filter(({ dueAt }) => dueAt > now)
   const due = runs.filter(({ dueAt }) => dueAt <= now)
-  const [, , lines] = await together([
+  const [, , { lines, arrivals }] = await together([
     insertRuns(db, JSON.stringify(runs.map(runValues))),
     insertTimers(
       db,
@@ -176,5 +186,5 @@ export async function addRuns(db: Db, changes: readonly ChangeOf<"run.add">[], n
     ),
     enqueue(db, due.map(newQueueRow)),
   ])
-  return { keys: keysOf(due), timers: later.map(({ dueAt }) => dueAt), lines }
+  return { keys: [], arrivals, timers: later.map(({ dueAt }) => dueAt), lines }
 }

@@ -4,7 +4,7 @@ import { left } from "../core/gate.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { dropWaits } from "./commit-wait.ts"
-import { deleteSlots, enqueue, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
+import { deleteSlots, enqueue, freed, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
 
 const stepColumns: readonly Column[] = [
   ["run_id", "text"],
@@ -114,10 +114,12 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
   if (changes.length === 0) return nothingMoved
   const ended = changes.filter((change): change is Ended => "output" in change.settlement)
   const queued = changes.filter((change): change is Queued => "dueAt" in change.settlement)
-  const freed = changes.map(({ run, settlement }) => ({ runId: run.id, limits: "output" in settlement ? left(run.limits) : run.limits }))
+  const places = changes.map(({ run, settlement }) =>
+    "limits" in settlement ? freed({ runId: run.id, limits: run.limits }, settlement.limits) : { runId: run.id, limits: left(run.limits) },
+  )
   const waiting = ended.filter(({ waits }) => waits === true).map(({ run }) => run.id)
-  const [, , back] = await together([deleteSlots(db, freed), endRuns(db, ended), putBack(db, queued), dropWaits(db, waiting)])
-  return { keys: [...keysOf(freed), ...back.keys], timers: back.timers, lines: back.lines }
+  const [, , back] = await together([deleteSlots(db, places), endRuns(db, ended), putBack(db, queued), dropWaits(db, waiting)])
+  return { ...back, keys: keysOf(places) }
 }
 
 const resultColumns: readonly Column[] = [
@@ -169,6 +171,6 @@ async function putBack(db: Db, queued: readonly Queued[]): Promise<Moved> {
     return to === "ready" ? [] : [{ dueAt, state: to, row: asRow(change) }]
   })
   const ready = queued.filter(({ settlement }) => settlement.to === "ready").map(asRow)
-  const [, lines] = await together([insertTimers(db, timers), enqueue(db, ready)])
-  return { keys: keysOf(ready), timers: timers.map(({ dueAt }) => dueAt), lines }
+  const [, lined] = await together([insertTimers(db, timers), enqueue(db, ready)])
+  return { keys: [], timers: timers.map(({ dueAt }) => dueAt), ...lined }
 }

@@ -103,13 +103,9 @@ async function take(db: Db, runs: readonly CancelledRun[], now: number): Promise
       [JSON.stringify(sorted.map((run) => [run.functionId, run.rank, run.id, most(run)]))],
     ),
     db.query<StoredQueueRow>(
-      `delete from held where (limit_key, rank, run_id) in (select q.limit_key, q.rank, q.run_id from ${db.dialect.rows("$1", [
-        ["limit_key", "text"],
-        ["rank", "bigint"],
-        ...bounded,
-      ])} as j join held as q on q.limit_key = j.limit_key and q.rank = j.rank and q.run_id = j.run_id where q.fence <= j.most)
-         returning ${queueNames}`,
-      [JSON.stringify(sorted.flatMap((run) => run.limits.map(({ key }) => [key, run.rank, run.id, most(run)])))],
+      `delete from held where run_id in (select j.run_id from ${db.dialect.rows("$1", bounded)} as j join held as q on q.run_id = j.run_id
+         where q.fence <= j.most) returning ${queueNames}`,
+      [byId],
     ),
   ])
   const standing = [...timers, ...ready, ...held].map((row) => ({ row: toQueueRow(row), startedAt: null }))

@@ -2,7 +2,7 @@ import type { ChangeOf, Unit } from "../core/change.ts"
 import { compilePairCondition, type ExpressionEvent } from "../core/expression.ts"
 import type { Offer, WaitKind, WaitOutcome } from "../core/wait.ts"
 import { type Column, type Db, together } from "./db.ts"
-import { enqueue, keysOf, type Moved, nothingMoved, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { enqueue, type Moved, nothingMoved, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 
 /** An offer, and the number of the unit that makes it. */
 export interface UnitOffer {
@@ -288,7 +288,7 @@ export async function giveOutcomes(
     ),
   ])
   const rows = due.map(toQueueRow)
-  return { keys: keysOf(rows), timers: [], lines: await enqueue(db, rows), count: rows.length }
+  return { ...nothingMoved, ...(await enqueue(db, rows)), count: rows.length }
 }
 
 export interface Doomed {

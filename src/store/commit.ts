@@ -1,4 +1,5 @@
 import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
+import type { NewRun } from "../core/run.ts"
 import { addEvents, addPacked, addRuns, eventsByKey, type KnownEvents, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
 import { addAttempts, addLogs, copySteps, saveSteps, settleRuns } from "./commit-attempt.ts"
 import { takeCancelled } from "./commit-cancel.ts"
@@ -8,8 +9,10 @@ import { dropSchedules, putSchedules } from "./commit-schedule.ts"
 import { putTallies } from "./commit-tally.ts"
 import { addWaits, endWaits, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
 import { type Db, together } from "./db.ts"
+import { addEntering } from "./entries.ts"
 import { closedFanouts } from "./fanout-parts.ts"
-import { addLines, type Lines } from "./queue.ts"
+import { holdLimits, lockLimits } from "./limiter.ts"
+import { addLines, keysOf, type Lines } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 export interface Committed {
@@ -156,12 +159,13 @@ async function write(
   freed: readonly string[] = [],
 ): Promise<Written> {
   const by = groupByKind(changes)
+  const [plain, entering] = byEntry(by["run.add"])
   // A wait that begins in the very transaction in which its run is ended from elsewhere would stay behind.
   const over = new Set(by["run.settle"].flatMap(({ run, settlement }) => ("output" in settlement ? [run.id] : [])))
   if (over.size > 0) by["wait.add"] = by["wait.add"].filter(({ runId }) => !over.has(runId))
   const [settled, added, packed] = await together([
     settleRuns(db, by["run.settle"]),
-    addRuns(db, by["run.add"], now),
+    addRuns(db, plain, now),
     addPacked(db, by["rows.add"]),
     putApps(db, by["app.put"]),
     putFunctions(db, by["function.put"]),
@@ -178,20 +182,57 @@ async function write(
   ])
   // After the steps: a wait whose step has ended does not begin.
   const replaced = await addWaits(db, by["wait.add"], now)
-  const parks = by["run.settle"].flatMap(({ run, settlement }) =>
+  // What has ended by now leaves its place to these.
+  const entered = await addEntering(db, entering, now)
+  const { moved: woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parksOf(by["run.settle"]), now)
+  const moves = [settled, added, packed, replaced, entered.moved, woken]
+  const arrivals = moves.flatMap((moved) => moved.arrivals)
+  const open = [...settled.keys, ...entered.moved.keys, ...freed]
+  if (by["limit.hold"].length > 0) {
+    // All that is locked from here on at once, so that the order of keys holds.
+    await lockLimits(db, [...by["limit.hold"].map(({ key }) => key), ...open, ...keysOf(arrivals)])
+    await holdLimits(db, by["limit.hold"])
+  }
+  const released = await releaseHeld(db, open, arrivals, now)
+  const timers = [...settled.timers, ...added.timers, ...entered.moved.timers, ...deadlinesOf(by["wait.add"])]
+  if (released.dueAt !== null) timers.push(released.dueAt)
+  return {
+    timerAt: timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),
+    doomed: doomed + entered.doomed,
+    delivered,
+    lines: addLines([...moves, released].map(({ lines }) => lines)),
+    count: () =>
+      countFanouts(db, withFewer(by["fanout.grow"], entered.fewer), [...by["run.settle"], ...entered.ended], by["join.add"], now),
+  }
+}
+
+/** Runs that just begin, and those of which an entry rule decides first. */
+function byEntry(added: readonly ChangeOf<"run.add">[]): [plain: NewRun[], entering: NewRun[]] {
+  const sides: [NewRun[], NewRun[]] = [[], []]
+  for (const { run } of added) sides[run.entries === undefined ? 0 : 1].push(run)
+  return sides
+}
+
+function deadlinesOf(waits: readonly ChangeOf<"wait.add">[]): number[] {
+  return waits.flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
+}
+
+/** Runs that park, and what they wait for. */
+function parksOf(settled: readonly ChangeOf<"run.settle">[]): { runId: string; keys: readonly string[] }[] {
+  return settled.flatMap(({ run, settlement }) =>
     "awaits" in settlement && settlement.awaits !== undefined ? [{ runId: run.id, keys: settlement.awaits }] : [],
   )
-  const { moved, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parks, now)
-  const released = await releaseHeld(db, [...settled.keys, ...added.keys, ...packed.keys, ...freed, ...moved.keys, ...replaced.keys])
-  const deadlines = by["wait.add"].flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
-  const timers = [...settled.timers, ...added.timers, ...deadlines]
-  return {
-    timerAt: timers.length === 0 ? null : Math.min(...timers),
-    doomed,
-    delivered,
-    lines: addLines([settled.lines, added.lines, packed.lines, moved.lines, replaced.lines, released]),
-    count: () => countFanouts(db, by["fanout.grow"], by["run.settle"], by["join.add"], now),
-  }
+}
+
+/** Fan-outs without the runs that are not needed, since their events joined a batch. */
+function withFewer(grown: readonly ChangeOf<"fanout.grow">[], fewer: ReadonlyMap<string, number>): readonly ChangeOf<"fanout.grow">[] {
+  if (fewer.size === 0) return grown
+  const left = new Map(fewer)
+  return grown.map((change) => {
+    const less = Math.min(change.runs, left.get(change.id) ?? 0)
+    left.set(change.id, (left.get(change.id) ?? 0) - less)
+    return less === 0 ? change : { ...change, runs: change.runs - less }
+  })
 }
 
 type ByKind = { [K in Change["kind"]]: ChangeOf<K>[] }
@@ -212,6 +253,7 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "step.save": [],
     "log.add": [],
     "attempt.add": [],
+    "limit.hold": [],
     "run.settle": [],
     "function.put": [],
     "app.put": [],

@@ -23,6 +23,8 @@ export interface Dialect {
   readonly name: "sqlite" | "postgres"
   /** A JSON array of arrays as a table, to stand in a `from`: its columns are named and typed. */
   rows(param: string, columns: readonly Column[]): string
+  /** An aggregate: the rows, each an array of these columns, as the text of a JSON array. */
+  gather(columns: string): string
   /** Whether transactions of several connections run side by side, so that what one decides on must be locked. */
   readonly concurrent: boolean
   /** Ends a `select` whose rows other connections may not change until this transaction ends. */

@@ -4,8 +4,8 @@ import type { LimitClaim } from "../core/run.ts"
 import type { SqlFanout } from "../core/transaction.ts"
 import { countFanouts } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
-import { encodeLimits } from "./queue.ts"
-import { releaseHeld } from "./release.ts"
+import { encodeLimits, firstLimit } from "./queue.ts"
+import { releaseAll } from "./release.ts"
 
 /** What a query of the user's is to start. Ids are given by their beginnings; the number of the row completes them. */
 export interface SqlRuns extends SqlFanout {
@@ -77,21 +77,17 @@ async function insertRuns(db: UserDb, runs: SqlRuns, target: SqlRuns["functions"
   const numbers = "with recursive n(i) as (select 1 union all select i + 1 from n where i < $1)"
   const run = `cast($2 as text) || ${hex("i")}`
   await db.query(
-    `insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank)
-       ${numbers} select ${run}, cast($3 as text), cast($4 as text) || ${hex("i")}, cast($5 as text), cast($6 as text), $7, $7 from n`,
-    [events, target.runPrefix, target.id, runs.eventPrefix, runs.fanoutId, runs.sourceRunId, now],
+    `insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank, limits)
+       ${numbers} select ${run}, cast($3 as text), cast($4 as text) || ${hex("i")}, cast($5 as text), cast($6 as text), $7, $7, cast($8 as text) from n`,
+    [events, target.runPrefix, target.id, runs.eventPrefix, runs.fanoutId, runs.sourceRunId, now, encodeLimits(target.limits)],
   )
-  const [first] = target.limits
-  const place = first === undefined ? "ready (" : "held (limit_key, "
-  const key = first === undefined ? "" : "cast($6 as text), "
+  const first = firstLimit(target)
+  const place = first === null ? "ready (" : "held (limit_key, "
+  const key = first === null ? "" : "cast($6 as text), "
   await db.query(
     `insert into ${place}run_id, function_id, rank, attempt, fence, losses, limits)
        ${numbers} select ${key}${run}, cast($3 as text), $4, 0, 0, 0, cast($5 as text) from n`,
-    [events, target.runPrefix, target.id, now, encodeLimits(target.limits), ...(first === undefined ? [] : [first.key])],
+    [events, target.runPrefix, target.id, now, encodeLimits(target.limits), ...(first === null ? [] : [first])],
   )
-  if (first !== undefined)
-    await releaseHeld(
-      db,
-      Array.from({ length: Math.min(events, first.max) }, () => first.key),
-    )
+  if (first !== null) await releaseAll(db, [first], now)
 }

@@ -35,11 +35,12 @@ const history = [
   "failure_group",
   "wait",
   "doomed",
+  "batched",
   "finished",
   "operation",
   "tally",
 ]
-const small = ["function", "app", "registry", "schedule", "watched"]
+const small = ["function", "app", "registry", "schedule", "watched", "limiter"]
 const queues = ["timer", "held", "ready", "slot", "lease"]
 const batch = 2_000
 

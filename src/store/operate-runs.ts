@@ -1,11 +1,12 @@
 import type { BulkFilter } from "../core/bulk.ts"
+import { gatedBy } from "../core/gate.ts"
 import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { LimitClaim, RunState } from "../core/run.ts"
 import { doom } from "./commit-wait.ts"
 import { type Column, type Db, type Param, together } from "./db.ts"
 import { forgetFailures, uncountEnds } from "./failure-groups.ts"
-import { addLines, enqueue, keysOf, type Lines, type QueueRow } from "./queue.ts"
+import { addLines, decodeLimits, encodeLimits, enqueue, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 /** Runs looked at in one part. */
@@ -40,6 +41,7 @@ interface Found {
   result_state: RunState | null
   fingerprint: string | null
   fence: number | null
+  limits: string | null
 }
 
 /** What a filter means, as conditions on a run `r`, its result `x` and the places it may stand in. */
@@ -88,20 +90,14 @@ export async function freeze(db: Db, filter: BulkFilter): Promise<FrozenFilter> 
 }
 
 /** Does the next part. Runs in a transaction. */
-export async function bulkPart(
-  db: Db,
-  part: BulkPart,
-  limitsOf: (functionId: string) => readonly LimitClaim[],
-  newRunId: () => string,
-  now: number,
-): Promise<BulkDone> {
+export async function bulkPart(db: Db, part: BulkPart, newRunId: () => string, now: number): Promise<BulkDone> {
   const { kind, filter, snapshotAt } = part
   const params: Param[] = []
   const add = (value: Param): string => `$${params.push(value)}`
   const from = part.cursor === "" ? idBefore("run", Math.max(0, (filter.from ?? 0) - limits.clockSkewMs)) : part.cursor
   const inner = [`id > ${add(from)}`, `id <= ${add(filter.last)}`, `created_at <= ${add(snapshotAt)}`, ...bounds(filter, add)]
   const looked = await db.query<Found & { fits: number }>(
-    `select r.id, r.function_id, r.event_id, r.fanout_id, r.rank, x.state as result_state, x.fingerprint,
+    `select r.id, r.function_id, r.event_id, r.fanout_id, r.rank, r.limits, x.state as result_state, x.fingerprint,
          (select max(fence) from attempt as a where a.run_id = r.id) as fence,
          case when ${meant[kind]} and ${filter.state === undefined ? "true" : states[filter.state]}
            and (x.run_id is null or x.ended_at <= ${add(snapshotAt)}) then 1 else 0 end as fits
@@ -120,7 +116,7 @@ export async function bulkPart(
     )
     return { ...done, doomed: found.length }
   }
-  return { ...done, lines: kind === "retry" ? await again(db, found, limitsOf) : await anew(db, found, limitsOf, newRunId, now) }
+  return { ...done, lines: kind === "retry" ? await again(db, found, now) : await anew(db, found, newRunId, now) }
 }
 
 const ids: readonly Column[] = [["id", "text"]]
@@ -128,7 +124,7 @@ const ids: readonly Column[] = [["id", "text"]]
 /** What a run that is done again must not find of its last attempt: failures, and waits that ended with the run. */
 export const unfinishedSteps = "(state = 'failed' or (state = 'waiting' and kind in ('event', 'signal', 'invoke')))"
 
-async function again(db: Db, found: readonly Found[], limitsOf: (id: string) => readonly LimitClaim[]): Promise<Lines> {
+async function again(db: Db, found: readonly Found[], now: number): Promise<Lines> {
   const list = JSON.stringify(found.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
   const byFanout = Map.groupBy(
@@ -141,8 +137,8 @@ async function again(db: Db, found: readonly Found[], limitsOf: (id: string) => 
   ])
   const lines = await line(
     db,
-    found.map(({ id, function_id, rank, fence }) => ({ id, functionId: function_id, rank, fence: (fence ?? 0) + 1 })),
-    limitsOf,
+    found.map(({ id, function_id, rank, fence, limits: first }) => ({ id, functionId: function_id, rank, fence: (fence ?? 0) + 1, first })),
+    now,
   )
   // Last, as counts always are: whoever counts the same fan-out has the locks of its limits already.
   for (const [id, runs] of [...byFanout].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
@@ -157,45 +153,66 @@ async function again(db: Db, found: readonly Found[], limitsOf: (id: string) => 
   return lines
 }
 
-async function anew(
-  db: Db,
-  found: readonly Found[],
-  limitsOf: (id: string) => readonly LimitClaim[],
-  newRunId: () => string,
-  now: number,
-): Promise<Lines> {
+async function anew(db: Db, found: readonly Found[], newRunId: () => string, now: number): Promise<Lines> {
   const fresh = found.map((old) => ({ ...old, newId: newRunId() }))
   await db.execute(
-    `insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank)
-       select id, function_id, event_id, null, null, $2, $2 from ${db.dialect.rows("$1", [
+    `insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank, limits)
+       select id, function_id, event_id, null, null, $2, $2, limits from ${db.dialect.rows("$1", [
          ["id", "text"],
          ["function_id", "text"],
          ["event_id", "text"],
+         ["limits", "text"],
        ])} as j where true`,
-    [JSON.stringify(fresh.map(({ newId, function_id, event_id }) => [newId, function_id, event_id])), now],
+    [
+      JSON.stringify(
+        fresh.map(({ newId, function_id, event_id, limits: first }) => [newId, function_id, event_id, encodeLimits(onceMore(first))]),
+      ),
+      now,
+    ],
+  )
+  await db.execute(
+    `insert into batched (run_id, event_id) select j.id, b.event_id from ${db.dialect.rows("$1", [
+      ["id", "text"],
+      ["old", "text"],
+    ])} as j join batched as b on b.run_id = j.old`,
+    [JSON.stringify(fresh.map(({ newId, id }) => [newId, id]))],
   )
   return line(
     db,
-    fresh.map(({ newId, function_id }) => ({ id: newId, functionId: function_id, rank: now, fence: 0 })),
-    limitsOf,
+    fresh.map(({ newId, function_id, limits: first }) => ({ id: newId, functionId: function_id, rank: now, fence: 0, first })),
+    now,
   )
 }
 
 async function line(
   db: Db,
-  runs: readonly { id: string; functionId: string; rank: number; fence: number }[],
-  limitsOf: (id: string) => readonly LimitClaim[],
+  runs: readonly { id: string; functionId: string; rank: number; fence: number; first: string | null }[],
+  now: number,
 ): Promise<Lines> {
   const rows = runs.map(
-    ({ id, functionId, rank, fence }): QueueRow => ({
+    ({ id, functionId, rank, fence, first }): QueueRow => ({
       runId: id,
       functionId,
       rank,
       attempt: 0,
       fence,
       losses: 0,
-      limits: limitsOf(functionId),
+      limits: onceMore(first),
     }),
   )
-  return addLines([await enqueue(db, rows), await releaseHeld(db, keysOf(rows))])
+  const lined = await enqueue(db, rows)
+  const released = await releaseHeld(db, [], lined.arrivals, now)
+  return addLines([lined.lines, released.lines])
+}
+
+/**
+ * What a run counts against that begins again, from what it began with: its places were given up, it waits for no more events, and the gate of
+ * its fan-out is another matter.
+ */
+export function onceMore(first: string | null): readonly LimitClaim[] {
+  return decodeLimits(first).flatMap((claim): LimitClaim[] => {
+    if (claim.hold === "debounce" || gatedBy(claim.key) !== null) return []
+    if (claim.hold === "batch") return [{ ...claim, hold: "events" }]
+    return claim.hold === "taken" ? [{ ...claim, hold: "run" }] : [claim]
+  })
 }

@@ -1,4 +1,3 @@
-import { suspectClaims } from "../core/advance.ts"
 import type { BulkFilter } from "../core/bulk.ts"
 import type { ChangeOf } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
@@ -6,7 +5,6 @@ import type { Operation, OperationKind } from "../core/fanouts.ts"
 import { gateClaims, left } from "../core/gate.ts"
 import { beforeRuns } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
-import type { LimitClaim } from "../core/run.ts"
 import type { TickContext } from "../core/tick.ts"
 import { cancelChanges, insertCancelled } from "./cancel.ts"
 import { writeChanges } from "./commit.ts"
@@ -14,7 +12,7 @@ import { countFanouts, sealFanouts } from "./commit-fanout.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { dropWaits } from "./commit-wait.ts"
 import { forgetFailures, uncountEnds } from "./failure-groups.ts"
-import { bulkPart, freeze, type FrozenFilter, unfinishedSteps } from "./operate-runs.ts"
+import { bulkPart, freeze, type FrozenFilter, onceMore, unfinishedSteps } from "./operate-runs.ts"
 import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
@@ -36,9 +34,6 @@ interface OperationRow {
   ended_at: number | null
 }
 
-/** The limits of each function's runs. */
-export type LimitsOf = (functionId: string) => readonly LimitClaim[]
-
 export interface Operated {
   readonly lines: Lines
   /** Milliseconds until there is something to do again; null: until an operation begins. */
@@ -49,15 +44,15 @@ export interface Operated {
 }
 
 /** Does the next part of the operation whose turn it is: whoever comes first, under the lock of its row. Runs in a transaction. */
-export async function operate(db: Db, limitsOf: LimitsOf, context: TickContext): Promise<Operated> {
+export async function operate(db: Db, context: TickContext): Promise<Operated> {
   const { now } = context
   const [row] = await db.query<OperationRow>(
     `select * from operation where ended_at is null and next_at <= $1 order by next_at, id limit 1 ${db.dialect.skipLocked}`,
     [now],
   )
   if (row !== undefined) {
-    if (row.filter !== null) return filteredPart(db, row, JSON.parse(row.filter) as FrozenFilter, limitsOf, context)
-    return row.kind === "retry" ? retryPart(db, row, limitsOf, now) : cancelPart(db, row, limitsOf, context)
+    if (row.filter !== null) return filteredPart(db, row, JSON.parse(row.filter) as FrozenFilter, context)
+    return row.kind === "retry" ? retryPart(db, row, now) : cancelPart(db, row, context)
   }
   const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from operation where ended_at is null")
   // One that is due is in the hands of another node.
@@ -66,15 +61,9 @@ export async function operate(db: Db, limitsOf: LimitsOf, context: TickContext):
 }
 
 /** The next part of an operation on the runs that a filter means. */
-async function filteredPart(
-  db: Db,
-  row: OperationRow,
-  filter: FrozenFilter,
-  limitsOf: LimitsOf,
-  { newId, now }: TickContext,
-): Promise<Operated> {
+async function filteredPart(db: Db, row: OperationRow, filter: FrozenFilter, { newId, now }: TickContext): Promise<Operated> {
   const part = { kind: row.kind, filter, snapshotAt: row.snapshot_at, cursor: row.cursor }
-  const { cursor, affected, doomed, lines } = await bulkPart(db, part, limitsOf, () => newId("run"), now)
+  const { cursor, affected, doomed, lines } = await bulkPart(db, part, () => newId("run"), now)
   await advanceTo(db, row, { cursor: cursor ?? row.cursor, affected, nextAt: now, ...(cursor === null ? { endedAt: now } : {}) })
   return { lines, restMs: 0, ended: 0, doomed }
 }
@@ -104,6 +93,7 @@ interface FailedRun {
   rank: number
   fence: number | null
   fingerprint: string | null
+  limits: string | null
 }
 
 /** What had failed when the operation began: later failures are not its business. */
@@ -111,7 +101,7 @@ async function failedRuns(db: Db, row: OperationRow, from: string): Promise<Fail
   const only = row.run_id ?? row.fingerprint
   const filter = row.run_id !== null ? "and x.run_id = $4" : row.fingerprint !== null ? "and x.fingerprint = $4" : ""
   return db.query<FailedRun>(
-    `select r.id, r.function_id, r.rank, x.fingerprint, (select max(fence) from attempt as a where a.run_id = r.id) as fence
+    `select r.id, r.function_id, r.rank, r.limits, x.fingerprint, (select max(fence) from attempt as a where a.run_id = r.id) as fence
        from result as x join run as r on r.id = x.run_id
        where x.state = 'failed' and x.state <> 'completed' and x.run_id > $2 and x.ended_at <= $3 and r.fanout_id = $1
          ${filter} order by x.run_id limit ${batch}`,
@@ -119,7 +109,7 @@ async function failedRuns(db: Db, row: OperationRow, from: string): Promise<Fail
   )
 }
 
-async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: number): Promise<Operated> {
+async function retryPart(db: Db, row: OperationRow, now: number): Promise<Operated> {
   const [fanout] = await db.query<{ created_at: number; gate: string | null }>("select created_at, gate from fanout where id = $1", [
     row.fanout_id,
   ])
@@ -140,17 +130,19 @@ async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: num
   // The first runs of a canary go first again; the others come through the gate like those that were never begun.
   const [gate] = fanout?.gate === "open" ? gateClaims(row.fanout_id) : []
   const rows = failed.map(
-    ({ id, function_id, rank, fence }): QueueRow => ({
+    ({ id, function_id, rank, fence, limits: first }): QueueRow => ({
       runId: id,
       functionId: function_id,
       rank,
       attempt: 0,
       fence: fence ?? 1,
       losses: 0,
-      limits: [...(gate === undefined ? [] : [gate]), ...limitsOf(function_id)],
+      limits: [...(gate === undefined ? [] : [gate]), ...onceMore(first)],
     }),
   )
-  const lines = addLines([await enqueue(db, rows), await releaseHeld(db, keysOf(rows))])
+  const lined = await enqueue(db, rows)
+  const released = await releaseHeld(db, [], lined.arrivals, now)
+  const lines = addLines([lined.lines, released.lines])
   // Last, as counts always are: whoever counts the same fan-out has the locks of its limits already.
   await uncountEnds(db, row.fanout_id, failed.length, 0)
   const causes = failed.map(({ fingerprint }) => fingerprint)
@@ -159,7 +151,7 @@ async function retryPart(db: Db, row: OperationRow, limitsOf: LimitsOf, now: num
 }
 
 /** A walk over all runs of the fan-out that have not ended: it is sealed, so there will be no others. */
-async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, context: TickContext): Promise<Operated> {
+async function cancelPart(db: Db, row: OperationRow, context: TickContext): Promise<Operated> {
   const { now } = context
   const runs = await db.query<{ id: string; function_id: string; rank: number; ended: string | null }>(
     `select r.id, r.function_id, r.rank, x.run_id as ended
@@ -172,8 +164,6 @@ async function cancelPart(db: Db, row: OperationRow, limitsOf: LimitsOf, context
   const standing = await takeStanding(
     db,
     runs.filter(({ ended }) => ended === null),
-    // Besides those of its function a run may be held by the gate, or as one that is suspected of killing its node.
-    (functionId) => [...gateClaims(row.fanout_id), ...limitsOf(functionId), ...suspectClaims],
   )
   const taken = standing.map((each) => ({ ...each, limits: left(each.limits) }))
   const ended = taken.map(({ runId, functionId, fence, rank, limits: claims, attempt }): ChangeOf<"run.settle"> => {
@@ -216,12 +206,7 @@ async function lookAgain(db: Db, row: OperationRow, now: number): Promise<Operat
 }
 
 /** Takes runs out of whatever line they stand in. */
-async function takeStanding(
-  db: Db,
-  runs: readonly { id: string; function_id: string; rank: number }[],
-  limitsOf: LimitsOf,
-): Promise<QueueRow[]> {
-  const held = runs.flatMap(({ id, function_id, rank }) => limitsOf(function_id).map(({ key }) => [key, rank, id]))
+async function takeStanding(db: Db, runs: readonly { id: string; function_id: string; rank: number }[]): Promise<QueueRow[]> {
   const [ready, timers, kept] = await together([
     db.query<StoredQueueRow>(
       `delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from ${db.dialect.rows("$1", [
@@ -236,12 +221,8 @@ async function takeStanding(
       [listed(runs.map(({ id }) => id))],
     ),
     db.query<StoredQueueRow>(
-      `delete from held where (limit_key, rank, run_id) in (select limit_key, rank, run_id from ${db.dialect.rows("$1", [
-        ["limit_key", "text"],
-        ["rank", "bigint"],
-        ["run_id", "text"],
-      ])} as j) returning ${queueNames}`,
-      [JSON.stringify(held)],
+      `delete from held where run_id in (select id from ${db.dialect.rows("$1", ids)} as j) returning ${queueNames}`,
+      [listed(runs.map(({ id }) => id))],
     ),
   ])
   return [...ready, ...timers, ...kept].map(toQueueRow)

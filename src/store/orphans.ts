@@ -26,10 +26,14 @@ const failuresOf = `select count(*) from run as r join result as x on x.run_id =
 const grouped =
   "exists (select 1 from fanout as f where f.id = g.fanout_id and f.total = (select count(*) from run as r where r.fanout_id = f.id))"
 
+/** A run that keeps its place while it waits or sleeps: see `LimitClaim` in core/run.ts. */
+const keeps = ["taken", "debounce", "batch"].map((hold) => `q.limits like '%"${hold}"%'`).join(" or ")
 const placeless = `not exists (select 1 from ready as q where q.run_id = slot.run_id)
       and not exists (select 1 from lease as q where q.run_id = slot.run_id)
       and not (slot.limit_key like 'fan:%' and (exists (select 1 from timer as q where q.run_id = slot.run_id)
-        or exists (select 1 from held as q where q.run_id = slot.run_id)))`
+        or exists (select 1 from held as q where q.run_id = slot.run_id)))
+      and not exists (select 1 from timer as q where q.run_id = slot.run_id and (${keeps}))
+      and not exists (select 1 from held as q where q.run_id = slot.run_id and (${keeps}))`
 
 const orphanKinds: readonly OrphanKind[] = [
   {

@@ -1,7 +1,7 @@
 import type { Change, NewEvent } from "../core/change.ts"
 import type { NewRun } from "../core/run.ts"
 import { eventValues, runValues } from "./commit-admit.ts"
-import { heldValues, keysOf, linesOf, newQueueRow, queueValues } from "./queue.ts"
+import { firstLimit, linesOf, newQueueRow, queueValues } from "./queue.ts"
 
 /**
  * Writes out the rows of many new events and runs at once, as far as nothing about them is left to decide: events without a sender's
@@ -14,19 +14,18 @@ export function pack(changes: readonly Change[], now: number): Change[] {
   const runs: NewRun[] = []
   for (const change of changes) {
     if (change.kind === "event.add") events.push(change.event)
-    else if (change.kind === "run.add" && change.run.dueAt <= now) runs.push(change.run)
+    else if (change.kind === "run.add" && change.run.dueAt <= now && change.run.entries === undefined) runs.push(change.run)
     else rest.push(change)
   }
+  const free = runs.filter((run) => firstLimit(run) === null)
+  const limited = runs.filter((run) => firstLimit(run) !== null)
   if (events.length === 0) return rest
-  const free = runs.filter(({ limits }) => limits.length === 0)
-  const limited = runs.filter(({ limits }) => limits.length > 0)
   rest.push({
     kind: "rows.add",
     events: rows(events, eventValues),
     runs: rows(runs, runValues),
     ready: rows(free, (run) => queueValues(newQueueRow(run))),
-    held: rows(limited, (run) => heldValues(newQueueRow(run))),
-    limitKeys: keysOf(limited),
+    limited: rows(limited, (run) => queueValues(newQueueRow(run))),
     lines: [...linesOf(free.map(newQueueRow))],
   })
   return rest

@@ -12,6 +12,7 @@ export function postgresDialect(schema: string): Dialect {
     // As text first: some drivers would make JSON of a parameter that is typed as JSON, once more.
     rows: (param, columns) =>
       `(select ${columns.map(([name, type], i) => `(value ->> ${i})::${type} as ${name}`).join(", ")} from jsonb_array_elements(${param}::text::jsonb))`,
+    gather: (columns) => `json_agg(json_build_array(${columns}))::text`,
     concurrent: true,
     lockRows: "for update",
     shareRows: "for share",

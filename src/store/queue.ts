@@ -1,6 +1,6 @@
 import { placesOf } from "../core/gate.ts"
-import type { LimitClaim, NewRun } from "../core/run.ts"
-import { type Column, type Db, together } from "./db.ts"
+import { type LimitClaim, type NewRun, openClaims } from "../core/run.ts"
+import type { Column, Db } from "./db.ts"
 
 /** A live run as it stands in one of the queues. */
 export interface QueueRow {
@@ -25,8 +25,10 @@ export interface StoredQueueRow {
 
 /** What became of queue moves. */
 export interface Moved {
-  /** Limits to look at again, each as often as runs left or came. */
+  /** Limits to look at again, each as often as runs left. */
   readonly keys: readonly string[]
+  /** Runs that are in line as soon as their limits have room: they stand nowhere until `release.ts` has put them somewhere. */
+  readonly arrivals: readonly QueueRow[]
   /** The moments of timers that were set. */
   readonly timers: readonly number[]
   readonly lines: Lines
@@ -36,7 +38,7 @@ export interface Moved {
 export type Lines = ReadonlyMap<string, { readonly runs: number; readonly rank: number }>
 
 const noLines: Lines = new Map()
-export const nothingMoved: Moved = { keys: [], timers: [], lines: noLines }
+export const nothingMoved: Moved = { keys: [], arrivals: [], timers: [], lines: noLines }
 
 export function linesOf(rows: readonly Pick<QueueRow, "functionId" | "rank">[]): Lines {
   return addLines(rows.map(({ functionId, rank }) => new Map([[functionId, { runs: 1, rank }]])))
@@ -59,6 +61,12 @@ export function addLines(all: readonly Lines[]): Lines {
   return sum
 }
 
+export function runsIn(lines: Lines): number {
+  let runs = 0
+  for (const line of lines.values()) runs += line.runs
+  return runs
+}
+
 export const queueColumns: readonly Column[] = [
   ["run_id", "text"],
   ["function_id", "text"],
@@ -76,12 +84,28 @@ export function queueValues(row: QueueRow): readonly (string | number | null)[] 
 
 /** A run that was never claimed. */
 export function newQueueRow(run: NewRun): QueueRow {
-  return { runId: run.id, functionId: run.functionId, rank: run.dueAt, attempt: 0, fence: run.fence ?? 0, losses: 0, limits: run.limits }
+  const rank = run.rank ?? run.dueAt
+  return { runId: run.id, functionId: run.functionId, rank, attempt: 0, fence: run.fence ?? 0, losses: 0, limits: run.limits }
 }
 
-/** A run that is held, under the first of its limits until `release.ts` knows better. */
-export function heldValues(row: QueueRow): readonly (string | number | null)[] {
-  return [row.limits[0]?.key ?? "", ...queueValues(row)]
+/** The limit whose room a run waits for first; null when it may go on as it is. */
+export function firstLimit({ limits }: Pick<QueueRow, "limits">): string | null {
+  return openClaims(limits)[0]?.key ?? null
+}
+
+type QueueValues = [runId: string, functionId: string, rank: number, attempt: number, fence: number, losses: number, limits: string | null]
+
+/** Rows as `queueValues` wrote them. */
+export function readQueueValues(rows: string): QueueRow[] {
+  return (JSON.parse(rows) as QueueValues[]).map(([runId, functionId, rank, attempt, fence, losses, limits]) => ({
+    runId,
+    functionId,
+    rank,
+    attempt,
+    fence,
+    losses,
+    limits: decodeLimits(limits),
+  }))
 }
 
 export function toQueueRow(row: StoredQueueRow): QueueRow {
@@ -98,26 +122,38 @@ export function toQueueRow(row: StoredQueueRow): QueueRow {
 
 const noLimits: readonly LimitClaim[] = []
 
+/** [[key, max], …], with a third value for how it is held, and two more for a throttle. */
 export function encodeLimits(limits: readonly LimitClaim[]): string | null {
-  return limits.length === 0 ? null : JSON.stringify(limits.map(({ key, max }) => [key, max]))
+  if (limits.length === 0) return null
+  return JSON.stringify(
+    limits.map(({ key, max, hold, throttle }) => {
+      if (throttle !== undefined) return [key, max, hold ?? null, throttle.periodMs, throttle.burst]
+      return hold === undefined ? [key, max] : [key, max, hold]
+    }),
+  )
 }
+
+type EncodedLimit = [key: string, max: number, hold?: LimitClaim["hold"] | null, periodMs?: number, burst?: number]
 
 export function decodeLimits(limits: string | null): readonly LimitClaim[] {
-  return limits === null ? noLimits : (JSON.parse(limits) as [string, number][]).map(([key, max]) => ({ key, max }))
+  if (limits === null) return noLimits
+  return (JSON.parse(limits) as EncodedLimit[]).map(([key, max, hold, periodMs, burst]) => ({
+    key,
+    max,
+    ...(hold == null ? {} : { hold }),
+    ...(periodMs === undefined || burst === undefined ? {} : { throttle: { periodMs, burst } }),
+  }))
 }
 
-/** Puts runs in line: those without limits are ready; the others are held, until `release.ts` finds room for them. */
-export async function enqueue(db: Db, rows: readonly QueueRow[]): Promise<Lines> {
-  const free = rows.filter(({ limits }) => limits.length === 0)
-  const limited = rows.filter(({ limits }) => limits.length > 0)
-  await together([
-    insertReady(db, free),
-    insertHeld(
-      db,
-      limited.map((row) => [row.limits[0]?.key ?? "", row]),
-    ),
-  ])
-  return linesOf(free)
+/** Puts runs in line that wait for no limit; gives the others, for `release.ts`. */
+export async function enqueue(
+  db: Db,
+  rows: readonly QueueRow[],
+): Promise<{ readonly lines: Lines; readonly arrivals: readonly QueueRow[] }> {
+  const free = rows.filter((row) => firstLimit(row) === null)
+  const arrivals = free.length === rows.length ? [] : rows.filter((row) => firstLimit(row) !== null)
+  await insertReady(db, free)
+  return { lines: linesOf(free), arrivals }
 }
 
 /** Parks runs until their time. */
@@ -142,24 +178,21 @@ export async function insertReadyRows(db: Db, rows: string): Promise<void> {
   ])
 }
 
-/** @param rows JSON rows of `heldValues` */
-export async function insertHeldRows(db: Db, rows: string): Promise<void> {
-  await db.execute(
-    `insert into held (limit_key, ${queueNames}) select limit_key, ${queueNames} from ${db.dialect.rows("$1", heldColumns)} as j where true`,
-    [rows],
-  )
-}
-
 export async function insertReady(db: Db, rows: readonly QueueRow[]): Promise<void> {
   if (rows.length > 0) await insertReadyRows(db, JSON.stringify(rows.map(queueValues)))
 }
 
 /** Each under the limit that holds it. */
 export async function insertHeld(db: Db, rows: readonly (readonly [limitKey: string, row: QueueRow])[]): Promise<void> {
-  if (rows.length > 0) await insertHeldRows(db, JSON.stringify(rows.map(([key, row]) => [key, ...queueValues(row)])))
+  if (rows.length === 0) return
+  await db.execute(
+    `insert into held (limit_key, ${queueNames}) select limit_key, ${queueNames} from ${db.dialect.rows("$1", heldColumns)} as j where true`,
+    [JSON.stringify(rows.map(([key, row]) => [key, ...queueValues(row)]))],
+  )
 }
 
 export async function deleteHeld(db: Db, rows: readonly (readonly [limitKey: string, rank: number, runId: string])[]): Promise<void> {
+  if (rows.length === 0) return
   await db.execute(
     `delete from held where (limit_key, rank, run_id) in
        (select limit_key, rank, run_id from ${db.dialect.rows("$1", [
@@ -180,12 +213,28 @@ function slotsOf(rows: readonly Pick<QueueRow, "runId" | "limits">[]): string {
   return JSON.stringify(rows.flatMap(({ runId, limits }) => limits.map(({ key }) => [key, runId])))
 }
 
-export async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<void> {
-  if (rows.length === 0) return
+/** @param slots JSON rows of key and run */
+async function insertSlotRows(db: Db, slots: string): Promise<void> {
   await db.execute(
     `insert into slot (limit_key, run_id) select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j where true`,
-    [slotsOf(rows.map(({ runId, limits }) => ({ runId, limits: placesOf(limits) })))],
+    [slots],
   )
+}
+
+/** For runs that are released: the places that they take now. A throttle counts starts, not runs. */
+export async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<void> {
+  const taken = rows.map(({ runId, limits }) => ({
+    runId,
+    limits: placesOf(openClaims(limits)).filter(({ throttle }) => throttle === undefined),
+  }))
+  if (taken.some(({ limits }) => limits.length > 0)) await insertSlotRows(db, slotsOf(taken))
+}
+
+/** For new runs: the places that they have from the start. */
+export async function insertFirstSlots(db: Db, rows: readonly Pick<QueueRow, "runId" | "limits">[]): Promise<void> {
+  const first = new Set<LimitClaim["hold"]>(["taken", "debounce", "batch"])
+  const taken = rows.map(({ runId, limits }) => ({ runId, limits: limits.filter(({ hold }) => first.has(hold)) }))
+  if (taken.some(({ limits }) => limits.length > 0)) await insertSlotRows(db, slotsOf(taken))
 }
 
 /** Frees what the runs occupy. */
@@ -196,6 +245,12 @@ export async function deleteSlots(db: Db, rows: readonly Pick<QueueRow, "runId" 
     `delete from slot where (limit_key, run_id) in (select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j)`,
     [slotsOf(limited)],
   )
+}
+
+/** Of runs that are put back: what they keep is not freed. */
+export function freed(before: Pick<QueueRow, "runId" | "limits">, kept: readonly LimitClaim[]): Pick<QueueRow, "runId" | "limits"> {
+  const keeps = new Set(kept.filter(({ hold }) => hold === "taken").map(({ key }) => key))
+  return keeps.size === 0 ? before : { runId: before.runId, limits: before.limits.filter(({ key }) => !keeps.has(key)) }
 }
 
 /** The limits that rows count against, each as often as there are rows. */

@@ -1,10 +1,11 @@
+import type { FunctionDefinition, PausePolicy } from "../core/definition.ts"
 import type { HttpApp } from "../core/http-app.ts"
-import type { FunctionDefinition } from "../core/definition.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
 import type { FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Db, type Param, together } from "./db.ts"
 import { hostedFunctions } from "./read-nodes.ts"
+import { holdReason, type Reasons, reasonsFor, moreReason } from "./read-reason.ts"
 import { cronSchedules } from "./read-schedules.ts"
 import { watches } from "./waits.ts"
 import { type StoredStep, toFailure, toStep } from "./rows.ts"
@@ -31,12 +32,18 @@ interface RunRow {
   last_failure: string | null
   wait: string | null
   waits: number
+  reason: string | null
+  limit_key: string | null
+  held_attempt: number | null
+  held_limits: string | null
+  timer_limits: string | null
 }
 
-/** A run's state is where it stands: ended, leased, on a timer or in line; what is in none of these is held by a limit. */
+/** A run's state is where it stands: ended, leased, on a timer, in line or held. */
 const runSelect = `select r.id, r.function_id, r.created_at, r.event_id, e.name as event_name, r.fanout_id, r.parent_id,
     x.state as result_state, x.failure, x.started_at, x.ended_at, x.attempt as result_attempt,
     l.attempt as lease_attempt, l.claimed_at, t.state as timer_state, t.attempt as timer_attempt, t.due_at, q.attempt as ready_attempt,
+    x.reason, h.limit_key, h.attempt as held_attempt, h.limits as held_limits, t.limits as timer_limits,
     (select a.failure from attempt as a where a.run_id = r.id order by a.fence desc limit 1) as last_failure,
     (select w.topic || case when w.key = '' then '' else ' with ' || w.key end || coalesce((select ' (' || (g.completed + g.failed + g.cancelled)
        || ' of ' || g.total || ' ended)' from fanout as g where w.kind = 'fanout' and g.id = substr(w.topic, 8)), '')
@@ -46,15 +53,16 @@ const runJoins = `join event as e on e.id = r.event_id
     left join result as x on x.run_id = r.id
     left join lease as l on l.run_id = r.id
     left join timer as t on t.run_id = r.id
+    left join held as h on h.run_id = r.id
     left join ready as q on q.function_id = r.function_id and q.rank = r.rank and q.run_id = r.id`
 
 export async function runs(db: Db, filter: RunFilter): Promise<Page<RunSummary>> {
   const limit = pageLimit(filter.limit)
   const { found, params } = runsFound(filter, limit + 1)
   const rows = await db.query<RunRow>(`${runSelect} from ${found} ${runJoins} order by r.id desc`, params)
-  const hosted = await hostedFunctions(db)
+  const known = { hosted: await hostedFunctions(db), ...(await reasonsFor(db, rows)) }
   return page(
-    rows.map((row) => toSummary(row, hosted)),
+    rows.map((row) => toSummary(row, known)),
     limit,
   )
 }
@@ -126,7 +134,7 @@ export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): 
     fields: string | null
   }>("select * from log where run_id = $1 order by line, fence", [id])
   return {
-    ...toSummary(row, await hostedFunctions(db)),
+    ...toSummary(row, { hosted: await hostedFunctions(db), ...(await reasonsFor(db, [row])) }),
     eventKey: row.event_key,
     eventTs: row.ts,
     data: row.data,
@@ -149,12 +157,17 @@ export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): 
 /** More than any text has: what both databases take as a number of characters. */
 const textMost = 2 ** 30
 
-function toSummary(row: RunRow, hosted: ReadonlySet<string>): RunSummary {
+/** What the reasons of runs are made from. */
+interface Known extends Reasons {
+  readonly hosted: ReadonlySet<string>
+}
+
+function toSummary(row: RunRow, known: Known): RunSummary {
   const failure = toFailure(row.failure ?? (row.result_state === null ? row.last_failure : null))
   return {
     id: row.id,
     functionId: row.function_id,
-    ...standing(row, hosted),
+    ...standing(row, known),
     createdAt: row.created_at,
     startedAt: row.started_at ?? row.claimed_at,
     endedAt: row.ended_at,
@@ -166,22 +179,32 @@ function toSummary(row: RunRow, hosted: ReadonlySet<string>): RunSummary {
   }
 }
 
-function standing(row: RunRow, hosted: ReadonlySet<string>): Pick<RunSummary, "state" | "attempt" | "dueAt" | "reason"> {
-  if (row.result_state !== null) return { state: row.result_state, attempt: row.result_attempt ?? 0, dueAt: null, reason: null }
+function standing(row: RunRow, known: Known): Pick<RunSummary, "state" | "attempt" | "dueAt" | "reason"> {
+  if (row.result_state !== null) return { state: row.result_state, attempt: row.result_attempt ?? 0, dueAt: null, reason: row.reason }
   if (row.lease_attempt !== null) return { state: "running", attempt: row.lease_attempt, dueAt: null, reason: null }
   if (row.timer_state !== null) {
     const attempt = row.timer_attempt ?? 0
     const at = moment(row.due_at)
     const wait = row.wait === null ? `sleeping until ${at}` : waitReason(row.wait, row.waits, row.due_at)
     const reason =
-      row.timer_state === "waiting" ? wait : attempt > 0 ? `waiting for its next attempt at ${at}` : `its event is due at ${at}`
+      row.timer_state === "waiting"
+        ? wait
+        : attempt > 0
+          ? `waiting for its next attempt at ${at}`
+          : (moreReason(row, known) ?? `its event is due at ${at}`)
     return { state: row.timer_state, attempt, dueAt: row.due_at, reason }
   }
   if (row.ready_attempt !== null) {
-    const reason = hosted.has(row.function_id) ? "in line for a free place" : "parked: no live node hosts its function"
-    return { state: "ready", attempt: row.ready_attempt, dueAt: null, reason }
+    const { hosted, paused } = known
+    const free = hosted.has(row.function_id) ? "in line for a free place" : "parked: no live node hosts its function"
+    return {
+      state: "ready",
+      attempt: row.ready_attempt,
+      dueAt: null,
+      reason: paused.has(row.function_id) ? "its function is paused" : free,
+    }
   }
-  return { state: "waiting", attempt: 0, dueAt: null, reason: "held by the concurrency limit" }
+  return { state: "waiting", attempt: row.held_attempt ?? 0, dueAt: null, reason: holdReason(row, known) }
 }
 
 const waitNouns: Readonly<Record<string, string>> = { event: "the event", signal: "the signal", run: "the run", fanout: "the fan-out" }
@@ -200,7 +223,9 @@ function moment(at: number | null): string {
 
 export async function knownFunctions(db: Db): Promise<KnownFunctions> {
   const [functions, apps, version, watched] = await together([
-    db.query<{ definition: string; retired_at: number | null }>("select definition, retired_at from function order by id"),
+    db.query<{ definition: string; retired_at: number | null; paused: PausePolicy | null }>(
+      "select definition, retired_at, paused from function order by id",
+    ),
     db.query<HttpAppRow>("select id, url, sdk, framework, calls, checksum from app order by id"),
     db.query<{ version: number }>("select version from registry where id = 1"),
     watches(db),
@@ -208,8 +233,8 @@ export async function knownFunctions(db: Db): Promise<KnownFunctions> {
   return {
     version: version[0]?.version ?? 0,
     watched,
-    functions: functions.map(({ definition, retired_at }) => ({
-      definition: JSON.parse(definition) as FunctionDefinition,
+    functions: functions.map(({ definition, retired_at, paused }) => ({
+      definition: { ...(JSON.parse(definition) as FunctionDefinition), ...(paused === null ? {} : { paused }) },
       active: retired_at === null,
     })),
     apps: apps.map((app) => ({ ...app, calls: JSON.parse(app.calls) as HttpApp["calls"] })),

@@ -1,9 +1,13 @@
 import { entered, gateClaims, placesOf } from "../core/gate.ts"
-import type { LimitClaim } from "../core/run.ts"
-import { Conflict, type Db, together } from "./db.ts"
+import { limits } from "../core/limits.ts"
+import { lookAt, type LimitState, type Room, roomOf, take, unusedLimit } from "../core/room.ts"
+import { openClaims } from "../core/run.ts"
+import { type Db, together } from "./db.ts"
 import { gateRooms } from "./gate.ts"
+import { keyColumn, limitStates, lockLimits, remember } from "./limiter.ts"
 import {
   deleteHeld,
+  firstLimit,
   insertHeld,
   insertReady,
   insertSlots,
@@ -11,188 +15,314 @@ import {
   linesOf,
   type QueueRow,
   queueNames,
-  type StoredQueueRow,
-  toQueueRow,
+  readQueueValues,
 } from "./queue.ts"
 
 /** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
 export const releaseBatch = 1_000
 /** Runs that turn out to be held by another of their limits make way for the next ones of their key, this often. */
 const passesMost = 10
+/** How many runs are looked at for a key: one statement for all keys of a size. */
+const sizes = [1, 10, 100, releaseBatch]
 
-/**
- * Moves held runs into the ready line, as far as the limits of `keys` have room: a key's runs in the order of their rank. A key may be
- * named several times: once for each run that left it or came to it, so that as many are looked at. A run that another of its limits
- * still holds back is held under that one from now on.
- */
-export async function releaseHeld(db: Db, keys: readonly string[]): Promise<Lines> {
-  const wanted = new Map<string, number>()
-  for (const key of keys) wanted.set(key, Math.min((wanted.get(key) ?? 0) + 1, releaseBatch))
-  return release(db, wanted)
+export interface Released {
+  readonly lines: Lines
+  /** When runs may go on by time alone; null when none was found that waits for it. */
+  readonly dueAt: number | null
 }
 
-async function release(db: Db, wanted: ReadonlyMap<string, number>): Promise<Lines> {
-  const released: QueueRow[] = []
-  const locked = new Set<string>()
-  // A gate that is shut is not looked behind: all the rest of its fan-out may stand there.
-  const rooms = await gateRooms(db, wanted.keys())
-  let rest: ReadonlyMap<string, number> = new Map([...wanted].filter(([key]) => rooms.get(key) !== 0))
-  for (let pass = 0; rest.size > 0 && pass < passesMost; pass++) rest = await releasePass(db, rest, locked, released)
-  return linesOf(released)
+/**
+ * Puts runs in line, as far as their limits have room: those of `arrivals`, which stand nowhere yet, and those that are held under `keys`,
+ * a key's runs in the order of their rank. A key may be named several times: once for each run that left it, so that as many are looked
+ * at. What a limit holds back is held under it from now on.
+ */
+export async function releaseHeld(db: Db, keys: readonly string[], arrivals: readonly QueueRow[], now: number): Promise<Released> {
+  const wanted = new Map<string, number>()
+  const want = (key: string): unknown => wanted.set(key, Math.min((wanted.get(key) ?? 0) + 1, releaseBatch))
+  for (const key of keys) want(key)
+  const arrived = Map.groupBy(arrivals, (row) => firstLimit(row) ?? "")
+  for (const [key, rows] of arrived) for (let i = 0; i < rows.length; i++) want(key)
+  return release(new ReleasePass(db, now, false), wanted, arrived)
+}
+
+/** What limits have room for, as far as one transaction can. @param n about how many runs of each are expected */
+export async function releaseAll(db: Db, keys: readonly string[], now: number, n = releaseBatch): Promise<Released> {
+  return release(new ReleasePass(db, now, true), new Map(keys.map((key) => [key, n])), new Map())
+}
+
+type Arrived = ReadonlyMap<string, readonly QueueRow[]>
+
+async function release(pass: ReleasePass, wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<Released> {
+  let rest = wanted
+  for (let i = 0; rest.size > 0 && i < passesMost; i++) rest = await pass.run(rest, i === 0 ? arrived : new Map())
+  return pass.end(rest)
 }
 
 /** Releases what a gate held, as far as it is open now: a batch. */
-export async function releaseGate(db: Db, fanoutId: string): Promise<Lines> {
-  return release(db, new Map(gateClaims(fanoutId).map(({ key }) => [key, releaseBatch])))
+export async function releaseGate(db: Db, fanoutId: string, now: number): Promise<Released> {
+  return releaseAll(
+    db,
+    gateClaims(fanoutId).map(({ key }) => key),
+    now,
+  )
 }
 
-/** Finds limits that have both held runs and room, and releases: a missed release heals. Runs in a transaction. */
-export async function releaseMissed(db: Db): Promise<Lines> {
+/**
+ * Finds limits that have both held runs and room, and releases: a missed release heals. A page of the limits at a time, from the one
+ * after `after`; gives the last one that was looked at, null when there are no more. Runs in a transaction.
+ */
+export async function releaseMissed(db: Db, after: string, now: number): Promise<Released & { readonly last: string | null }> {
   const rows = await db.query<{ key: string | null }>(
     `with recursive k(key) as (
-       select min(limit_key) from held
+       select min(limit_key) from held where limit_key > $1
        union all select (select min(limit_key) from held where limit_key > k.key) from k where k.key is not null)
-     select key from k where key is not null`,
+     select key from k where key is not null limit $2`,
+    [after, limits.sweepBatch],
   )
   const keys = rows.flatMap(({ key }) => (key === null ? [] : [key]))
   // Looked at without a lock first: a sweep must not make those wait who have something to release.
   const heads = await headsOf(db, new Map(keys.map((key) => [key, 1])))
-  const rooms = await gateRooms(db, keys)
-  const open = keys.filter((key) => {
-    const head = heads.get(key)
-    return head !== undefined && head.used < (rooms.get(key) ?? maxOf(head.rows[0]?.limits ?? [], key))
-  })
-  return release(db, new Map(open.map((key) => [key, releaseBatch])))
-}
-
-interface Head {
-  readonly used: number
-  readonly rows: readonly QueueRow[]
-}
-
-/** @param all collects what is released */
-async function releasePass(
-  db: Db,
-  wanted: ReadonlyMap<string, number>,
-  locked: Set<string>,
-  all: QueueRow[],
-): Promise<Map<string, number>> {
-  await lockLimits(db, [...wanted.keys()], locked)
-  const heads = await headsOf(db, wanted)
-  const used = new Map(Array.from(heads, ([key, head]) => [key, head.used]))
-  await countOthers(db, heads, used, locked)
-  const { released, moved, again } = decide(heads, wanted, used, await gateRooms(db, used.keys()))
-  if (released.length + moved.length === 0) return again
-  await together([
-    deleteHeld(db, [
-      ...released.map(({ from, row }) => [from, row.rank, row.runId] as const),
-      ...moved.map(({ from, row }) => [from, row.rank, row.runId] as const),
-    ]),
-    insertHeld(
-      db,
-      moved.map(({ to, row }) => [to, row]),
-    ),
-    insertReady(
-      db,
-      released.map(({ row }) => ({ ...row, limits: entered(row.limits) })),
-    ),
-    insertSlots(
-      db,
-      released.map(({ row }) => row),
-    ),
+  const [states, paused] = await together([
+    statesOf(db, keys),
+    pausedFunctions(db, new Map(Array.from(heads, ([key, rows]) => [key, { rows }]))),
   ])
-  all.push(...released.map(({ row }) => row))
-  return again
+  const open = keys.filter((key) => {
+    const head = heads.get(key)?.[0]
+    if (head === undefined || paused.has(head.functionId)) return false
+    const claim = head.limits.find((limit) => limit.key === key)
+    return claim === undefined || roomOf(claim, states.get(key) ?? unusedLimit, now) === "free"
+  })
+  const released = await releaseAll(db, open, now)
+  return { ...released, last: keys.length < limits.sweepBatch ? null : (keys.at(-1) ?? null) }
+}
+
+/** Where the runs of a paused function wait that a limit shared with others would hold: nobody else has to pass there. */
+export function pausedKey(functionId: string): string {
+  return `paused:${functionId}`
+}
+
+/** A limit that only runs of one function stand under. */
+function isOwn(key: string): boolean {
+  return key.startsWith("fn:") || key.startsWith("throttle:") || key.startsWith("paused:")
+}
+
+/** Runs that wait for a limit, in their order; and those that came just now, of which some may not be looked at. */
+interface Line {
+  readonly rows: readonly QueueRow[]
+  readonly unseen: readonly QueueRow[]
 }
 
 interface Decision {
-  readonly released: { from: string; row: QueueRow }[]
-  readonly moved: { from: string; to: string; row: QueueRow }[]
+  readonly released: QueueRow[]
+  /** Under the limits that hold them from now on. */
+  readonly held: (readonly [limitKey: string, row: QueueRow])[]
+  /** Rows that were held until now, and are no longer where they were. */
+  readonly left: (readonly [limitKey: string, rank: number, runId: string])[]
   /** Keys that may have room and held runs yet. */
   readonly again: Map<string, number>
 }
 
-/**
- * @param used occupancy by limit: counted on as runs are released
- * @param rooms what limits allow now, where that is not what the run says
- */
-function decide(
-  heads: ReadonlyMap<string, Head>,
-  wanted: ReadonlyMap<string, number>,
-  used: Map<string, number>,
-  rooms: ReadonlyMap<string, number>,
-): Decision {
-  const decision: Decision = { released: [], moved: [], again: new Map() }
-  for (const [key, { rows }] of heads) {
-    let made = 0
-    for (const row of rows) {
-      const full = row.limits.find(({ key: each, max }) => (used.get(each) ?? 0) >= (rooms.get(each) ?? max))
-      if (full?.key === key) break
-      if (full !== undefined) {
-        decision.moved.push({ from: key, to: full.key, row })
-        made++
-        continue
-      }
-      decision.released.push({ from: key, row })
-      for (const limit of placesOf(row.limits)) used.set(limit.key, (used.get(limit.key) ?? 0) + 1)
-    }
-    if (made > 0 && rows.length === wanted.get(key)) decision.again.set(key, made)
+/** The room of limits, given out under their locks, in several passes of one transaction. */
+class ReleasePass {
+  readonly #db: Db
+  readonly #now: number
+  readonly #states = new Map<string, LimitState>()
+  /** Limits that time opens again: when to look, null when nobody waits. */
+  readonly #looks = new Map<string, number | null>()
+  readonly #released: QueueRow[] = []
+  readonly #thorough: boolean
+
+  /** @param thorough also looks at limits that hold nobody: what was planned for them is over */
+  constructor(db: Db, now: number, thorough: boolean) {
+    this.#db = db
+    this.#now = now
+    this.#thorough = thorough
   }
-  return decision
+
+  /** Gives the keys to pass over once more. */
+  async run(wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<Map<string, number>> {
+    const db = this.#db
+    const fresh = this.#unknown(wanted.keys())
+    await lockLimits(db, fresh)
+    // A gate that is shut is not looked behind: all the rest of its fan-out may stand there.
+    const rooms = await gateRooms(db, wanted.keys())
+    const heads = await headsOf(db, rooms.size === 0 ? wanted : new Map([...wanted].filter(([key]) => rooms.get(key) !== 0)))
+    const lines = linesIn(heads, arrived, wanted)
+    if (lines.size === 0 && !this.#thorough) return new Map()
+    // Runs may count against limits that nobody asked about: these are locked and counted too.
+    const others = this.#unknown(
+      [...lines.values()].flatMap(({ rows }) => rows.flatMap(({ limits }) => openClaims(limits).map(({ key }) => key))),
+    )
+    await lockLimits(
+      db,
+      others.filter((key) => !wanted.has(key)),
+    )
+    const asked = this.#thorough ? fresh : fresh.filter((key) => lines.has(key))
+    const known = new Set(asked)
+    const [paused] = await together([
+      pausedFunctions(db, lines),
+      this.#load(asked, true),
+      this.#load(
+        others.filter((key) => !known.has(key)),
+        false,
+      ),
+    ])
+    const { released, held, left, again } = this.#decide(lines, new Set([...arrived.values()].flat()), wanted, paused)
+    await together([deleteHeld(db, left), insertHeld(db, held), insertReady(db, released.map(passed)), insertSlots(db, released)])
+    this.#released.push(...released)
+    return again
+  }
+
+  /** @param rest keys that the passes did not suffice for */
+  async end(rest: ReadonlyMap<string, number>): Promise<Released> {
+    for (const key of rest.keys()) if (this.#looks.has(key)) this.#looks.set(key, this.#now + limits.throttleLookMs)
+    await remember(
+      this.#db,
+      Array.from(this.#looks, ([key, dueAt]) => ({ key, rate: this.#states.get(key)?.rate ?? null, dueAt })).toSorted((a, b) =>
+        a.key < b.key ? -1 : 1,
+      ),
+    )
+    const due = [...this.#looks.values()].filter((at) => at !== null)
+    return { lines: linesOf(this.#released), dueAt: due.length === 0 ? null : Math.min(...due) }
+  }
+
+  #unknown(keys: Iterable<string>): string[] {
+    return [...new Set(keys)].filter((key) => !this.#states.has(key))
+  }
+
+  /** @param passed whether the runs that they hold are looked at now: what was planned is planned again if one still waits */
+  async #load(keys: readonly string[], passed: boolean): Promise<void> {
+    if (keys.length === 0) return
+    for (const [key, state] of await statesOf(this.#db, keys)) {
+      this.#states.set(key, state)
+      if (passed && state.dueAt !== null) this.#looks.set(key, null)
+    }
+  }
+
+  #decide(
+    lines: ReadonlyMap<string, Line>,
+    fresh: ReadonlySet<QueueRow>,
+    wanted: ReadonlyMap<string, number>,
+    paused: ReadonlySet<string>,
+  ): Decision {
+    const decision: Decision = { released: [], held: [], left: [], again: new Map() }
+    // Whoever has waited longest comes first to what several share.
+    for (const [key, { rows, unseen }] of [...lines].toSorted(([, a], [, b]) => (a.rows[0]?.rank ?? 0) - (b.rows[0]?.rank ?? 0))) {
+      let made = 0
+      let done = 0
+      for (const row of rows) {
+        const hold = paused.has(row.functionId) ? { key: isOwn(key) ? key : pausedKey(row.functionId), room: null } : this.#holding(row)
+        if (hold?.key === key) {
+          if (hold.room !== null) this.#looks.set(key, lookAt(hold.room, this.#now))
+          break
+        }
+        done++
+        if (!fresh.has(row)) decision.left.push([key, row.rank, row.runId])
+        if (hold === null) this.#take(row, decision)
+        else {
+          decision.held.push([hold.key, row])
+          made++
+        }
+      }
+      for (const row of rows.slice(done)) if (fresh.has(row)) decision.held.push([key, row])
+      for (const row of unseen) decision.held.push([key, row])
+      if (done < rows.length || done < (wanted.get(key) ?? 0)) continue
+      // What was asked for is released. More may follow where runs made way for others, and where time decides how many may pass.
+      if (this.#looks.has(key)) decision.again.set(key, Math.min(done * 10, releaseBatch))
+      else if (made > 0 || unseen.length > 0) decision.again.set(key, Math.max(made, unseen.length))
+    }
+    return decision
+  }
+
+  /** The first limit of a run that has no room. */
+  #holding(row: QueueRow): { readonly key: string; readonly room: Exclude<Room, "free"> } | null {
+    for (const claim of openClaims(row.limits)) {
+      const room = roomOf(claim, this.#states.get(claim.key) ?? unusedLimit, this.#now)
+      if (room === "free") continue
+      // Who comes to wait for a time must be looked at then.
+      const look = lookAt(room, this.#now)
+      if (look !== null) this.#looks.set(claim.key, look)
+      return { key: claim.key, room }
+    }
+    return null
+  }
+
+  #take(row: QueueRow, { released }: Decision): void {
+    for (const claim of placesOf(openClaims(row.limits))) {
+      const state = this.#states.get(claim.key)
+      if (state === undefined) continue
+      take(claim, state, this.#now)
+      if (claim.throttle !== undefined && !this.#looks.has(claim.key)) this.#looks.set(claim.key, state.dueAt)
+    }
+    released.push(row)
+  }
 }
 
-/** The first runs that each limit holds, and how many count against it now. */
-async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map<string, Head>> {
-  const heads = await together(
-    Array.from(wanted, ([key, n]) =>
-      db.query<StoredQueueRow & { used: number }>(
-        `select ${queueNames}, (select count(*) from slot where limit_key = $1) as used from held where limit_key = $1 order by rank, run_id limit $2`,
-        [key, n],
+/** How things stand with limits; what a gate leaves open now is said by its fan-out. */
+async function statesOf(db: Db, keys: readonly string[]): Promise<Map<string, LimitState>> {
+  const [states, rooms] = await together([limitStates(db, keys), gateRooms(db, keys)])
+  for (const [key, max] of rooms) {
+    const state = states.get(key)
+    if (state !== undefined) states.set(key, { ...state, max })
+  }
+  return states
+}
+
+/** A run that has come through its gate. */
+function passed(row: QueueRow): QueueRow {
+  return { ...row, limits: entered(row.limits) }
+}
+
+/** What is held and what came, in the order of the ranks. Of what came, nothing may pass those who are held and were not looked at. */
+function linesIn(
+  heads: ReadonlyMap<string, readonly QueueRow[]>,
+  arrived: Arrived,
+  wanted: ReadonlyMap<string, number>,
+): Map<string, Line> {
+  const lines = new Map(Array.from(heads, ([key, rows]): [string, Line] => [key, { rows, unseen: [] }]))
+  for (const [key, fresh] of arrived) {
+    const stored = heads.get(key) ?? []
+    const rows = [...stored, ...fresh].toSorted(byRank)
+    const last = stored.length < (wanted.get(key) ?? 0) ? undefined : stored.at(-1)
+    const seen = last === undefined ? rows.length : rows.indexOf(last) + 1
+    lines.set(key, { rows: rows.slice(0, seen), unseen: rows.slice(seen) })
+  }
+  return lines
+}
+
+function byRank(a: QueueRow, b: QueueRow): number {
+  return a.rank - b.rank || (a.runId < b.runId ? -1 : 1)
+}
+
+async function pausedFunctions(db: Db, lines: ReadonlyMap<string, Pick<Line, "rows">>): Promise<Set<string>> {
+  const ids = new Set([...lines.values()].flatMap(({ rows }) => rows.map(({ functionId }) => functionId)))
+  if (ids.size === 0) return new Set()
+  const rows = await db.query<{ id: string }>(
+    `select function.id from ${db.dialect.rows("$1", [["id", "text"]])} as j join function on function.id = j.id where function.paused is not null`,
+    [JSON.stringify([...ids].map((id) => [id]))],
+  )
+  return new Set(rows.map(({ id }) => id))
+}
+
+/** The first runs that each limit holds: one statement for all limits of which about as many are wanted. */
+async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map<string, QueueRow[]>> {
+  const bySize = Map.groupBy(wanted.keys(), (key) => sizes.find((size) => size >= (wanted.get(key) ?? 1)) ?? releaseBatch)
+  const found = await together(
+    Array.from(bySize, ([size, keys]) =>
+      db.query<{ key: string; heads: string | null }>(
+        `select j.key, (select ${db.dialect.gather(queueNames)} from
+             (select ${queueNames} from held where limit_key = j.key order by rank, run_id limit ${size}) as h) as heads
+           from ${db.dialect.rows("$1", keyColumn)} as j`,
+        [JSON.stringify(keys.map((key) => [key]))],
       ),
     ),
   )
-  const found = new Map<string, Head>()
-  for (const [i, key] of [...wanted.keys()].entries()) {
-    const rows = heads[i] ?? []
-    if (rows[0] !== undefined) found.set(key, { used: rows[0].used, rows: rows.map(toQueueRow) })
+  const heads = new Map<string, QueueRow[]>()
+  for (const { key, heads: text } of found.flat()) {
+    const rows = text === null ? [] : readQueueValues(text)
+    // What an aggregate gathers has no promised order.
+    rows.sort(byRank)
+    if (rows.length > 0) heads.set(key, rows.slice(0, wanted.get(key)))
   }
-  return found
-}
-
-/** Runs may count against limits that nobody asked about: these are locked and counted too. */
-async function countOthers(db: Db, heads: ReadonlyMap<string, Head>, used: Map<string, number>, locked: Set<string>): Promise<void> {
-  const others = new Set<string>()
-  for (const { rows } of heads.values()) for (const { limits } of rows) for (const { key } of limits) if (!used.has(key)) others.add(key)
-  if (others.size === 0) return
-  await lockLimits(db, [...others], locked)
-  const keys = [...others]
-  const counts = await together(keys.map((key) => db.query<{ n: number }>("select count(*) as n from slot where limit_key = $1", [key])))
-  for (const [i, key] of keys.entries()) used.set(key, counts[i]?.[0]?.n ?? 0)
-}
-
-/** Each lock waits for whoever is giving out room of that limit; what is counted afterwards includes what they did. */
-async function lockLimits(db: Db, keys: readonly string[], locked: Set<string>): Promise<void> {
-  const wanted = keys.filter((key) => !locked.has(key)).toSorted()
-  if (!db.dialect.concurrent || wanted.length === 0) return
-  const param = JSON.stringify(wanted.map((key) => [key]))
-  const table = db.dialect.rows("$1", [["key", "text"]])
-  const rows = await db.query<{ key: string }>(
-    `select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`,
-    [param],
-  )
-  if (rows.length < wanted.length) {
-    await db.execute(`insert into limiter (key) select key from ${table} as j where true order by key on conflict (key) do nothing`, [
-      param,
-    ])
-    const again = await db.query<{ key: string }>(
-      `select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`,
-      [param],
-    )
-    if (again.length < wanted.length) throw new Conflict("a limit was forgotten while it was taken up")
-  }
-  for (const key of wanted) locked.add(key)
-}
-
-function maxOf(limits: readonly LimitClaim[], key: string): number {
-  return limits.find((limit) => limit.key === key)?.max ?? 0
+  return heads
 }

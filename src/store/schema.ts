@@ -6,8 +6,8 @@
  *
  * So the queues hold live runs only and stay small whatever the history; what a move costs does not grow with it; and a run's state
  * is where it stands. `fence` counts its claims, `attempt` the ones that count as tries, `losses` those whose node died.
- * SLOT has a row for each limit that a ready or leased run counts against: the occupancy of a limit is the number of its rows. It
- * is only counted and added to under the lock of the limit's row in LIMITER.
+ * SLOT has a row for each limit that a run counts against: the occupancy of a limit is the number of its rows. It is only counted and
+ * added to under the lock of the limit's row in LIMITER, which also keeps what its rule has to remember.
  * Times are milliseconds since 1970. JSON is text. Ids are made by us and sort by time.
  */
 export function schema(): readonly string[] {
@@ -140,14 +140,22 @@ const causes = [
       fanout_id text,
       parent_id text,                      -- the run whose send caused this one
       created_at bigint not null,
-      rank bigint not null                 -- its place in the line of its function: when it was first due
+      rank bigint not null,                -- its place in the line of its function: when it was first due, less its priority
+      limits text                          -- JSON: those it began with, for whoever runs it again
     )`,
   `create index run_function on run (function_id, id)`,
   `create index run_event on run (event_id)`,
   `create index run_fanout on run (fanout_id, id) where fanout_id is not null`,
+
+  `create table batched (                -- events of a batch after its first one
+      run_id text not null,
+      event_id text not null,
+      primary key (run_id, event_id)
+    )`,
+  `create index batched_event on batched (event_id)`,
 ]
 
-/** `limits`: JSON, [[key, max], …]. */
+/** `limits`: JSON, see `queue.ts`. */
 const queueColumns = `function_id text not null,
       rank bigint not null,
       attempt bigint not null,
@@ -196,8 +204,17 @@ const queues = [
     )`,
 
   `create table limiter (                -- a limit that runs are held by: whoever gives out its room locks its row
-      key text primary key not null
+      key text primary key not null,
+      max bigint,                          -- set by hand: in place of what the runs say
+      rate bigint,                         -- of a throttle or a rate limit: microseconds, see core/gate.ts
+      pending text,                        -- of a debounce or a batch: JSON, the run that waits for more events
+      held_until bigint,                   -- no run starts under it before
+      due_at bigint,                       -- held runs may go on by time alone: look again then
+      keep_until bigint not null default 0 -- may be forgotten when nobody counts against it
     )`,
+  `create index limiter_due on limiter (due_at) where due_at is not null`,
+  `create index limiter_set on limiter (key) where max is not null`,
+  `create index limiter_forget on limiter (keep_until) where max is null`,
 
   `create table lease (
       run_id text primary key not null,
@@ -251,6 +268,7 @@ const records = [
       output text,
       failure text,
       fingerprint text,                    -- what failures of the same cause have in common
+      reason text,                         -- why it was skipped or cancelled
       started_at bigint not null,
       ended_at bigint not null
     )`,
@@ -263,7 +281,8 @@ const registry = [
       app_id text not null,
       definition text not null,            -- JSON
       updated_at bigint not null,
-      retired_at bigint                    -- its app does not offer it any more
+      retired_at bigint,                   -- its app does not offer it any more
+      paused text                          -- 'keep' or 'skip': what becomes of new runs meanwhile
     )`,
 
   `create table app (                    -- apps that are called over HTTP

@@ -4,6 +4,7 @@ import type { Dialect } from "./db.ts"
 export const sqliteDialect: Dialect = {
   name: "sqlite",
   rows: (param, columns) => `(select ${columns.map(([name], i) => `value ->> ${i} as ${name}`).join(", ")} from json_each(${param}))`,
+  gather: (columns) => `json_group_array(json_array(${columns}))`,
   concurrent: false,
   lockRows: "",
   shareRows: "",

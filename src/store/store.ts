@@ -2,12 +2,13 @@ import type { Tally } from "../core/activity.ts"
 import type { BulkFilter } from "../core/bulk.ts"
 import type { FailureCauses } from "../core/causes.ts"
 import type { Unit, UnitResult } from "../core/change.ts"
+import type { PausePolicy } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { ExpressionEvent } from "../core/expression.ts"
 import type { FailureGroup, Operation } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
-import type { LimitClaim } from "../core/run.ts"
 import type { Clock } from "../core/ports.ts"
+import type { RunEvent } from "../core/run.ts"
 import type { Schedule, Tick } from "../core/schedule.ts"
 import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/schedules.ts"
 import type {
@@ -16,6 +17,7 @@ import type {
   FanoutSummary,
   FunctionSummary,
   KnownFunctions,
+  LimitSummary,
   NodeSummary,
   Page,
   RunDetail,
@@ -23,14 +25,15 @@ import type {
   RunSummary,
 } from "../core/views.ts"
 import type { Watch } from "../core/wait.ts"
-import { type Claim, type ClaimRequest, claimRuns } from "./claim.ts"
+import { type Claim, type ClaimRequest, claimRuns, eventsOf } from "./claim.ts"
 import { type Committed, commitUnits } from "./commit.ts"
 import { nothingEnded } from "./commit-fanout.ts"
 import { type Db, together } from "./db.ts"
 import { Known, type Offered } from "./known.ts"
+import { limitList, pauseFunction, setLimit } from "./limits.ts"
 import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
-import type { Lines } from "./queue.ts"
+import { type Lines, runsIn } from "./queue.ts"
 import * as read from "./read.ts"
 import { failureGroups } from "./failure-groups.ts"
 import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
@@ -46,7 +49,7 @@ import * as readSchedules from "./read-schedules.ts"
 import * as schedules from "./schedule-operate.ts"
 import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
 import { type Chance, contextOf, type Ticked, tickSchedules } from "./tick.ts"
-import { releaseBatch, releaseGate, releaseMissed } from "./release.ts"
+import { type Released, releaseBatch, releaseGate, releaseMissed } from "./release.ts"
 import { type CancelFacts, cancelFacts, doomedRuns, recentEvents, unkeyedWaits, watch } from "./waits.ts"
 
 /** One transaction: units made durable, then runs claimed. */
@@ -94,8 +97,12 @@ export interface Store {
   wake(limit: number): Promise<Woken>
   /** Runs in the hands of nodes that are dead; never those of `nodeId`, which asks. */
   lost(nodeId: string, limit: number): Promise<readonly LostRun[]>
-  /** Releases what limits hold although they have room; gives how many runs. */
-  releaseMissed(): Promise<number>
+  /** Releases a page of what limits hold although they have room; gives how many runs, and whether there are more limits to look at. */
+  releaseMissed(): Promise<{ readonly runs: number; readonly more: boolean }>
+  /** Sets the most of a limit in place of what its runs say; null: what they say. Gives when runs may go on by time, if any wait for it. */
+  setLimit(key: string, max: number | null): Promise<{ readonly dueAt: number | null }>
+  /** Stops a function's runs from starting, or with null lets them go on. */
+  pause(functionId: string, policy: PausePolicy | null): Promise<{ readonly dueAt: number | null }>
   /** Of these claims those that are not theirs any more: another node, or a cancellation, has taken them. */
   gone(claims: readonly (readonly [runId: string, fence: number])[]): Promise<readonly (readonly [runId: string, fence: number])[]>
   prune(before: number, limit: number): Promise<number>
@@ -122,13 +129,8 @@ export interface Store {
   /** Runs that are to be cancelled. */
   doomed(limit: number): Promise<readonly CancelFacts[]>
   cancelFacts(id: string, reason: string): Promise<CancelFacts | null>
-  /**
-   * Does the next part of the operation whose turn it is. `limits`: those of each function's runs.
-   */
-  operate(
-    limits: readonly (readonly [functionId: string, limits: readonly LimitClaim[]])[],
-    chance: Chance,
-  ): Promise<Omit<Operated, "lines">>
+  /** Does the next part of the operation whose turn it is. */
+  operate(chance: Chance): Promise<Omit<Operated, "lines">>
   /** Of one fan-out all that a join gives; null when there is none. */
   joined(fanoutId: string, outputs: boolean): Promise<JoinedFanout | null>
   /** Fan-outs that have ended and were not announced yet. */
@@ -150,6 +152,8 @@ export interface Store {
 export interface Reader {
   /** @param chars of its payloads that are wanted; default: all */
   run(id: string, chars?: number): Promise<RunDetail | null>
+  /** The events of a run that has several, but for the first. */
+  batch(runId: string): Promise<readonly RunEvent[]>
   runs(filter: RunFilter): Promise<Page<RunSummary>>
   /** Runs that a filter means, counted up to `limits.bulkCount`. */
   countRuns(filter: BulkFilter): Promise<number>
@@ -168,6 +172,8 @@ export interface Reader {
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
   nodes(): Promise<readonly NodeSummary[]>
+  /** Limits that runs count against or wait for, and those set by hand, in the order of their keys. */
+  limits(after: string | null, limit: number): Promise<Page<LimitSummary>>
   /** What was counted from a moment on: of one function, or of all together with an empty id. */
   tallies(functionId: string, from: number): Promise<readonly Tally[]>
   talliesByFunction(from: number): Promise<readonly Tally[]>
@@ -199,7 +205,7 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     return runsIn(lines)
   }
   const openGate = async (fanoutId: string): Promise<void> => {
-    while (released(await db.tx((tx) => releaseGate(tx, fanoutId))) >= releaseBatch);
+    while (released((await inTx((tx, now) => releaseGate(tx, fanoutId, now))).lines) >= releaseBatch);
   }
   return {
     turn: (request) => turnWith(db, request, marks),
@@ -209,7 +215,7 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       return woken
     },
     lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
-    releaseMissed: async () => released(await db.tx(releaseMissed)),
+    ...flowCommands(db, released),
     gone: (claims) => goneClaims(db, claims),
     prune: async (before, limit) =>
       Math.max(await inTx((tx, now) => pruneRuns(tx, before, limit, now)), await db.tx((tx) => pruneTicks(tx, before, limit))),
@@ -230,11 +236,8 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     releaseGate: openGate,
     ...waitCommands(db),
     course: (by, value) => fanoutCourse(db, by, value),
-    async operate(limitsByFunction, chance) {
-      const byFunction = new Map(limitsByFunction)
-      const { lines, ...operated } = await inTx(async (tx, now) =>
-        operate(tx, (id) => byFunction.get(id) ?? [], contextOf(await known.offered(tx), chance, now)),
-      )
+    async operate(chance) {
+      const { lines, ...operated } = await inTx(async (tx, now) => operate(tx, contextOf(await known.offered(tx), chance, now)))
       marks.lined(lines)
       return operated
     },
@@ -245,6 +248,25 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       await db.close()
       if (pulses !== db) await pulses.close()
     },
+  }
+}
+
+function flowCommands(db: Db, lined: (lines: Lines) => number): Pick<Store, "setLimit" | "pause" | "releaseMissed"> {
+  // Where the next look at limits for missed releases goes on.
+  let missedAfter = ""
+  const applied = async (change: (tx: Db, now: number) => Promise<Released>): Promise<{ readonly dueAt: number | null }> => {
+    const { lines, dueAt } = await db.tx(async (tx) => change(tx, await tx.now()))
+    lined(lines)
+    return { dueAt }
+  }
+  return {
+    async releaseMissed() {
+      const { lines, last } = await db.tx(async (tx) => releaseMissed(tx, missedAfter, await tx.now()))
+      missedAfter = last ?? ""
+      return { runs: lined(lines), more: last !== null }
+    },
+    setLimit: (key, max) => applied((tx, now) => setLimit(tx, key, max, now)),
+    pause: (functionId, policy) => applied((tx, now) => pauseFunction(tx, functionId, policy, now)),
   }
 }
 
@@ -292,6 +314,7 @@ function scheduleCommands(db: Db, marks: Marks, known: Known): ScheduleCommands 
 export function openReader(db: Db): Reader {
   return {
     run: (id, chars) => read.run(db, id, chars),
+    batch: async (runId) => (await eventsOf(db, [runId])).get(runId) ?? [],
     runs: (filter) => read.runs(db, filter),
     countRuns: (filter) => countRuns(db, filter),
     fanout: (id) => fanout(db, id),
@@ -305,6 +328,7 @@ export function openReader(db: Db): Reader {
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
     nodes: () => nodes(db),
+    limits: (after, limit) => limitList(db, after, limit),
     tallies: (functionId, from) => tallies(db, functionId, from),
     talliesByFunction: (from) => talliesByFunction(db, from),
     events: (after, limit) => events(db, after, limit),
@@ -349,12 +373,6 @@ async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now
 }
 
 const nothing: Committed = { results: [], timerAt: null, lines: new Map(), doomed: 0, count: async () => nothingEnded }
-
-function runsIn(lines: Lines): number {
-  let runs = 0
-  for (const line of lines.values()) runs += line.runs
-  return runs
-}
 
 async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<Pulse> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])

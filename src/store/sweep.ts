@@ -4,8 +4,9 @@ import type { ClaimedRun } from "../core/run.ts"
 import { type JoinedRun, joined, toClaimed } from "./claim.ts"
 import { sealFanouts } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
-import { addLines, enqueue, keysOf, type Lines, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
-import { releaseHeld } from "./release.ts"
+import { dueLimits } from "./limiter.ts"
+import { addLines, deleteSlots, enqueue, type Lines, type QueueRow, queueNames, runsIn, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { releaseAll, releaseHeld } from "./release.ts"
 import { expireWaits, forgetWatches } from "./waits.ts"
 
 export interface Woken {
@@ -20,8 +21,8 @@ export interface Woken {
 }
 
 /**
- * Puts runs whose time has come in line, the longest due first; their waits that are over end with it. One whose wait another connection
- * is just ending is left to the next look. Runs in a transaction.
+ * Puts runs whose time has come in line, the longest due first, and those that a limit held until now; their waits that are over end with it.
+ * One whose wait another connection is just ending is left to the next look. Runs in a transaction.
  */
 export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woken> {
   const { moved, doomed } = await expireWaits(db, limit, now)
@@ -32,12 +33,32 @@ export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woke
      delete from timer where (due_at, run_id) in (select due_at, run_id from picked) returning ${queueNames}, due_at`,
     [now, limit],
   )
-  const rows = due.map(toQueueRow)
-  const lines = addLines([moved.lines, await enqueue(db, rows), await releaseHeld(db, [...moved.keys, ...keysOf(rows)])])
+  const waited = due.map(toQueueRow)
+  await deleteSlots(db, waited.map(waitedUnder))
+  const rows = waited.map(begun)
+  const lined = await enqueue(db, rows)
+  const released = await releaseHeld(db, [], [...moved.arrivals, ...lined.arrivals], now)
+  const open = await releaseAll(db, await dueLimits(db, limit, now), now, dueRuns)
   const [next] = await db.query<{ at: number | null }>(
-    "select min(at) as at from (select min(due_at) as at from timer union all select min(due_at) from wait where due_at is not null) as t",
+    `select min(at) as at from (select min(due_at) as at from timer union all select min(due_at) from wait where due_at is not null
+       union all select (select due_at from limiter where due_at is not null order by due_at limit 1) as at) as next`,
   )
-  return { count: rows.length + moved.count, doomed, nextAt: next?.at ?? null, now, lines }
+  const lines = addLines([moved.lines, lined.lines, released.lines, open.lines])
+  return { count: rows.length + moved.count + runsIn(open.lines), doomed, nextAt: next?.at ?? null, now, lines }
+}
+
+/** Runs that a look at a limit whose time has come expects to find. */
+const dueRuns = 10
+
+/** The places of runs that waited for more events: from now on such events start another. */
+function waitedUnder({ runId, limits: claims }: QueueRow): Pick<QueueRow, "runId" | "limits"> {
+  return { runId, limits: claims.filter(({ hold }) => hold === "debounce" || hold === "batch") }
+}
+
+function begun(row: QueueRow): QueueRow {
+  if (!row.limits.some(({ hold }) => hold === "debounce" || hold === "batch")) return row
+  const claims = row.limits.filter(({ hold }) => hold !== "debounce")
+  return { ...row, limits: claims.map((claim) => (claim.hold === "batch" ? { ...claim, hold: "events" } : claim)) }
 }
 
 /** A run in the hands of a node that is dead, and what its last attempt left behind. */
@@ -114,12 +135,15 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
   if (rows.length === 0) return 0
   const ids = JSON.stringify(rows.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
-  for (const table of ["step", "attempt", "log", "wait", "doomed", "result"])
+  const others = await db.query<{ event_id: string }>(`select event_id from batched where run_id in ${these}`, [ids])
+  for (const table of ["step", "attempt", "log", "wait", "doomed", "batched", "result"])
     await db.execute(`delete from ${table} where run_id in ${these}`, [ids])
   await db.execute(`delete from run where id in ${these}`, [ids])
-  await db.execute(`delete from event where id in ${these} and not exists (select 1 from run where run.event_id = event.id)`, [
-    JSON.stringify(rows.map(({ event_id }) => [event_id])),
-  ])
+  await db.execute(
+    `delete from event where id in ${these} and not exists (select 1 from run where run.event_id = event.id)
+       and not exists (select 1 from batched where batched.event_id = event.id)`,
+    [JSON.stringify([...rows, ...others].map(({ event_id }) => [event_id]))],
+  )
   return rows.length
 }
 
@@ -132,10 +156,11 @@ async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
     [now, limit],
   )
   await db.execute(
-    `with picked as materialized (select key from limiter where not exists (select 1 from held where held.limit_key = limiter.key)
-       and not exists (select 1 from slot where slot.limit_key = limiter.key) limit $1 ${skipLocked})
+    `with picked as materialized (select key from limiter where max is null and keep_until <= $2
+         and not exists (select 1 from held where held.limit_key = limiter.key)
+         and not exists (select 1 from slot where slot.limit_key = limiter.key) order by keep_until limit $1 ${skipLocked})
      delete from limiter where key in (select key from picked)`,
-    [limit],
+    [limit, now],
   )
   await forgetWatches(db, now)
   await db.execute(

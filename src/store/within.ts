@@ -86,7 +86,7 @@ function joinSqlite(file: string): Join {
 const numbers = new Set(
   (
     "now version rank attempt fence losses used n bad i total completed failed cancelled sealed_at joins need taken paused_at base_ended " +
-    "base_failed failures"
+    "base_failed failures max rate held_until due_at"
   ).split(" "),
 )
 

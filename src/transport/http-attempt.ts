@@ -100,7 +100,7 @@ export class HttpAttempt {
         stepId,
         planOnly: stepId === null && (this.#running.size > 0 || this.#isSomeRetriedLater()),
         version: this.#version,
-        events: [run.event],
+        events: run.events ?? [run.event],
         memos: memosOf(this.#steps.values(), this.#now(), (key) => this.#idOf(key)),
         byApi: false,
       },

@@ -157,6 +157,35 @@ describe("commands", () => {
     expect((await fanfare("trigger", "broken", "--watch")).code).toBe(1)
   })
 
+  it("pause a function, change a limit, and say meanwhile why a run waits", { timeout: 90_000 }, async () => {
+    const id = "notifications-send-slack-notification"
+    const waiting = async (): Promise<string | undefined> => {
+      const { out } = await fanfare("runs", "list", "--json", "--function", "send-slack-notification", "--limit", "1")
+      const { items } = JSON.parse(out) as { items: { state: string; reason: string | null }[] }
+      return items[0]?.reason ?? items[0]?.state
+    }
+    expect(await fanfare("functions", "pause", "send-slack-notification")).toMatchObject({
+      code: 0,
+      out: expect.stringContaining(`${id} is paused`),
+    })
+    await fanfare("send", "app/notification.dispatched", "--data", '{"notification":{"i":7}}')
+    expect(await waiting()).toBe("its function is paused")
+    expect((await fanfare("functions")).out).toContain("paused: new runs are kept in line")
+    expect(await fanfare("limits", "set", `fn:${id}`, "0")).toMatchObject({ code: 0, out: expect.stringContaining("at most 0") })
+    expect(await fanfare("functions", "resume", "send-slack-notification")).toMatchObject({ code: 0 })
+    expect(await waiting()).toBe(`the limit fn:${id} is full: 0 of 0 places taken, set by hand`)
+    expect((await fanfare("limits")).out).toMatch(/fn:\S+ +0 +0 \(set by hand, its runs say 50\) +1/)
+    expect(await fanfare("limits", "reset", `fn:${id}`)).toMatchObject({ code: 0 })
+    await until(async () => (await waiting()) === "completed", "the run to go on")
+    expect(await fanfare("limits", "set", `fn:${id}`, "many")).toMatchObject({ code: 2 })
+    expect(await fanfare("limits", "set", `fn:${id}`, "-1")).toMatchObject({ code: 2 })
+    expect(await fanfare("functions", "pause", "nothing")).toMatchObject({ code: 5 })
+    expect(await fanfare("functions", "pause", "broken", "--new-runs", "drop")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("newRuns"),
+    })
+  })
+
   it("let a fan-out loose with a canary, and repair it", async () => {
     const lines = join(folder, "picky.jsonl")
     writeFileSync(lines, Array.from({ length: 40 }, (_, i) => JSON.stringify({ i })).join("\n"))

@@ -32,7 +32,10 @@ describe("a registration", () => {
             { event: "inngest/function.failed" },
           ],
           steps: step("shop-pay"),
-          concurrency: [{ limit: 7 }],
+          concurrency: [{ limit: 7 }, { limit: 2, key: "event.data.to", scope: "account" }],
+          throttle: { limit: 3, period: "5s", key: "" },
+          rateLimit: { limit: 10, period: "1m" },
+          priority: { run: "120" },
         },
         {
           id: "shop-plain",
@@ -40,6 +43,9 @@ describe("a registration", () => {
           triggers: [],
           steps: { step: { runtime: { type: "http", url: "http://h/x" } } },
           concurrency: 0,
+          batchEvents: { maxSize: 1, timeout: "1s" },
+          singleton: { key: null, mode: "skip" },
+          idempotency: "event.data.id",
         },
       ]),
     )
@@ -50,14 +56,27 @@ describe("a registration", () => {
         localId: "pay",
         name: "Pay",
         retries: 2,
-        concurrency: 7,
+        flow: {
+          concurrency: [
+            { limit: 7, key: null, scope: "fn", mode: "step" },
+            { limit: 2, key: "event.data.to", scope: "account", mode: "step" },
+          ],
+          throttle: { limit: 3, periodMs: 5_000, burst: 0, key: null },
+          rateLimit: { limit: 10, periodMs: 60_000, key: null },
+          priority: "120",
+        },
         triggers: [
           { event: "shop/paid", if: "event.data.sum > 1" },
           { cron: "0 9 * * *", timezone: "Europe/Paris" },
           { event: "fanfare/function.failed" },
         ],
       },
-      { id: "shop-plain", retries: limits.retriesDefault, concurrency: null, triggers: [] },
+      {
+        id: "shop-plain",
+        retries: limits.retriesDefault,
+        flow: { concurrency: [], batch: null, singleton: { key: null, mode: "skip" }, idempotency: "event.data.id" },
+        triggers: [],
+      },
     ])
     expect(read.functions[0]?.url).toBe("http://h/api?fnId=shop-pay&stepId=step")
   })

@@ -35,6 +35,7 @@ function createApp(): Fanfare {
   app.createFunction({ id: "paid", triggers: [{ event: "orders/paid" }] }, ({ event }) => {
     handled.push({ name: "paid", data: event.data, at: performance.now() })
   })
+  app.createFunction({ id: "keyed", triggers: [{ event: "orders/keyed" }], concurrency: { limit: 2, key: "event.data.t" } }, () => null)
   app.createFunction({ id: "few", triggers: [{ event: "orders/few" }], concurrency: { limit: 2 } }, ({ event }) => {
     handled.push({ name: "few", data: event.data, at: performance.now() })
   })
@@ -244,6 +245,10 @@ describe("a send in a transaction on PostgreSQL", () => {
     await expect(app.fanOutFromSql({ tx, name: "orders/choosy", query: "select '{}' as data" })).rejects.toMatchObject({
       code: "invalid_event",
       message: expect.stringContaining('has an "if"'),
+    })
+    await expect(app.fanOutFromSql({ tx, name: "orders/keyed", query: "select '{}' as data" })).rejects.toMatchObject({
+      code: "invalid_event",
+      message: expect.stringContaining("decides by each event's data"),
     })
     expect(await app.fanOutFromSql({ tx, name: "orders/paid", query: "select '{}' as data where false" })).toMatchObject({
       events: 0,

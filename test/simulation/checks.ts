@@ -1,7 +1,18 @@
 import type { Db } from "../../src/store/db.ts"
 import { momentsOf } from "../../src/core/schedule.ts"
 import { type ScheduleRow, toSchedule } from "../../src/store/commit-schedule.ts"
-import { childrenPerParent, type Ledger, limitOfChild, reachMs, retries, waitMs } from "./workload.ts"
+import {
+  batchSize,
+  childrenPerParent,
+  type Ledger,
+  limitOfChild,
+  limitOfShared,
+  limitPerTenant,
+  rateLimit,
+  reachMs,
+  retries,
+  waitMs,
+} from "./workload.ts"
 import type { World } from "./world.ts"
 
 /**
@@ -12,6 +23,7 @@ export async function checkAll(world: World, ledger: Ledger): Promise<string[]> 
   const { db } = world
   return [
     ...ledger.violations,
+    ...world.failures.map((failure) => `the store failed by itself: ${failure}`),
     ...(await acknowledged(db, ledger)),
     ...(await causes(db)),
     ...(await wholeSends(db, ledger)),
@@ -22,6 +34,7 @@ export async function checkAll(world: World, ledger: Ledger): Promise<string[]> 
     ...(await counts(db)),
     ...(await announced(db, ledger)),
     ...(await sources(db, ledger)),
+    ...(await flow(world)),
     ...executions(world, ledger),
     ...(await waits(world, ledger)),
     ...(await cancels(db, ledger)),
@@ -38,7 +51,8 @@ async function acknowledged(db: Db, ledger: Ledger): Promise<string[]> {
     (
       await rows<{ id: string; runs: number }>(
         db,
-        "select e.id, (select count(*) from run as r where r.event_id = e.id) as runs from event as e",
+        `select e.id, (select count(*) from run as r where r.event_id = e.id) + (select count(*) from batched as b where b.event_id = e.id) as runs
+           from event as e`,
       )
     ).map((row) => [row.id, row.runs]),
   )
@@ -236,6 +250,50 @@ async function cancels(db: Db, ledger: Ledger): Promise<string[]> {
   })
 }
 
+/** What each rule promises of the runs that are there in the end. */
+async function flow(world: World): Promise<string[]> {
+  const { db, options } = world
+  const rated = await rows<{ tenant: string; created_at: number }>(
+    db,
+    `select e.data ->> 'tenant' as tenant, r.created_at from run as r join event as e on e.id = r.event_id join result as x on x.run_id = r.id
+       where r.function_id = 'sim-flow-rate' and x.state <> 'skipped'`,
+  )
+  const late = await rows<{ run_id: string; key: string }>(
+    db,
+    `select s.run_id, s.key from step as s join result as x on x.run_id = s.run_id where x.state = 'cancelled' and s.started_at > x.ended_at + $1`,
+    [2 * options.skewMs],
+  )
+  const skipped = await rows<{ id: string }>(db, "select run_id as id from result where state = 'skipped' and reason is null")
+  const batches = await rows<{ id: string; n: number; told: string | null }>(
+    db,
+    `select r.id, 1 + (select count(*) from batched as b where b.run_id = r.id) as n, x.output as told
+       from run as r join result as x on x.run_id = r.id where r.function_id = 'sim-flow-batch' and x.state = 'completed'`,
+  )
+  // A bucket that was full gives its limit at once and fills meanwhile; clocks of nodes differ.
+  const rates = [...Map.groupBy(rated, ({ tenant }) => tenant).values()].flatMap((runs) =>
+    overIn(
+      runs.map(({ created_at }) => created_at),
+      rateLimit.periodMs - 2 * options.skewMs,
+      2 * rateLimit.limit,
+    ),
+  )
+  return [
+    ...skipped.map(({ id }) => `run ${id} was skipped without a reason`),
+    ...batches.filter(({ n }) => n > batchSize).map(({ id, n }) => `batch ${id} has ${n} events`),
+    ...batches
+      .filter(({ n, told }) => (JSON.parse(told ?? "[]") as string[]).length !== n)
+      .map(({ id, n, told }) => `batch ${id} has ${n} events, its handler saw ${told}`),
+    ...rates.map((n) => `rateLimit: ${n} runs were admitted in one period`),
+    ...late.map(({ run_id, key }) => `I15: step ${key} of run ${run_id} began after it was cancelled`),
+  ]
+}
+
+/** How many of these moments lie in one period, where that is more than `most`. */
+function overIn(moments: readonly number[], periodMs: number, most: number): number[] {
+  const sorted = moments.toSorted((a, b) => a - b)
+  return sorted.map((from, i) => sorted.slice(i).filter((at) => at - from < periodMs).length).filter((n) => n > most)
+}
+
 /** I5: code runs once per try, and once more at most for each node that died meanwhile or lost its lease. */
 function executions(world: World, ledger: Ledger): string[] {
   if (world.crashes > 0 || world.interruptions > 0) return []
@@ -253,13 +311,14 @@ export async function checkNow(db: Db): Promise<string[]> {
        union all select run_id from result) as places group by run_id having count(*) > 1`,
   )
   const used = await rows<{ limit_key: string; n: number }>(db, "select limit_key, count(*) as n from slot group by limit_key")
-  // Suspects' limits have their number in their name.
-  const most = (key: string): number => {
-    if (key.startsWith("suspects:")) return Number(key.slice(9))
-    if (key.startsWith("backfill:")) return 1
-    return key.startsWith("fan:") ? 500 : limitOfChild
-  }
-  const over = used.filter(({ limit_key: key, n }) => n > most(key))
+  const over = used.filter(({ limit_key, n }) => n > mostOf(limit_key))
+  // Counted once more on what nodes really have in their hands.
+  const leased = await rows<{ name: string; tenant: string; n: number }>(
+    db,
+    `select substr(l.function_id, 10) as name, e.data ->> 'tenant' as tenant, count(*) as n from lease as l join run as r on r.id = l.run_id
+       join event as e on e.id = r.event_id where l.function_id like 'sim-flow-%' group by 1, 2`,
+  )
+  const sharing = leased.filter(({ name }) => name === "keys" || name === "whole").reduce((sum, { n }) => sum + n, 0)
   const early = await rows<{ id: string; n: number }>(
     db,
     `select id, n from (select f.id, f.rules, (select count(*) from run as r where r.fanout_id = f.id and (r.id in (select run_id from ready)
@@ -272,9 +331,25 @@ export async function checkNow(db: Db): Promise<string[]> {
        and t.outcome <> 'backfilled' and not exists (select 1 from result as x where x.run_id = t.run_id) group by t.schedule_id having count(*) > 1`,
   )
   return [
+    ...leased
+      .filter(({ name, n }) => n > (mostPerTenant[name] ?? n))
+      .map(({ name, tenant, n }) => `I8: ${n} runs of ${name} execute for ${tenant}`),
+    ...(sharing > limitOfShared ? [`I8: ${sharing} runs execute under the shared limit`] : []),
     ...early.map(({ id, n }) => `canary: ${n} runs of fan-out ${id} have begun`),
     ...beside.map(({ id, n }) => `overlap: ${n} runs of the schedule ${id} live`),
     ...twice.map(({ run_id, n }) => `I7: run ${run_id} stands in ${n} places`),
     ...over.map(({ limit_key, n }) => `I8: limit ${limit_key} has ${n} runs`),
   ]
+}
+
+const mostPerTenant: Readonly<Record<string, number>> = { keys: limitPerTenant, whole: limitPerTenant, skip: 1, cancel: 1 }
+
+/** Limits that are set by hand in the simulation are only made smaller: what has started goes on. */
+function mostOf(key: string): number {
+  // Suspects' limits have their number in their name.
+  if (key.startsWith("suspects:")) return Number(key.slice(9))
+  if (key.startsWith("fn:sim-flow")) return limitPerTenant
+  if (key === "env:shared") return limitOfShared
+  if (key.startsWith("fan:")) return 500
+  return key === "fn:sim-child" ? limitOfChild : 1
 }

@@ -6,7 +6,7 @@ import { storeOn } from "../../src/store/store.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import type { Engine } from "../../src/engine/engine.ts"
 import { checkAll, checkNow } from "./checks.ts"
-import { beats, createApps, Ledger, pausing } from "./workload.ts"
+import { beats, createApps, flowEvents, Ledger, pausing, tenants } from "./workload.ts"
 import { World, type WorldOptions } from "./world.ts"
 
 export interface Simulation {
@@ -40,8 +40,10 @@ export async function simulate(seed: number, mutate?: WorldOptions["mutate"]): P
       world.clock.jump(random.next() * 120_000)
       world.interruptions++
     }
+    await turnLimits(world, random)
     violations.push(...(await checkNow(world.db)))
   }
+  await settleLimits(world)
   world.heal()
   await world.pass(6_000)
   // Schedules would go on for ever: the liveness phase has an end.
@@ -119,9 +121,16 @@ function sendSome(world: World, ledger: Ledger, random: Random, round: number): 
   const sends = 1 + Math.floor(random.next() * 3)
   for (let i = 0; i < sends; i++) {
     const node = world.nodes[Math.floor(random.next() * world.nodes.length)]
-    const name = kinds[Math.floor(random.next() * kinds.length)] ?? "sim/plain"
-    const n = 1 + Math.floor(random.next() * 3)
-    const events = Array.from({ length: n }, (_, k) => ({ name, data: { k: `${k}` }, id: `${round}.${i}.${k}` }))
+    const flows = random.next() < 0.3
+    const names = flows ? flowEvents : kinds
+    const name = names[Math.floor(random.next() * names.length)] ?? "sim/plain"
+    const n = 1 + Math.floor(random.next() * (flows ? 6 : 3))
+    const tenant = (): string => tenants[Math.floor(random.next() * tenants.length)] ?? "hot"
+    const events = Array.from({ length: n }, (_, k) => ({
+      name,
+      data: flows ? { k: `${k}`, tenant: tenant() } : { k: `${k}` },
+      id: `${round}.${i}.${k}`,
+    }))
     if (node?.engine === null || node === undefined) continue
     deliver(ledger, events, node)
     // The same send again, as a client does that did not hear an answer.
@@ -161,6 +170,23 @@ function deliver(
     },
     () => undefined,
   )
+}
+
+/** Somebody pauses a function, lets it go on, or changes a limit, while everything runs. */
+async function turnLimits(world: World, random: Random): Promise<void> {
+  const store = storeOn(world.db, world.clock)
+  const name = flowEvents[Math.floor(random.next() * flowEvents.length)]?.replace("/", "-").replace(".", "-") ?? ""
+  const x = random.next()
+  if (x < 0.2) await store.pause(name, random.next() < 0.5 ? "keep" : "skip")
+  else if (x < 0.4) await store.pause(name, null)
+  else if (x < 0.5) await store.setLimit("env:shared", 1)
+  else if (x < 0.6) await store.setLimit("env:shared", null)
+}
+
+async function settleLimits({ db, clock }: World): Promise<void> {
+  const store = storeOn(db, clock)
+  for (const { id } of await db.query<{ id: string }>("select id from function where paused is not null")) await store.pause(id, null)
+  await store.setLimit("env:shared", null)
 }
 
 /** Fan-outs with rules, and from sources: what the world may ask to be let loose. */

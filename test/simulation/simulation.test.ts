@@ -121,6 +121,20 @@ const mutants: Readonly<Record<string, (store: Store, db: Db) => Store>> = {
         change.kind === "run.settle" ? { ...change, run: { ...change.run, fanoutId: null } } : change,
       ),
     })),
+  "what holds a run back is forgotten": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) => (change.kind === "run.add" ? { ...change, run: { ...change.run, limits: [] } } : change)),
+    })),
+  "what decides about new runs is left out": (store) =>
+    changeUnits(store, (unit) => ({
+      ...unit,
+      changes: unit.changes.map((change) => {
+        if (change.kind !== "run.add") return change
+        const { entries: _, ...run } = change.run
+        return { ...change, run }
+      }),
+    })),
   "a canary lets all runs go": (store) =>
     changeUnits(store, (unit) => ({
       ...unit,

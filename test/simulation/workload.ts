@@ -1,10 +1,17 @@
 import type { App } from "../../src/core/app.ts"
 import type { ScheduleInput } from "../../src/core/schedules.ts"
-import { Fanfare, NonRetriableError, referenceFunction, RetryAfterError } from "../../src/index.ts"
+import { Fanfare, NonRetriableError, referenceFunction, RetryAfterError, type StepTools } from "../../src/index.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import type { SimulatedNode } from "./world.ts"
 
 export const limitOfChild = 3
+/** Flow control: one hot tenant and others; per tenant, for all, and shared by two functions. */
+export const tenants = ["hot", "hot", "hot", "b", "c"] as const
+export const limitPerTenant = 2
+export const limitOfShared = 3
+export const throttle = { limit: 4, periodMs: 4_000, burst: 1 } as const
+export const rateLimit = { limit: 2, periodMs: 30_000 } as const
+export const batchSize = 3
 export const childrenPerParent = 4
 export const retries = 2
 
@@ -183,6 +190,7 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
       began(runId, attempt),
     )
 
+    flowFunctions(app, { began, pause, chance })
     app.createFunction({ id: "tick", triggers: [{ cron: "*/10 * * * * *" }], retries }, async ({ runId, attempt, event }) => {
       began(runId, attempt)
       return event.data.scheduledAt
@@ -196,6 +204,40 @@ export function createApps(seed: number, ledger: Ledger): (node: SimulatedNode) 
   }
 }
 
+interface Shapes {
+  began(runId: string, attempt: number): void
+  pause(label: string): Promise<void>
+  chance(label: string): number
+}
+
+/** A function for each rule that says when runs may start. */
+function flowFunctions(app: Fanfare, { began, pause, chance }: Shapes): void {
+  const key = "event.data.tenant"
+  const work = async ({ runId, attempt, step }: { runId: string; attempt: number; step: StepTools }): Promise<void> => {
+    const sleeps = chance(`${runId} sleeps`) < 0.3
+    // Who sleeps is called once more after it.
+    if (!sleeps) began(runId, attempt)
+    if (sleeps) await step.sleep("nap", 1_000 + chance(`${runId} nap`) * 4_000)
+    else await pause(`${runId} ${attempt}`)
+    if (chance(`${runId} ${attempt} outcome`) < 0.1) throw new Error("flow fails")
+    if (chance(`${runId} ${attempt} rest`) < 0.05) throw new RetryAfterError("slow down", 2_000, { limit: "shared" })
+  }
+  const on = (name: string) => ({ id: `flow-${name}`, triggers: [{ event: `sim/flow.${name}` }], retries })
+  const shared = { limit: limitOfShared, scope: "env", key: "'shared'" } as const
+  app.createFunction({ ...on("keys"), concurrency: [{ limit: limitPerTenant, key }, shared] }, work)
+  app.createFunction({ ...on("whole"), concurrency: [{ limit: limitPerTenant, key, mode: "run" }, shared] }, work)
+  app.createFunction({ ...on("throttle"), throttle: { limit: throttle.limit, period: throttle.periodMs, burst: throttle.burst } }, work)
+  app.createFunction({ ...on("rate"), rateLimit: { limit: rateLimit.limit, period: rateLimit.periodMs, key } }, work)
+  app.createFunction({ ...on("debounce"), debounce: { period: 2_000, timeout: 5_000, key } }, work)
+  app.createFunction({ ...on("skip"), singleton: { mode: "skip", key } }, work)
+  app.createFunction({ ...on("cancel"), singleton: { mode: "cancel", key } }, work)
+  app.createFunction({ ...on("batch"), batchEvents: { maxSize: batchSize, timeout: 3_000, key } }, async (context) => {
+    await work(context)
+    return context.events.map(({ id }) => id)
+  })
+}
+
+export const flowEvents = ["keys", "whole", "throttle", "rate", "debounce", "skip", "cancel", "batch"].map((name) => `sim/flow.${name}`)
 /** Items of a source that takes its time, page by page, and breaks now and then. */
 export function pausing(
   node: SimulatedNode,

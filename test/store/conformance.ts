@@ -13,7 +13,7 @@ export interface StoreUnderTest {
   close(): Promise<void>
 }
 
-const now = (): number => Date.now()
+export const now = (): number => Date.now()
 let n = 0
 const id = (kind: string): string => `${kind}_${String(++n).padStart(22, "0")}`
 
@@ -49,7 +49,7 @@ export const unit = (changes: readonly Change[], guard: Unit["guard"] = null, re
   guard,
   registry,
 })
-const guardOf = (claimed: ClaimedRun): Unit["guard"] => ({ runId: claimed.id, fence: claimed.fence })
+export const guardOf = (claimed: ClaimedRun): Unit["guard"] => ({ runId: claimed.id, fence: claimed.fence })
 
 export function settle(claimed: ClaimedRun, settlement: Extract<Change, { kind: "run.settle" }>["settlement"]): Unit {
   return unit([{ kind: "run.settle", run: claimed, attempt: claimed.attempt, startedAt: 5, endedAt: 9, settlement }], guardOf(claimed))

@@ -21,7 +21,7 @@ export function fanoutConformance(name: string, open: () => Promise<StoreUnderTe
       (await store.turn({ units: [], claim: { nodeId: "node_a", functionIds: ["app-f"], limit, after: "" } })).claim?.runs ?? []
     const fanout = async (id = "fan_1") => under.opened.reader.fanout(id)
     const operate = async (): Promise<void> => {
-      for (let i = 0; i < 20; i++) if ((await store.operate([], [0.1, 0.2])).restMs !== 0) return
+      for (let i = 0; i < 20; i++) if ((await store.operate([0.1, 0.2])).restMs !== 0) return
     }
     const begin = (kind: "retry" | "cancel", over: object = {}) =>
       store.addOperation({
@@ -143,7 +143,7 @@ export function fanoutConformance(name: string, open: () => Promise<StoreUnderTe
       expect(await fanout()).toMatchObject({ state: "cancelling", cancelled: 4, running: 2, sealed: true })
       expect(kinds(await commit(send(1, canary, { from: 6, taken: 7 })))).toEqual(["closed"])
       // One that was under way parks: the next look finds it, after a rest.
-      expect((await store.operate([], [0.1, 0.2])).restMs).toBeGreaterThan(0)
+      expect((await store.operate([0.1, 0.2])).restMs).toBeGreaterThan(0)
       await commit(settle(a, { to: "waiting", dueAt: Date.now() + 3_600_000, limits: a.limits, losses: 0 }), settle(b, completed))
       if (under.clock === null) await new Promise((resolve) => setTimeout(resolve, 300))
       else under.clock.jump(1_000)

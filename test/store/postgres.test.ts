@@ -11,6 +11,7 @@ import { postgres, postgresPlace } from "../../src/store/open-postgres.ts"
 import { openPostgres, type PostgresOptions } from "../../src/store/postgres.ts"
 import { openStore, type Store, storeOn } from "../../src/store/store.ts"
 import { type Cut, startProxy } from "../chaos/proxy.ts"
+import { flowConformance } from "./conformance-flow.ts"
 import { storeConformance } from "./conformance.ts"
 import { fanoutConformance } from "./fanout-conformance.ts"
 import { lookConformance } from "./look-conformance.ts"
@@ -36,7 +37,7 @@ async function migrated(): Promise<{ place: string; db: Db; store: Store }> {
   return { place, db, store: await openStore(db, systemClock) }
 }
 
-for (const conformance of [storeConformance, fanoutConformance, lookConformance]) {
+for (const conformance of [storeConformance, fanoutConformance, lookConformance, flowConformance]) {
   conformance("PostgreSQL 18, in its threads", async () => {
     const opened = await postgres(url, { schema: `s${schemas++}` }).open(systemClock)
     const close = async (): Promise<void> => {

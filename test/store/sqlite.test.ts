@@ -11,6 +11,7 @@ import { sqlite } from "../../src/store/open-sqlite.ts"
 import { openSqlite } from "../../src/store/sqlite.ts"
 import { openReader, openStore } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
+import { flowConformance } from "./conformance-flow.ts"
 import { storeConformance, type StoreUnderTest } from "./conformance.ts"
 import { fanoutConformance } from "./fanout-conformance.ts"
 import { lookConformance } from "./look-conformance.ts"
@@ -43,7 +44,7 @@ const inThreads = async (): Promise<StoreUnderTest> => {
   return { opened, clock: null, close }
 }
 
-for (const conformance of [storeConformance, fanoutConformance, lookConformance]) {
+for (const conformance of [storeConformance, fanoutConformance, lookConformance, flowConformance]) {
   conformance("SQLite in memory", inMemory)
   conformance("an SQLite file, in its threads", inThreads)
 }
@@ -173,7 +174,7 @@ describe("an SQLite file", () => {
 
 describe("the cost of a query", () => {
   /** Only what a statement was given, and walks that are short by nature, may be scanned. */
-  const small = /^SCAN (json_each|\(|j$|f$|k$|c$|p$|CONSTANT|node$|l$|lease$|function$|app$)/
+  const small = /^SCAN (json_each|\(|j$|f$|k$|c$|h$|p$|CONSTANT|node$|l$|lease$|function$|app$)/
 
   it("follows what it finds, not what is stored: every statement of the engine and of people's lists goes by an index", async () => {
     const texts = new Set<string>()

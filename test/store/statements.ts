@@ -17,6 +17,18 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
       if (attempt === 0) throw new Error("again")
     },
   )
+  const rules = {
+    throttle: { limit: 1_000, period: "1s", key: "event.data.t" },
+    rateLimit: { limit: 3, period: "1h", key: "event.data.t" },
+    debounce: { period: "1s" },
+    singleton: { mode: "cancel", key: "event.data.t" },
+    concurrency: [
+      { limit: 1, key: "event.data.t", mode: "run" },
+      { limit: 5, scope: "env", key: "'all'" },
+    ],
+  } as const
+  app.createFunction({ id: "rules", triggers: [{ event: "rules" }], ...rules }, () => (ended++, null))
+  app.createFunction({ id: "batch", triggers: [{ event: "rules" }], batchEvents: { maxSize: 2, timeout: "1s" } }, () => null)
   app.createFunction({ id: "fail", triggers: [{ event: "fail" }], retries: 0 }, () => {
     throw new Error("as it should")
   })
@@ -67,6 +79,12 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   await exerciseSchedules(app)
   await store.gone([["run_1", 1]])
   await exerciseFanouts(app)
+  for (let i = 0; i < 3; i++) await app.send([1, 1, 2].map((t) => ({ name: "rules", data: { t } })))
+  await store.setLimit("env:all", 4)
+  await store.pause("app-rules", "keep")
+  await store.pause("app-rules", null)
+  const began = ended
+  while (ended === began) await new Promise((resolve) => setTimeout(resolve, 20))
   await store.prune(Date.now() + 1_000, 10)
   await store.lost("node_other", 10)
   await store.releaseMissed()
@@ -138,6 +156,7 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.countRuns({ functionId: "f", state: "failed" })
   await reader.depth()
   await reader.nodes()
+  await reader.limits("a", 10)
   await reader.tallies("", 0)
   await reader.talliesByFunction(0)
   await reader.events(null)
