@@ -6,7 +6,7 @@ import { help } from "./help.tsx"
 interface PageProps {
   readonly title: string
   /** Where this page is one of many. */
-  readonly above?: { readonly to: "/runs" | "/fan-outs" | "/functions" | "/events"; readonly name: string }
+  readonly above?: { readonly to: "/runs" | "/fan-outs" | "/functions" | "/events" | "/schedules"; readonly name: string }
   /** Beside the title. */
   readonly aside?: ReactNode
   readonly actions?: ReactNode

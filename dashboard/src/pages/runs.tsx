@@ -5,6 +5,7 @@ import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
 import { ProblemBox } from "../parts/problem.tsx"
+import { Bulk } from "../parts/bulk.tsx"
 import { RunList } from "../parts/run-list.tsx"
 import { shapes } from "../parts/state.tsx"
 import { useRuns } from "../api/runs.ts"
@@ -19,7 +20,7 @@ export function RunsPage(): ReactNode {
   const search = route.useSearch()
   const runs = useRuns(search)
   return (
-    <Page title="Runs">
+    <Page title="Runs" actions={<Bulk search={search} />}>
       <Filters search={search} />
       {runs.fresh > 0 ? (
         <div className="fresh" role="status">
