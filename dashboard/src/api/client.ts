@@ -63,7 +63,6 @@ interface Commands {
   scheduleRun: { readonly runIds: readonly string[] }
   scheduleBackfill: BackfillResult
 }
-export type Command = keyof Commands
 
 export interface Asked {
   readonly params?: Readonly<Record<string, string>>

@@ -3,7 +3,7 @@ import type { ReactNode } from "react"
 import type { Schedule, Tick } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { Refused } from "../api/client.ts"
-import { absolute, span } from "../format.ts"
+import { absolute, momentTime, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Copy, Empty } from "../parts/copy.tsx"
 import { EventLink, RunLink } from "../parts/links.tsx"
@@ -138,7 +138,9 @@ function TickRow({ tick }: { readonly tick: Tick }): ReactNode {
   const late = tick.decidedAt - tick.at
   return (
     <tr>
-      <td className="nowrap">{absolute(tick.at)}</td>
+      <td className="nowrap" title={absolute(tick.at)}>
+        {momentTime(tick.at)}
+      </td>
       <td className="grow">
         <span className={`tick tick-${tick.outcome}`} aria-hidden="true" /> {outcomeWords[tick.outcome]}
         {tick.reason === null ? null : <span className="faint"> · {tick.reason}</span>}

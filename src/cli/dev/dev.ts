@@ -123,9 +123,10 @@ function empty(place: Place): void {
 
 function banner(url: string, place: Place, files: readonly string[], ms: number): void {
   say(`\n  ${styleText("bold", "fanfare")} ${version}  ready in ${Math.round(ms)} ms\n`)
-  say(`  ➜  API    ${url}/api/v1/status`)
-  say(`  ➜  Store  ${nameOfPlace(place)}${place.kind === "sqlite" ? "  (kept between restarts; --fresh to empty it)" : ""}`)
-  say(`  ➜  Code   ${files.join(", ")}\n`)
+  say(`  ➜  Dashboard  ${url}`)
+  say(`  ➜  API        ${url}/api/v1/status`)
+  say(`  ➜  Store      ${nameOfPlace(place)}${place.kind === "sqlite" ? "  (kept between restarts; --fresh to empty it)" : ""}`)
+  say(`  ➜  Code       ${files.join(", ")}\n`)
 }
 
 /** Resolves at the first SIGINT or SIGTERM; the second one ends the process at once. */
