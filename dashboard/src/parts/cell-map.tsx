@@ -12,7 +12,7 @@ const colours: Readonly<Record<Cell, string>> = {
   r: "--running",
   a: "--waiting",
   w: "--waiting",
-  c: "--completed",
+  c: "--cell-completed",
   f: "--failed",
   x: "--ended",
 }
