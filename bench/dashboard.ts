@@ -62,6 +62,7 @@ async function put(db: Db, table: string, columns: readonly Column[], rows: Rows
 
 const text = (...names: string[]): Column[] => names.map((name) => [name, "text"])
 const number = (...names: string[]): Column[] => names.map((name) => [name, "bigint"])
+const causeOf = (n: number): string => `MailError: upstream answered # @ deliver (shop/mail${n % 7}.ts)`
 const failure = JSON.stringify({ name: "MailError", message: "upstream answered 503" })
 
 /** Runs of the last day: 200 functions, one fan-out of 100,000 at the end, one in a hundred has failed, one in fifty of the fan-out waits. */
@@ -87,7 +88,7 @@ async function fill(db: Db): Promise<void> {
       await put(tx, "run", [...text("id", "function_id", "event_id", "fanout_id"), ...number("created_at", "rank")], rows)
       const results = made.flatMap((m) => {
         if (m.state === null) return []
-        const cause = m.state === "failed" ? [failure, `MailError: upstream answered # @ deliver (shop/mail${m.n % 7}.ts)`] : [null, null]
+        const cause = m.state === "failed" ? [failure, causeOf(m.n)] : [null, null]
         return [[m.run, m.state, 1, "null", ...cause, m.at, m.at + 40]]
       })
       const ends = [...text("run_id", "state"), ...number("attempt"), ...text("output", "failure", "fingerprint")]
@@ -96,13 +97,15 @@ async function fill(db: Db): Promise<void> {
       await put(tx, "ready", [...text("run_id", "function_id"), ...number("rank", "attempt", "fence", "losses")], waiting)
     })
   }
-  const counts = [
-    ...text("id", "name"),
-    ...number("events", "total", "completed", "failed", "cancelled", "created_at", "sealed_at", "joins"),
-  ]
-  await put(db, "fanout", counts, [
-    [fanoutId, "shop/digest.due", fanoutRuns, fanoutRuns, completed, failed, 0, end - day / 10, end - day / 10, 0],
+  const at = end - day / 10
+  const counts = ["events", "taken", "total", "completed", "failed", "cancelled", "created_at", "grown_at", "sealed_at"]
+  const columns = [...text("id", "name"), ...number(...counts, "ended_before", "base_ended", "base_failed", "joins")]
+  await put(db, "fanout", columns, [
+    [fanoutId, "shop/digest.due", fanoutRuns, fanoutRuns, fanoutRuns, completed, failed, 0, at, at, at, 0, 0, 0, 0],
   ])
+  const groups = [...text("fanout_id", "fingerprint"), ...number("failures", "first_at", "last_at"), ...text("run_id")]
+  const causes = Array.from({ length: 7 }, (_, k) => [fanoutId, causeOf(k), Math.floor(failed / 7), at, end, "run_0"])
+  await put(db, "failure_group", groups, causes)
   await register(db, end)
   await db.execute("analyze")
 }
@@ -180,7 +183,7 @@ const questions: Readonly<Record<string, readonly string[]>> = {
     `runs?limit=100&state=failed&fanout=${fanout}`,
   ],
   Run: [`runs/${failed}?preview=65536`, `runs/${failed}/fanouts`],
-  "Fan-out": [`fanouts/${fanout}`, `fanouts/${fanout}/failures`, `fanouts/${fanout}/cells`, `fanouts/${fanout}/cells/99999`],
+  "Fan-out": [`fanouts/${fanout}`, `fanouts/${fanout}/failures`, `fanouts/${fanout}/cells`, `fanouts/${fanout}/cells/${fanoutRuns - 1}`],
   Functions: ["functions/activity", "activity?range=7d&function=shop-f7"],
   Events: ["events?limit=50", `events/${event}?preview=65536`, `runs?event=${event}`],
 }

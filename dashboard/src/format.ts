@@ -43,6 +43,16 @@ const wholeFormat = new Intl.DateTimeFormat(undefined, {
   hourCycle: "h23",
   timeZoneName: "short",
 })
+const momentFormat = new Intl.DateTimeFormat(undefined, {
+  weekday: "short",
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+})
 const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" })
 const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })
 const dayFormat = new Intl.DateTimeFormat(undefined, {
@@ -56,6 +66,11 @@ const dayFormat = new Intl.DateTimeFormat(undefined, {
 /** The whole of a moment, with its zone. */
 export function absolute(at: number): string {
   return wholeFormat.format(at)
+}
+
+/** A moment to the second, in the zone of this browser. */
+export function momentTime(at: number): string {
+  return momentFormat.format(at)
 }
 
 /** The time of day, to the millisecond. */

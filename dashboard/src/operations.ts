@@ -1,41 +1,61 @@
+import type { BulkFilter, BulkKind, Operation } from "../../src/protocol/views.ts"
 import { lookAgain } from "./api/ask.ts"
 import { get, post } from "./api/client.ts"
-import { count } from "./format.ts"
+import { plural } from "./format.ts"
 import { notify } from "./notices.ts"
 
 const lookMs = 300
+const doneWords: Readonly<Record<BulkKind, string>> = { retry: "set going again", cancel: "cancelled", replay: "started anew" }
 
-/** Retries what has failed of a fan-out, or cancels the rest of it, and says how far that is. It goes on if this page is left. */
-export async function operate(
-  kind: "fanoutRetry" | "fanoutCancel",
-  id: string,
-  body: { readonly fingerprint?: string } = {},
-): Promise<void> {
-  const done = kind === "fanoutRetry" ? "set going again" : "cancelled"
-  const notice = notify("going", kind === "fanoutRetry" ? "Retrying …" : "Cancelling …")
+/** Does something, and says what came of it; gives null when it was refused. */
+export async function perform<T>(act: () => Promise<T>, done: (result: T) => string): Promise<T | null> {
   try {
-    let operation = await post(kind, { id }, body)
+    const result = await act()
+    notify("done", done(result))
+    lookAgain()
+    return result
+  } catch (error) {
+    notify("failed", error instanceof Error ? error.message : String(error))
+    return null
+  }
+}
+
+/** Says how far something is that is done to many runs. It goes on if this page is left. */
+async function follow(kind: BulkKind, begin: () => Promise<Operation>): Promise<void> {
+  const notice = notify("going", "Begun …")
+  try {
+    let operation = await begin()
     while (operation.state === "running") {
       await new Promise((resolve) => setTimeout(resolve, lookMs))
       operation = await get("operation", { params: { id: operation.id } })
-      if (operation.affected > 0) notify("going", `${count(operation.affected)} runs ${done} so far …`, notice)
+      if (operation.affected > 0) notify("going", `${plural(operation.affected, "run")} ${doneWords[kind]} so far …`, notice)
     }
-    notify("done", `${count(operation.affected)} ${operation.affected === 1 ? "run" : "runs"} ${done}.`, notice)
+    notify("done", `${plural(operation.affected, "run")} ${doneWords[kind]}.`, notice)
   } catch (error) {
     notify("failed", error instanceof Error ? error.message : String(error), notice)
   }
   lookAgain()
 }
 
+/** Runs again what has failed of a fan-out: all of it, or what has one cause. */
+export function retryFanout(id: string, body: { readonly fingerprint?: string } = {}): Promise<void> {
+  return follow("retry", () => post("fanoutRetry", { id }, body))
+}
+
+export function cancelFanout(id: string): Promise<void> {
+  return follow("cancel", () => post("fanoutCancel", { id }, {}))
+}
+
+/** Does something to all runs that a filter means. */
+export function bulk(kind: BulkKind, filter: BulkFilter): Promise<void> {
+  return follow(kind, () => post("runsBulk", {}, { kind, filter }))
+}
+
 /** Starts a run of a function now; gives its id. */
 export async function runNow(functionId: string, data?: unknown): Promise<string | null> {
-  try {
-    const { runId } = await post("trigger", { id: functionId }, data === undefined ? {} : { data })
-    notify("done", "Started a run.")
-    lookAgain()
-    return runId
-  } catch (error) {
-    notify("failed", error instanceof Error ? error.message : String(error))
-    return null
-  }
+  const started = await perform(
+    () => post("trigger", { id: functionId }, data === undefined ? {} : { data }),
+    () => "Started a run.",
+  )
+  return started?.runId ?? null
 }

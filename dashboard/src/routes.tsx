@@ -70,6 +70,11 @@ const schedulesRoute = createRoute({
   path: "/schedules",
   component: lazyRouteComponent(() => import("./pages/schedules.tsx"), "SchedulesPage"),
 })
+const scheduleRoute = createRoute({
+  ...at,
+  path: "/schedules/$id",
+  component: lazyRouteComponent(() => import("./pages/schedule.tsx"), "SchedulePage"),
+})
 const failuresRoute = createRoute({
   ...at,
   path: "/failures",
@@ -93,6 +98,7 @@ const routeTree = root.addChildren([
   eventsRoute,
   eventRoute,
   schedulesRoute,
+  scheduleRoute,
   failuresRoute,
   nodesRoute,
   settingsRoute,

@@ -7,7 +7,7 @@ export interface Access {
   readonly kind: "dev" | "cloud"
   readonly signing: SigningKeys | null
   isEventKey(key: string): Promise<boolean>
-  /** Whether the header carries the signing key, or its hash. */
+  /** Whether the header carries the signing key, or its hash: as bearer, or as the password that a browser asks for. */
   isAllowed(authorization: string | undefined): Promise<boolean>
 }
 
@@ -43,6 +43,13 @@ export async function createAccess({ signingKeys: signing = [], eventKeys = [] }
     kind: "cloud",
     signing: keys,
     isEventKey: await secretMatcher(eventKeys),
-    isAllowed: async (authorization) => keys.accepts(/^Bearer +(\S+)$/i.exec(authorization ?? "")?.[1] ?? ""),
+    isAllowed: async (authorization) => keys.accepts(tokenOf(authorization ?? "")),
   }
+}
+
+function tokenOf(authorization: string): string {
+  const [, scheme = "", given = ""] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization) ?? []
+  if (scheme.toLowerCase() !== "basic") return given
+  const text = Buffer.from(given, "base64").toString()
+  return text.slice(text.indexOf(":") + 1)
 }

@@ -82,7 +82,7 @@ export function createApi({ engine, reader, storeName, access, apps }: ApiParts)
   scheduleRoutes(api, engine.intake.schedules)
   runRoutes(api, engine.intake, jsonBody)
   appRoutes(api, engine, apps)
-  dashboardRoutes(api)
+  dashboardRoutes(api, access)
   return api
 }
 
@@ -196,17 +196,18 @@ function guard(api: Hono, access: Access): void {
         hint: "The command line takes it from FANFARE_SIGNING_KEY.",
       })
     })
-    return
+  } else {
+    // A page elsewhere may have its name point to this machine: only those who call us by a local name are answered.
+    api.use(async (c, next) => {
+      const { hostname } = new URL(c.req.url)
+      if (!localNames.has(hostname))
+        throw new FanfareError("invalid_option", `the API answers to a local name only, not to "${hostname}"`, { field: "host" })
+      await next()
+    })
   }
-  // A page elsewhere may have its name point to this machine: only those who call us by a local name are answered.
-  api.use(async (c, next) => {
-    const { hostname } = new URL(c.req.url)
-    if (!localNames.has(hostname))
-      throw new FanfareError("invalid_option", `the API answers to a local name only, not to "${hostname}"`, { field: "host" })
-    await next()
-  })
-  // Pages of other origins can send simple requests to a local port: what changes something must be JSON, which they cannot send.
-  api.use(async (c, next) => {
+  // Pages of other origins can send simple requests to a local port, or with the password that a browser keeps: what changes something
+  // must be JSON, which they cannot send.
+  api.use(access.kind === "cloud" ? "/api/*" : "*", async (c, next) => {
     if (c.req.method !== "GET" && c.req.method !== "HEAD" && !(c.req.header("content-type") ?? "").startsWith("application/json")) {
       throw new FanfareError("invalid_option", "the content type must be application/json", { field: "content-type" })
     }

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import type { Context, Hono } from "hono"
+import type { Access } from "./access.ts"
 
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -46,7 +47,7 @@ const folders = ["../dashboard", "../../dist/dashboard"].map((path) => fileURLTo
  * The dashboard, for whatever path the API does not have: its pages are one document, and the browser knows which page it is. A proxy
  * that takes a prefix off the path says so with `x-forwarded-prefix`.
  */
-export function dashboardRoutes(api: Hono): void {
+export function dashboardRoutes(api: Hono, access: Access): void {
   const root = folders.find(isBuilt)
   const files = new Map<string, Promise<File>>()
   const read = (name: string): Promise<File> => {
@@ -66,6 +67,10 @@ export function dashboardRoutes(api: Hono): void {
   api.get("*", async (c, next) => {
     const { path } = c.req
     if (path === "/api" || path.startsWith("/api/") || path.startsWith("/assets/")) return next()
+    if (!(await access.isAllowed(c.req.header("authorization")))) {
+      const asked = { "www-authenticate": 'Basic realm="Fanfare: the signing key is the password", charset="UTF-8"' }
+      return c.text("The dashboard asks for the signing key of this server, as the password; the name does not matter.", 401, { ...guards, ...asked })
+    }
     if (root === undefined) return c.text("The dashboard is not built: npm run build", 503, guards)
     const { type, plain } = await read("index.html")
     const html = new TextDecoder().decode(plain).replace('<base href="/"', `<base href="${prefixOf(c)}/"`)

@@ -124,6 +124,7 @@ describe("the dashboard", () => {
       "/events",
       `/events/${await newest("events?")}`,
       "/schedules",
+      "/schedules/shop-nightly-digest",
       "/failures",
       "/nodes",
       "/settings",
@@ -171,6 +172,58 @@ describe("the dashboard", () => {
     await page.getByRole("button", { name: "Cancel 30" }).click()
     await see("30 runs cancelled.")
     await see("30 cancelled")
+  })
+
+  it("pauses a schedule with a note, lets it go on, runs it now, and backfills it", { timeout: 60_000 }, async () => {
+    await page.goto(`${demo.url}/schedules`)
+    await page.getByRole("button", { name: "Pause shop-nightly-digest" }).click()
+    await page.getByLabel("Why, for whoever finds it paused").fill("mail is down")
+    await page.getByRole("button", { name: "Pause", exact: true }).click()
+    await see("shop-nightly-digest is paused.")
+    await see("mail is down")
+    await page.getByRole("link", { name: "shop-nightly-digest" }).click()
+    await see("Next moments")
+    await page.getByRole("button", { name: "Resume shop-nightly-digest" }).click()
+    await see("shop-nightly-digest goes on.")
+    await page.getByRole("button", { name: "Run now: shop-nightly-digest" }).click()
+    await see("Started 1 run.")
+    await page.getByRole("button", { name: "Backfill …" }).click()
+    await page.getByLabel("From (UTC)").fill(new Date(Date.now() - 7 * 86_400_000).toISOString().slice(0, 16))
+    await page.getByRole("button", { name: "Backfill", exact: true }).click()
+    await see(/[3-5] moments started/)
+    await page.locator("td").getByText("backfilled").first().waitFor()
+    expect(await page.locator("td .tick-backfilled").count()).toBeGreaterThanOrEqual(3)
+    expect(await violations()).toEqual([])
+    await page.locator("td .link-id").first().click()
+    await page.waitForURL(/\/runs\/run_/)
+  })
+
+  it("runs a run again with other data, and cancels one that waits", { timeout: 60_000 }, async () => {
+    await page.goto(`${demo.url}/runs/${await newest("runs?function=import-catalog")}`)
+    await page.getByRole("button", { name: "Run again …" }).click()
+    await page.getByLabel("With other data").check()
+    await page.getByLabel("Data of the event, a JSON object").fill('{"source":"by hand"}')
+    await page.getByRole("dialog").getByRole("button", { name: "Run again" }).click()
+    await see("Started a new run.")
+    await see('"by hand"')
+    await demo.client.send({ name: "shop/cart.left", data: { cart: "c_2" } })
+    await page.goto(`${demo.url}/runs/${await newest("runs?function=remind")}`)
+    await see("Why it waits:")
+    await page.keyboard.press("c")
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel it" }).click()
+    await page.locator(".head .state-cancelled").waitFor()
+  })
+
+  it("does something to all runs of a filter after it has said how many they are", { timeout: 60_000 }, async () => {
+    for (let i = 0; i < 12; i++) await demo.client.send({ name: "shop/cart.left", data: { cart: i } })
+    await page.goto(`${demo.url}/runs?state=waiting&function=shop-remind`)
+    await page.getByRole("button", { name: "Cancel all …" }).click()
+    await page
+      .getByRole("dialog")
+      .getByRole("button", { name: /^Cancel 1[2-9]$/ })
+      .click()
+    await see(/1[2-9] runs cancelled\./)
+    await see("No run is waiting of shop-remind.")
   })
 
   it("keeps filters in the address, holds the list still, and counts what is new", { timeout: 60_000 }, async () => {
@@ -228,6 +281,12 @@ describe("the dashboard", () => {
     await page.keyboard.type(fanoutId)
     await page.keyboard.press("Enter")
     await page.waitForURL(new RegExp(`/fan-outs/${fanoutId}`))
+    await page.keyboard.press("Control+k")
+    expect(await violations()).toEqual([])
+    await page.keyboard.type("import")
+    await page.getByRole("option", { name: "shop-import-catalog" }).waitFor()
+    await page.keyboard.press("Enter")
+    await page.waitForURL(/\/functions\/shop-import-catalog/)
   })
 
   it("sends a test event and shows what it started", async () => {

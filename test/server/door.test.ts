@@ -148,6 +148,18 @@ describe("a server with keys", () => {
     }
   })
 
+  it("has the browser ask for the key as a password, which pages elsewhere cannot use", async () => {
+    const unknown = await ask(server, "/runs")
+    expect([unknown.status, unknown.headers.get("www-authenticate")]).toEqual([401, expect.stringMatching(/^Basic realm=/)])
+    const basic = (password: string): string => `Basic ${btoa(`anybody:${password}`)}`
+    expect((await ask(server, "/runs", { headers: { authorization: basic("wrong") } })).status).toBe(401)
+    const authorization = basic(signingKey)
+    expect((await ask(server, "/runs", { headers: { authorization } })).headers.get("content-type")).toContain("text/")
+    expect((await ask(server, "/api/v1/status", { headers: { authorization } })).status).toBe(200)
+    const simple = { method: "POST", headers: { authorization, "content-type": "text/plain" }, body: '{"name":"a/b"}' }
+    expect((await ask(server, "/api/v1/events", simple)).status).toBe(400)
+  })
+
   it("shows without a key only that it lives", async () => {
     for (const path of ["/health", "/ready"]) expect(await (await ask(server, path)).json()).toEqual({ status: 200, message: "OK" })
     const about = await ask(server, "/dev")

@@ -79,12 +79,7 @@ export function lookConformance(name: string, open: () => Promise<StoreUnderTest
       const { reader } = under.opened
       const causes = await reader.failureCauses()
       expect(causes).toMatchObject({ looked: 6, more: false })
-      expect(
-        causes.items.map(({ functionId, count }) => [functionId, count]).toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1)),
-      ).toEqual([
-        ["app-f", 4],
-        ["app-g", 2],
-      ])
+      expect(Object.fromEntries(causes.items.map(({ functionId, count }) => [functionId, count]))).toEqual({ "app-f": 4, "app-g": 2 })
       const seen: string[] = []
       let after: string | undefined
       do {

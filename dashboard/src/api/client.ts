@@ -1,6 +1,8 @@
 import { type CellRun, paths, type Problem, type Status, type TriggerResult } from "../../../src/protocol/api.ts"
 import type {
   Activity,
+  BackfillResult,
+  Cancelled,
   EventDetail,
   EventSummary,
   FailureCauses,
@@ -13,6 +15,9 @@ import type {
   Page,
   RunDetail,
   RunSummary,
+  Schedule,
+  Tick,
+  UpcomingMoment,
 } from "../../../src/protocol/views.ts"
 import { visible } from "../format.ts"
 import { shared } from "../stored.ts"
@@ -35,6 +40,10 @@ export interface Answers {
   event: EventDetail
   failures: FailureCauses
   nodes: Page<NodeSummary>
+  schedules: Page<Schedule>
+  schedule: Schedule
+  scheduleTicks: Page<Tick>
+  scheduleNext: Page<UpcomingMoment>
 }
 export type Route = keyof Answers
 
@@ -44,6 +53,15 @@ interface Commands {
   trigger: TriggerResult
   fanoutRetry: Operation
   fanoutCancel: Operation
+  fanoutResume: FanoutSummary
+  runCancel: Cancelled
+  runReplay: TriggerResult
+  runsCount: { readonly count: number }
+  runsBulk: Operation
+  schedulePause: Schedule
+  scheduleResume: Schedule
+  scheduleRun: { readonly runIds: readonly string[] }
+  scheduleBackfill: BackfillResult
 }
 
 export interface Asked {

@@ -7,6 +7,7 @@ import { dismiss, notices } from "../notices.ts"
 import { live } from "../settings.ts"
 import { Help, help } from "./help.tsx"
 import { listenToKeys, useShortcuts } from "./keys.ts"
+import { Palette, palette } from "./palette.tsx"
 import { nextTheme } from "./page.tsx"
 
 export const pages = [
@@ -36,6 +37,7 @@ export function Frame(): ReactNode {
   }, [path])
   useShortcuts([
     { keys: "?", does: "these keys", act: () => help.set(true) },
+    { keys: "Ctrl K", does: "go anywhere by name", act: () => palette.set(true) },
     ...pages.map(({ to, name, key }) => ({ keys: `g ${key}`, does: `to ${name}`, act: () => void navigate({ to }) })),
     { keys: ".", does: "pause or follow", act: () => live.set(!live.get()) },
     { keys: "\\", does: "light, dark or as the system", act: nextTheme },
@@ -52,6 +54,7 @@ export function Frame(): ReactNode {
       </main>
       <Notices />
       <Help />
+      <Palette pages={pages} />
     </>
   )
 }

@@ -31,6 +31,14 @@ export function useShortcuts(list: readonly Shortcut[]): void {
 export function listenToKeys(): () => void {
   const hear = (event: KeyboardEvent): void => {
     const { target, key } = event
+    const chord = (event.ctrlKey || event.metaKey) && key.toLowerCase() === "k"
+    if (chord && document.querySelector("dialog[open]") === null) {
+      event.preventDefault()
+      shortcuts()
+        .find(({ keys }) => keys === "Ctrl K")
+        ?.act()
+      return
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]") !== null) return
     if (target instanceof HTMLElement && (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) || target.isContentEditable)) return
     if (!letters.get() && key.length === 1) return

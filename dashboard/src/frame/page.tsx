@@ -2,11 +2,12 @@ import { Link } from "@tanstack/react-router"
 import { type ReactNode, useEffect, useRef } from "react"
 import { live, theme } from "../settings.ts"
 import { help } from "./help.tsx"
+import { palette } from "./palette.tsx"
 
 interface PageProps {
   readonly title: string
   /** Where this page is one of many. */
-  readonly above?: { readonly to: "/runs" | "/fan-outs" | "/functions" | "/events"; readonly name: string }
+  readonly above?: { readonly to: "/runs" | "/fan-outs" | "/functions" | "/events" | "/schedules"; readonly name: string }
   /** Beside the title. */
   readonly aside?: ReactNode
   readonly actions?: ReactNode
@@ -77,6 +78,9 @@ function FrameTools(): ReactNode {
         onClick={nextTheme}
       >
         {themeShapes[shown]}
+      </button>
+      <button type="button" className="button wide-only" title="Go anywhere by name  ( Ctrl K )" onClick={() => palette.set(true)}>
+        Go to …
       </button>
       <button type="button" className="button button-icon wide-only" title="Keys  ( ? )" aria-label="Keys" onClick={() => help.set(true)}>
         ?

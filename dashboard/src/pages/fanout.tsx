@@ -2,12 +2,11 @@ import { getRouteApi, Link } from "@tanstack/react-router"
 import { type ReactNode, useState } from "react"
 import type { FailureGroup, FanoutSummary, RunState } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk, useCells } from "../api/ask.ts"
-import { type Asked, get, Refused } from "../api/client.ts"
-import { useNow } from "../clock.ts"
+import { type Asked, get, post, Refused } from "../api/client.ts"
 import { compact, count, percent, plural, span } from "../format.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
-import { operate } from "../operations.ts"
+import { cancelFanout, perform, retryFanout } from "../operations.ts"
 import { Bar, endedOf, isOver } from "../parts/bar.tsx"
 import { CellMap } from "../parts/cell-map.tsx"
 import { Copy, Empty } from "../parts/copy.tsx"
@@ -54,13 +53,23 @@ function Actions({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
   const cancel = (): void => {
     if (left > 0) setAsked("cancel")
   }
+  const resume = (): Promise<unknown> =>
+    perform(
+      () => post("fanoutResume", { id }, {}),
+      () => "It goes on; what has failed stays failed.",
+    )
   useShortcuts([
     { keys: "r", does: "retry what has failed", act: retry },
     { keys: "c", does: "cancel the rest", act: cancel },
   ])
   return (
     <>
-      {left > 0 ? (
+      {fanout.state === "paused" ? (
+        <button type="button" className="button" onClick={() => void resume()}>
+          Resume
+        </button>
+      ) : null}
+      {left > 0 && fanout.state !== "cancelling" ? (
         <button type="button" className="button" onClick={cancel}>
           Cancel rest …
         </button>
@@ -75,7 +84,7 @@ function Actions({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
           title={`Retry ${plural(failed, "failed run")}?`}
           text="What has failed by now runs again: finished steps are kept, failed ones are done anew. What fails after this is left alone."
           act={`Retry ${count(failed)}`}
-          perform={() => void operate("fanoutRetry", id)}
+          perform={() => void retryFanout(id)}
           close={() => setAsked(null)}
         />
       ) : null}
@@ -84,7 +93,7 @@ function Actions({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
           title={`Cancel the rest, about ${plural(left, "run")}?`}
           text="What has not begun, or waits, is cancelled for good. What is running may end."
           act={`Cancel ${count(left)}`}
-          perform={() => void operate("fanoutCancel", id)}
+          perform={() => void cancelFanout(id)}
           close={() => setAsked(null)}
         />
       ) : null}
@@ -96,6 +105,11 @@ function Fanout({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
   return (
     <>
       <Progress fanout={fanout} />
+      {fanout.reason === null ? null : (
+        <div className="waits">
+          <strong>{fanout.state === "paused" ? "Paused:" : "Its other runs wait:"}</strong> {fanout.reason}
+        </div>
+      )}
       <div className="columns">
         <Cells fanout={fanout} />
         <div className="stack">
@@ -116,9 +130,7 @@ function Progress({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
         <p className="progress-now">
           {percent(ended, fanout.total)} · {count(ended)} of {count(fanout.total)}
         </p>
-        <p className="faint">
-          <Pace fanout={fanout} />
-        </p>
+        <p className="faint">{pace(fanout)}</p>
       </div>
       <Bar fanout={fanout} large />
       <Legend fanout={fanout} />
@@ -127,21 +139,16 @@ function Progress({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
 }
 
 /** How fast it goes, and how long that will take. */
-function Pace({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
-  const now = useNow()
-  const { createdAt, firstStartAt, lastEndAt, total, sealed } = fanout
-  const ended = endedOf(fanout)
-  const over = isOver(fanout)
-  const from = firstStartAt ?? createdAt
-  const took = (over ? (lastEndAt ?? now) : now) - from
-  const rate = took > 0 ? (ended / took) * 1_000 : 0
+function pace(fanout: FanoutSummary): string {
+  const { state, ratePerSecond: rate, etaMs, createdAt, lastEndAt, sealed } = fanout
   const parts = [
-    ended > 0 && rate > 0 ? `${rate < 10 ? rate.toFixed(1) : compact(rate)} /s` : "",
-    over
+    rate > 0 ? `${rate < 10 ? rate.toFixed(1) : compact(rate)} /s` : "",
+    state === "ended"
       ? `took ${span(Math.max(0, (lastEndAt ?? createdAt) - createdAt))}`
-      : rate > 0
-        ? `about ${span(((total - ended) / rate) * 1_000)} left`
-        : "",
+      : etaMs === null
+        ? ""
+        : `about ${span(etaMs)} left`,
+    state === "paused" || state === "cancelling" ? state : "",
     sealed ? "sealed: no more runs will be added" : "still being sent",
   ]
   return parts.filter((part) => part !== "").join(" · ")
@@ -247,7 +254,7 @@ function Group({ id, group }: { readonly id: string; readonly group: FailureGrou
           title={`Retry ${plural(group.count, "run")} of this cause?`}
           text="Only the runs that have failed like this by now run again; finished steps are kept."
           act={`Retry ${count(group.count)}`}
-          perform={() => void operate("fanoutRetry", id, { fingerprint: group.fingerprint })}
+          perform={() => void retryFanout(id, { fingerprint: group.fingerprint })}
           close={() => setAsked(false)}
         />
       ) : null}

@@ -37,6 +37,7 @@ export function FanoutsPage(): ReactNode {
 
 /** What a fan-out is up to. */
 export function standing(fanout: FanoutSummary): string {
+  if (fanout.state === "paused" || fanout.state === "cancelling") return fanout.state
   if (!fanout.sealed) return "still being sent"
   if (!isOver(fanout)) return "under way"
   if (fanout.failed > 0) return "ended with failures"

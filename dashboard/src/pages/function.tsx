@@ -6,6 +6,7 @@ import { useNow } from "../clock.ts"
 import { count, percent, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { runNow } from "../operations.ts"
+import { AtATime } from "../parts/at-a-time.tsx"
 import { ChartFrame, OutcomeChart } from "../parts/chart.tsx"
 import { Empty } from "../parts/copy.tsx"
 import { Dialog } from "../parts/dialog.tsx"
@@ -101,7 +102,7 @@ function Rules({ each }: { readonly each: FunctionSummary }): ReactNode {
       )}
       <div>
         <dt>At a time</dt>
-        <dd>{each.concurrency === null ? "no limit of its own" : `${count(each.concurrency)} runs`}</dd>
+        <dd>{<AtATime rules={each.flow?.concurrency ?? []} none="no limit of its own" />}</dd>
       </div>
       <div>
         <dt>Retries</dt>
@@ -111,6 +112,12 @@ function Rules({ each }: { readonly each: FunctionSummary }): ReactNode {
         <dt>An attempt may take</dt>
         <dd>{span(each.attemptTimeoutMs)}</dd>
       </div>
+      {each.paused === undefined ? null : (
+        <div>
+          <dt>Paused</dt>
+          <dd>{each.paused === "keep" ? "its runs wait until it is resumed" : "new runs are skipped until it is resumed"}</dd>
+        </div>
+      )}
       {each.active ? null : (
         <div>
           <dt>Standing</dt>

@@ -3,6 +3,7 @@ import type { FunctionActivity, FunctionSummary } from "../../../src/protocol/vi
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { count, percent, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
+import { AtATime } from "../parts/at-a-time.tsx"
 import { Spark } from "../parts/chart.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
 import { smallestFunction } from "../parts/first-steps.tsx"
@@ -108,7 +109,9 @@ function Row({
       </td>
       <td className="right nowrap wide-only">{ms(activity?.duration.p50)}</td>
       <td className="right nowrap">{ms(activity?.duration.p95)}</td>
-      <td className="right wide-only">{each.concurrency === null ? <span className="faint">no limit</span> : count(each.concurrency)}</td>
+      <td className="right wide-only">
+        <AtATime rules={each.flow?.concurrency ?? []} none={<span className="faint">no limit</span>} />
+      </td>
       <td className="right wide-only">{each.retries}</td>
     </tr>
   )

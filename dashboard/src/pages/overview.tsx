@@ -8,7 +8,7 @@ import { capped, compact, count, percent, shortTime, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Bar, endedOf, isOver } from "../parts/bar.tsx"
 import { ChartFrame, OutcomeChart } from "../parts/chart.tsx"
-import { FanoutLink, FunctionLink } from "../parts/links.tsx"
+import { FanoutLink } from "../parts/links.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { RangeChoice } from "../parts/range.tsx"
 import { Ago, Coming } from "../parts/time.tsx"
@@ -207,7 +207,11 @@ function NextTicks(): ReactNode {
 function TickRows({ functions }: { readonly functions: readonly FunctionSummary[] }): ReactNode {
   const ticks = functions
     .filter(({ active }) => active)
-    .flatMap(({ id, schedules }) => schedules.flatMap(({ nextAt, cron }) => (nextAt === null ? [] : [{ id, cron, nextAt }])))
+    .flatMap(({ id, schedules }) =>
+      schedules.flatMap(({ id: scheduleId, nextAt, cron, pausedAt }) =>
+        nextAt === null || pausedAt !== null ? [] : [{ id, scheduleId, cron, nextAt }],
+      ),
+    )
     .toSorted((a, b) => a.nextAt - b.nextAt)
     .slice(0, 5)
   if (ticks.length === 0) {
@@ -220,10 +224,12 @@ function TickRows({ functions }: { readonly functions: readonly FunctionSummary[
   return (
     <table>
       <tbody>
-        {ticks.map(({ id, cron, nextAt }) => (
-          <tr key={`${id} ${cron}`}>
+        {ticks.map(({ scheduleId, cron, nextAt }) => (
+          <tr key={scheduleId}>
             <td className="clip">
-              <FunctionLink id={id} />
+              <Link to="/schedules/$id" params={{ id: scheduleId }} className="link-id" title={cron}>
+                {scheduleId}
+              </Link>
             </td>
             <td className="right nowrap">
               <Coming at={nextAt} />

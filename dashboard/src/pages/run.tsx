@@ -11,6 +11,7 @@ import { JsonView } from "../parts/json-view.tsx"
 import { EventLink, FanoutLink, FunctionLink, RunLink } from "../parts/links.tsx"
 import { Logs } from "../parts/logs.tsx"
 import { Answered } from "../parts/problem.tsx"
+import { RunActions } from "../parts/run-actions.tsx"
 import { State } from "../parts/state.tsx"
 import { Ago, Coming } from "../parts/time.tsx"
 import { Waterfall } from "../parts/waterfall.tsx"
@@ -38,11 +39,7 @@ export function RunPage(): ReactNode {
           {data === undefined ? null : <State state={data.state} attempt={data.attempt} />}
         </>
       }
-      actions={
-        <a className="button" href={address("run", { params: { id } })}>
-          JSON
-        </a>
-      }
+      actions={data === undefined ? null : <RunActions run={data} />}
     >
       {run.data === undefined && run.error instanceof Refused && run.error.status === 404 ? (
         <Empty title="There is no such run.">

@@ -3,8 +3,10 @@ import { type ReactNode, useRef } from "react"
 import { seldom, useAsk } from "../api/ask.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
+import { pathOfId } from "../frame/palette.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
 import { ProblemBox } from "../parts/problem.tsx"
+import { Bulk } from "../parts/bulk.tsx"
 import { RunList } from "../parts/run-list.tsx"
 import { shapes } from "../parts/state.tsx"
 import { useRuns } from "../api/runs.ts"
@@ -19,7 +21,7 @@ export function RunsPage(): ReactNode {
   const search = route.useSearch()
   const runs = useRuns(search)
   return (
-    <Page title="Runs">
+    <Page title="Runs" actions={<Bulk search={search} />}>
       <Filters search={search} />
       {runs.fresh > 0 ? (
         <div className="fresh" role="status">
@@ -93,14 +95,11 @@ function changed(search: RunSearch, name: keyof RunSearch, value: string): RunSe
   return value === "" ? rest : { ...rest, [name]: value }
 }
 
-/** An id says of itself what it names. */
 function FindById({ input }: { readonly input: { readonly current: HTMLInputElement | null } }): ReactNode {
   const navigate = route.useNavigate()
   const find = (text: string): void => {
-    const id = text.trim()
-    if (id.startsWith("run_")) void navigate({ to: "/runs/$id", params: { id } })
-    else if (id.startsWith("fan_")) void navigate({ to: "/fan-outs/$id", params: { id } })
-    else if (id.startsWith("evt_")) void navigate({ to: "/events/$id", params: { id } })
+    const path = pathOfId(text.trim())
+    if (path !== null) void navigate({ to: path })
     else {
       input.current?.setCustomValidity("An id begins with run_, fan_ or evt_.")
       input.current?.reportValidity()

@@ -1,66 +1,116 @@
-import type { ReactNode } from "react"
-import type { FunctionSummary } from "../../../src/protocol/views.ts"
+import { Link, useNavigate } from "@tanstack/react-router"
+import { type ReactNode, useState } from "react"
+import type { Schedule } from "../../../src/protocol/views.ts"
 import { seldom, useAsk } from "../api/ask.ts"
+import { usePages } from "../api/pages.ts"
+import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
-import { FunctionLink } from "../parts/links.tsx"
-import { Answered } from "../parts/problem.tsx"
-import { Ago, Coming } from "../parts/time.tsx"
+import { Paged } from "../parts/paged.tsx"
+import { NextFire, Rule } from "../parts/schedule-words.tsx"
+import { ScheduleActions } from "../parts/schedule-actions.tsx"
+import { Strip, StripLegend } from "../parts/strip.tsx"
 
 const sample = `fanfare.createFunction(
   { id: "nightly", triggers: [{ cron: "0 3 * * *", timezone: "Europe/Paris" }] },
   async () => { /* … */ },
 )`
 
+/** When what fires next, and whether it did. */
 export function SchedulesPage(): ReactNode {
-  const functions = useAsk("functions", {}, { every: seldom })
+  const schedules = usePages("schedules", seldom)
   return (
     <Page title="Schedules">
-      <Answered answer={functions}>{({ items }) => <Schedules functions={items.filter(({ active }) => active)} />}</Answered>
+      <Paged
+        pages={schedules}
+        empty={
+          <Empty title="No schedules yet.">
+            <p>
+              A function with a cron trigger has one; others are made at run time with <code>fanfare.schedules.upsert()</code>.
+            </p>
+            <Sample code={sample} label="A function with a cron trigger" />
+          </Empty>
+        }
+      >
+        {(items) => <Table items={items} />}
+      </Paged>
     </Page>
   )
 }
 
-function Schedules({ functions }: { readonly functions: readonly FunctionSummary[] }): ReactNode {
-  const rows = functions.flatMap((each) => each.schedules.map((schedule) => ({ ...schedule, id: each.id })))
-  if (rows.length === 0) {
-    return (
-      <Empty title="No schedules yet.">
-        <p>A function with a cron trigger has one.</p>
-        <Sample code={sample} label="A function with a cron trigger" />
-      </Empty>
-    )
-  }
+function Table({ items }: { readonly items: readonly Schedule[] }): ReactNode {
+  const navigate = useNavigate()
+  const [cursor, setCursor] = useState(-1)
+  const move = (by: number): void => setCursor(Math.max(0, Math.min(items.length - 1, cursor + by)))
+  useShortcuts([
+    { keys: "j", does: "next schedule", act: () => move(1) },
+    { keys: "k", does: "previous schedule", act: () => move(-1) },
+    {
+      keys: "Enter",
+      does: "open the schedule",
+      act: () => {
+        const id = items[cursor]?.id
+        if (id !== undefined) void navigate({ to: "/schedules/$id", params: { id } })
+      },
+    },
+  ])
   return (
-    <section className="card">
-      <div className="scroll-x">
-        <table>
-          <thead>
-            <tr>
-              <th>Function</th>
-              <th>When</th>
-              <th>Next</th>
-              <th className="right">Last tick</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((row) => (
-              <tr key={`${row.id} ${row.cron} ${row.timezone}`}>
-                <td className="clip">
-                  <FunctionLink id={row.id} />
-                </td>
-                <td>
-                  <code>{row.cron}</code> <span className="faint">{row.timezone}</span>
-                </td>
-                <td className="nowrap">{row.nextAt === null ? <span className="faint">never</span> : <Coming at={row.nextAt} />}</td>
-                <td className="right nowrap">
-                  <Ago at={row.lastTickAt} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </section>
+    <>
+      <table>
+        <thead>
+          <tr>
+            <th>Schedule</th>
+            <th className="wide-only">When</th>
+            <th>Next</th>
+            <th className="wide-only">Last ticks, newest right</th>
+            <th className="right wide-only">
+              <span className="off-screen">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {items.map((schedule, i) => (
+            <Row key={schedule.id} schedule={schedule} marked={i === cursor} />
+          ))}
+        </tbody>
+      </table>
+      <StripLegend />
+    </>
   )
+}
+
+function Row({ schedule, marked }: { readonly schedule: Schedule; readonly marked: boolean }): ReactNode {
+  const paused = schedule.pausedAt !== null
+  return (
+    <tr className={`${marked ? "marked" : ""} ${paused ? "dimmed" : ""}`}>
+      <td className="name">
+        <Link to="/schedules/$id" params={{ id: schedule.id }} className="link-id">
+          {schedule.id}
+        </Link>
+        {paused ? <span className="badge badge-wait">paused</span> : null}
+        <span className="narrow-only">
+          <Rule schedule={schedule} />
+        </span>
+      </td>
+      <td className="wide-only">
+        <Rule schedule={schedule} />
+      </td>
+      <td>
+        <NextFire schedule={schedule} />
+      </td>
+      <td className="wide-only">
+        <RowStrip schedule={schedule} />
+      </td>
+      <td className="right nowrap wide-only">
+        <ScheduleActions schedule={schedule} compact />
+      </td>
+    </tr>
+  )
+}
+
+const ticksShown = 36
+
+function RowStrip({ schedule }: { readonly schedule: Schedule }): ReactNode {
+  const ticks = useAsk("scheduleTicks", { params: { id: schedule.id }, query: { limit: ticksShown } }, { every: seldom })
+  return <Strip ticks={ticks.data?.items ?? []} nextAt={schedule.nextTickAt} />
 }

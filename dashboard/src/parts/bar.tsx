@@ -6,8 +6,8 @@ export function endedOf({ completed, failed, cancelled }: FanoutSummary): number
   return completed + failed + cancelled
 }
 
-export function isOver(fanout: FanoutSummary): boolean {
-  return fanout.sealed && endedOf(fanout) === fanout.total
+export function isOver({ state }: FanoutSummary): boolean {
+  return state === "ended"
 }
 
 /** How far a fan-out is: what has completed, failed, was cancelled, runs, and is left. */

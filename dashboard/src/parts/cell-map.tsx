@@ -4,14 +4,15 @@ import { theme } from "../settings.ts"
 import { count } from "../format.ts"
 import { cellAt, cellName, layoutOf, type Layout, moved } from "./cells.ts"
 
-const tall = 360
+/** Large maps are taller, so that a cell is still seen. */
+const tallOf = (cells: number): number => (cells > 40_000 ? 720 : 360)
 
 const colours: Readonly<Record<Cell, string>> = {
   q: "--queued",
   r: "--running",
   a: "--waiting",
   w: "--waiting",
-  c: "--completed",
+  c: "--cell-completed",
   f: "--failed",
   x: "--ended",
 }
@@ -24,7 +25,7 @@ export function CellMap({ cells, open }: { readonly cells: string; readonly open
   const system = useSystemTheme()
   const [cursor, setCursor] = useState<number | null>(null)
   const ratio = window.devicePixelRatio || 1
-  const layout = layoutOf(cells.length, Math.max(1, Math.floor(width * ratio)), tall * ratio, ratio)
+  const layout = layoutOf(cells.length, Math.max(1, Math.floor(width * ratio)), tallOf(cells.length) * ratio, ratio)
   const high = Math.max(1, layout.rows * layout.size)
 
   // The colours are the page's own, so a change of theme draws anew.

@@ -1,9 +1,8 @@
-import { Link } from "@tanstack/react-router"
 import type { ReactNode } from "react"
 import type { FailureCause } from "../../../src/protocol/views.ts"
 import { count, visible } from "../format.ts"
 import { Spark } from "./chart.tsx"
-import { FunctionLink } from "./links.tsx"
+import { FunctionLink, RunLink } from "./links.tsx"
 import { Ago } from "./time.tsx"
 
 /** What a fingerprint is made of: the error's name, its message without what differs, and the place it came from. */
@@ -41,10 +40,7 @@ export function FailureRows({ items }: { readonly items: readonly FailureCause[]
             <th className="right">Runs</th>
             <th className="wide-only">Last 24 h</th>
             <th className="wide-only">First</th>
-            <th>Last</th>
-            <th>
-              <span className="off-screen">An example</span>
-            </th>
+            <th className="right">Last</th>
           </tr>
         </thead>
         <tbody>
@@ -52,6 +48,9 @@ export function FailureRows({ items }: { readonly items: readonly FailureCause[]
             <tr key={`${cause.functionId} ${cause.fingerprint}`}>
               <td className="grow cause">
                 <Cause fingerprint={cause.fingerprint} />
+                <span className="faint">
+                  for example <RunLink id={cause.runId} short />
+                </span>
                 <span className="narrow-only">
                   <FunctionLink id={cause.functionId} />
                 </span>
@@ -66,14 +65,8 @@ export function FailureRows({ items }: { readonly items: readonly FailureCause[]
               <td className="wide-only nowrap faint">
                 <Ago at={cause.firstAt} />
               </td>
-              <td className="nowrap faint">
+              <td className="right nowrap faint">
                 <Ago at={cause.lastAt} />
-              </td>
-              <td className="nowrap">
-                <Link to="/runs/$id" params={{ id: cause.runId }} className="button">
-                  <span className="wide-only">Newest run</span>
-                  <span className="narrow-only">Run</span>
-                </Link>
               </td>
             </tr>
           ))}

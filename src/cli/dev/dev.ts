@@ -127,11 +127,12 @@ function empty(place: Place): void {
 
 function banner(url: string, place: Place, files: readonly string[], ms: number): void {
   say(`\n  ${styleText("bold", "fanfare")} ${version}  ready in ${Math.round(ms)} ms\n`)
-  say(`  ➜  API    ${url}/api/v1/status`)
-  say(`  ➜  Store  ${nameOfPlace(place)}${place.kind === "sqlite" ? "  (kept between restarts; --fresh to empty it)" : ""}`)
+  say(`  ➜  Dashboard  ${url}`)
+  say(`  ➜  API        ${url}/api/v1/status`)
+  say(`  ➜  Store      ${nameOfPlace(place)}${place.kind === "sqlite" ? "  (kept between restarts; --fresh to empty it)" : ""}`)
   say(
     files.length > 0
-      ? `  ➜  Code   ${files.join(", ")}\n`
-      : `  ➜  Apps   those that are called over HTTP: start one with INNGEST_DEV=${url}, or give its URL with -u\n     To run functions here, give the file that exports your app: fanfare dev app.ts\n`,
+      ? `  ➜  Code       ${files.join(", ")}\n`
+      : `  ➜  Apps       those that are called over HTTP: start one with INNGEST_DEV=${url}, or give its URL with -u\n     To run functions here, give the file that exports your app: fanfare dev app.ts\n`,
   )
 }

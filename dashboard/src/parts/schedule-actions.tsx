@@ -1,0 +1,125 @@
+import { type ReactNode, useState } from "react"
+import type { Schedule } from "../../../src/protocol/views.ts"
+import { post } from "../api/client.ts"
+import { now } from "../clock.ts"
+import { plural } from "../format.ts"
+import { perform } from "../operations.ts"
+import { Dialog } from "./dialog.tsx"
+
+/** What can be done to a schedule. */
+export function ScheduleActions({ schedule, compact = false }: { readonly schedule: Schedule; readonly compact?: boolean }): ReactNode {
+  const [open, setOpen] = useState<"pause" | "backfill" | null>(null)
+  const { id, pausedAt } = schedule
+  const resume = (): Promise<unknown> =>
+    perform(
+      () => post("scheduleResume", { id }, {}),
+      () => `${id} goes on.`,
+    )
+  const run = (): Promise<unknown> =>
+    perform(
+      () => post("scheduleRun", { id }, {}),
+      ({ runIds }) => `Started ${plural(runIds.length, "run")}.`,
+    )
+  return (
+    <span className="actions">
+      <button type="button" className="button" aria-label={`Run now: ${id}`} onClick={() => void run()}>
+        Run now
+      </button>
+      {pausedAt === null ? (
+        <button type="button" className="button" aria-label={`Pause ${id}`} onClick={() => setOpen("pause")}>
+          Pause …
+        </button>
+      ) : (
+        <button type="button" className="button" aria-label={`Resume ${id}`} onClick={() => void resume()}>
+          Resume
+        </button>
+      )}
+      {compact ? null : (
+        <button type="button" className="button" onClick={() => setOpen("backfill")}>
+          Backfill …
+        </button>
+      )}
+      {open === "pause" ? <Pause id={id} close={() => setOpen(null)} /> : null}
+      {open === "backfill" ? <Backfill id={id} close={() => setOpen(null)} /> : null}
+    </span>
+  )
+}
+
+interface ActionProps {
+  readonly id: string
+  readonly close: () => void
+}
+
+function Pause({ id, close }: ActionProps): ReactNode {
+  const [note, setNote] = useState("")
+  const pause = async (): Promise<void> => {
+    close()
+    await perform(
+      () => post("schedulePause", { id }, note === "" ? {} : { note }),
+      () => `${id} is paused.`,
+    )
+  }
+  return (
+    <Dialog title={`Pause ${id}?`} close={close}>
+      <p>Its moments pass and are recorded as paused until somebody resumes it.</p>
+      <label className="field">
+        Why, for whoever finds it paused
+        <input value={note} maxLength={256} onChange={(event) => setNote(event.target.value)} />
+      </label>
+      <div className="buttons">
+        <button type="button" className="button" onClick={close}>
+          Leave it
+        </button>
+        <button type="button" className="button button-main" onClick={() => void pause()}>
+          Pause
+        </button>
+      </div>
+    </Dialog>
+  )
+}
+
+const day = 86_400_000
+
+/** The value of a field for date and time, which knows no zone: ours is UTC. */
+function fieldOf(at: number): string {
+  return new Date(at).toISOString().slice(0, 16)
+}
+
+function Backfill({ id, close }: ActionProps): ReactNode {
+  const [from, setFrom] = useState(() => fieldOf(now() - day))
+  const [to, setTo] = useState(() => fieldOf(now()))
+  const [queue, setQueue] = useState(true)
+  const [start, end] = [Date.parse(`${from}Z`), Date.parse(`${to}Z`)]
+  const sound = Number.isFinite(start) && Number.isFinite(end) && start < end
+  const backfill = async (): Promise<void> => {
+    close()
+    await perform(
+      () => post("scheduleBackfill", { id }, { from: start, to: end, overlap: queue ? "queue" : "allow" }),
+      ({ started, known }) => `${plural(started, "moment")} started; ${plural(known, "moment")} in the ledger before.`,
+    )
+  }
+  return (
+    <Dialog title={`Backfill ${id}`} close={close}>
+      <p>Starts the moments of a stretch of time that are not in the ledger. Those that are there are left as they are.</p>
+      <label className="field">
+        From (UTC)
+        <input type="datetime-local" value={from} onChange={(event) => setFrom(event.target.value)} />
+      </label>
+      <label className="field">
+        To (UTC)
+        <input type="datetime-local" value={to} onChange={(event) => setTo(event.target.value)} />
+      </label>
+      <label>
+        <input type="checkbox" checked={queue} onChange={(event) => setQueue(event.target.checked)} /> One after the other
+      </label>
+      <div className="buttons">
+        <button type="button" className="button" onClick={close}>
+          Leave it
+        </button>
+        <button type="button" className="button button-main" disabled={!sound} onClick={() => void backfill()}>
+          Backfill
+        </button>
+      </div>
+    </Dialog>
+  )
+}
