@@ -69,7 +69,10 @@ export function dashboardRoutes(api: Hono, access: Access): void {
     if (path === "/api" || path.startsWith("/api/") || path.startsWith("/assets/")) return next()
     if (!(await access.isAllowed(c.req.header("authorization")))) {
       const asked = { "www-authenticate": 'Basic realm="Fanfare: the signing key is the password", charset="UTF-8"' }
-      return c.text("The dashboard asks for the signing key of this server, as the password; the name does not matter.", 401, { ...guards, ...asked })
+      return c.text("The dashboard asks for the signing key of this server, as the password; the name does not matter.", 401, {
+        ...guards,
+        ...asked,
+      })
     }
     if (root === undefined) return c.text("The dashboard is not built: npm run build", 503, guards)
     const { type, plain } = await read("index.html")

@@ -13,6 +13,7 @@ export interface Home {
 /** What handlers see, as far as both majors agree. */
 export interface Seen {
   readonly event: { readonly id?: string; readonly name: string; readonly data: Record<string, unknown>; readonly ts?: number }
+  readonly events: readonly { readonly data: Record<string, unknown> }[]
   readonly attempt: number
   readonly runId: string
   readonly step: Steps
@@ -31,6 +32,9 @@ export interface Fn {
   readonly triggers: readonly ({ readonly event: string; readonly if?: string } | { readonly cron: string })[]
   readonly retries?: number
   readonly concurrency?: number
+  readonly batchEvents?: object
+  readonly singleton?: object
+  readonly debounce?: object
   readonly cancelOn?: readonly object[]
   readonly onFailure?: (seen: Seen & { readonly error: Error }) => unknown
   readonly handler: (seen: Seen) => unknown

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { FanoutSummary, Page, RunDetail, RunSummary } from "../../src/core/views.ts"
 import { assemble, type FanfareServer, type Internals } from "../../src/server/create.ts"
 import { localTransport } from "../../src/transport/local.ts"
-import { type Fn, type Sdk, type SdkApp, type Seen } from "./sdk-apps.ts"
+import type { Sdk, SdkApp } from "./sdk-apps.ts"
+import { functions, Ledger } from "./sdk-functions.ts"
 
 const signingKey = "signkey-prod-00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 const eventKey = "an-event-key-of-the-tests"
@@ -29,158 +30,6 @@ async function until<T>(look: () => Promise<T | null | undefined | false>, what:
     await new Promise((resolve) => setTimeout(resolve, 25))
   }
   throw new Error(`${what} did not happen`)
-}
-
-/** What happened outside: what an app did, by name. */
-class Ledger {
-  readonly done: string[] = []
-  did = (what: string): string => {
-    this.done.push(what)
-    return what
-  }
-  count(what: string): number {
-    return this.done.filter((each) => each === what).length
-  }
-}
-
-function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: Ledger): Fn[] {
-  const fails = (ledgerName: string, times: number, error: () => Error) => (): string => {
-    ledger.did(ledgerName)
-    if (ledger.count(ledgerName) <= times) throw error()
-    return `${ledgerName} after ${times}`
-  }
-  const caught = async (work: () => Promise<unknown>): Promise<string> => {
-    try {
-      return String(await work())
-    } catch (error) {
-      return `${(error as Error).name}: ${(error as Error).message}`
-    }
-  }
-  const of = (id: string, handler: Fn["handler"], rest: Partial<Fn> = {}): Fn => ({
-    id,
-    triggers: [{ event: `t/${id}` }],
-    handler,
-    ...rest,
-  })
-  return [
-    of("plain", ({ event, attempt }) => ({ event, attempt })),
-    of("steps", async ({ event, step }) => {
-      const a = await step.run("a", () => ledger.did(`a ${event.data["n"]}`))
-      await step.sleep("nap", "1s")
-      const same = [await step.run("same", () => 1), await step.run("same", () => 2)]
-      return { a, same }
-    }),
-    of("parallel", async ({ step }) => {
-      const chain = async (id: string): Promise<string> => {
-        const first = await step.run(`${id} 1`, () => ledger.did(`${id} 1`))
-        return step.run(`${id} 2`, () => ledger.did(`${first} ${id} 2`))
-      }
-      const all = await Promise.all([chain("x"), chain("y"), step.sleep("nap", "1s"), step.run("z", () => ledger.did("z"))])
-      return [all, await step.run("end", () => ledger.did("end"))]
-    }),
-    of(
-      "step-retries",
-      ({ step }) =>
-        step.run(
-          "flaky",
-          fails("flaky", 1, () => new RetryAfter("busy", 1_000)),
-        ),
-      { retries: 2 },
-    ),
-    of(
-      "side-by-side",
-      ({ step }) =>
-        Promise.all([
-          step.run("good", () => ledger.did("good")),
-          step.run(
-            "bad",
-            fails("bad", 1, () => new RetryAfter("busy", 1_000)),
-          ),
-        ]),
-      { retries: 2 },
-    ),
-    of(
-      "caught",
-      async ({ step }) => [
-        await caught(() =>
-          step.run(
-            "exhausted",
-            fails("exhausted", 9, () => new RetryAfter("always busy", 1_000)),
-          ),
-        ),
-        await caught(() =>
-          step.run(
-            "never",
-            fails("never", 9, () => new NonRetriable("no use")),
-          ),
-        ),
-      ],
-      { retries: 1 },
-    ),
-    of("run-retries", ({ attempt }) => fails("run", 1, () => new RetryAfter(`attempt ${attempt}`, 1_000))(), { retries: 1 }),
-    of(
-      "hopeless",
-      fails("hopeless", 9, () => new NonRetriable("hopeless")),
-    ),
-    of(
-      "exhausted-run",
-      fails("exhausted-run", 9, () => new RetryAfter("still", 1_000)),
-      { retries: 1 },
-    ),
-    of("sends", async ({ step }) =>
-      step.sendEvent(
-        "kids",
-        Array.from({ length: 3 }, (_, i) => ({ name: "t/kid", data: { i } })),
-      ),
-    ),
-    of("kid", ({ event }) => ledger.did(`kid ${event.data["i"]}`)),
-    of("some", ({ event }) => event.data, { triggers: [{ event: "t/any", if: "event.data.yes == true" }, { event: "t/other" }] }),
-    of("ticks", ({ event }) => ledger.did(`tick ${event.name}`), { triggers: [{ cron: "* * * * *" }] }),
-    of(
-      "throws-odd",
-      () => {
-        // oxlint-disable-next-line no-throw-literal -- what user code may throw
-        throw { odd: true }
-      },
-      { retries: 0 },
-    ),
-    of("waits", async ({ step }) => {
-      const matched = await step.waitForEvent("paid", { event: "t/paid", timeout: "1h", match: "data.order" })
-      const missed = await step.waitForEvent("missed", { event: "t/never", timeout: "1s" })
-      return { matched, missed }
-    }),
-    of("both", ({ step }) =>
-      Promise.all([
-        step.waitForEvent("answer", { event: "t/answer", timeout: "1h", if: "async.data.to == event.data.n" }),
-        step.sendEvent("ask", { name: "t/ask", data: { n: 5 } }),
-      ]),
-    ),
-    of("answers", ({ event, step }) => step.sendEvent("answer", { name: "t/answer", data: { to: event.data["n"], text: "here" } }), {
-      triggers: [{ event: "t/ask" }],
-    }),
-    of("invokes", async ({ step }) => [
-      await step.invoke("child", { function: reference("child"), data: { x: 20 } }),
-      await caught(() => step.invoke("sad child", { function: reference("child"), data: { x: -1 } })),
-      await caught(() => step.invoke("nobody", { function: reference("nobody") })),
-    ]),
-    of("child", ({ event, step }) => {
-      const x = Number(event.data["x"])
-      if (x < 0) throw new NonRetriable("negative")
-      return step.run("double", () => x * 2)
-    }),
-    of(
-      "sad",
-      fails("sad", 9, () => new NonRetriable("too sad")),
-      {
-        onFailure: ({ error, event }) => {
-          const { data } = event.data["event"] as { data: { n: number } }
-          ledger.did(`sad ended: ${error.message} ${data.n}`)
-        },
-      },
-    ),
-    of("cancelled", ({ step }) => step.sleep("long", "1h"), { cancelOn: [{ event: "t/stop", match: "data.n" }] }),
-    of("late", ({ event }: Seen) => event.ts),
-  ]
 }
 
 /** What apps of the official SDKs may rely on. */
@@ -349,6 +198,28 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         await app.send({ name: "t/stop", data: { n: 1 } })
         expect(await ended(ids[0] ?? "")).toMatchObject({ state: "cancelled" })
         await standing(ids[1] ?? "", "waiting")
+      })
+
+      it("is held back by its flow control", async () => {
+        const several = async (id: string, list: readonly object[]): Promise<string[]> =>
+          (await app.send(list.map((data) => ({ name: `t/${id}`, data })))).ids
+        const numbers = [{ n: 1 }, { n: 2 }, { n: 3 }]
+        const batched = await several("batch", numbers)
+        const alone = await several("alone", numbers)
+        const single = await several("single", [{ n: 1 }, { n: 1 }, { n: 2 }])
+        await several("calm", numbers)
+        expect(output(await ended(batched[0] ?? ""))).toEqual([1, 2, 3])
+        for (const id of alone) await ended(id)
+        expect([ledger.count("alone 1"), ledger.count("alone 2")]).toEqual([3, 0])
+        await standing(single[0] ?? "", "waiting")
+        await standing(single[1] ?? "", "skipped")
+        await standing(single[2] ?? "", "waiting")
+        const { items } = await until(async () => {
+          const page = await get<Page<RunSummary>>("/api/v1/runs?function=demo-calm&state=completed")
+          return page.items.length > 0 && page
+        }, "the end of the debounce")
+        expect(items.map(({ id }) => id)).toHaveLength(1)
+        expect(output(await get<RunDetail>(`/api/v1/runs/${items[0]?.id}`))).toBe(3)
       })
 
       it("is started by its cron line", async () => {

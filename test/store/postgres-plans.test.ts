@@ -138,12 +138,12 @@ describe("with a million runs on PostgreSQL", () => {
     const texts = await statementsOf(engine, (recorded) => exercise(storeOn(recorded, systemClock), openReader(recorded)))
     expect(texts.length).toBeGreaterThan(35)
     const scans = (await Promise.all(texts.map((text) => scansOf(engine, text)))).flat()
-    // Tables with a row per node, lease, function, name that is waited for, or run or fan-out that is just ending are small by nature; so is the index of operations under
+    // Tables with a row per node, lease, function, app, name that is waited for, or run or fan-out that is just ending are small by nature; so is the index of operations under
     // way. The smallest key of an index, and the oldest results and limits, are walks that end at their limit.
     expect(
       scans.filter(
         (scan) =>
-          !/ of (node|lease|function|registry|limiter|finished|watched|doomed|recall) in /.test(scan) &&
+          !/ of (node|lease|function|app|registry|limiter|finished|watched|doomed|recall) in /.test(scan) &&
           !ofCode.test(scan) &&
           !/ of operation in (select \* from operation where ended_at is null|select min\(next_at\))/.test(scan) &&
           !/^Index Only Scan of (run|wait) in select m(in|ax)\(/.test(scan) &&

@@ -1,0 +1,167 @@
+import type { Fn, Sdk, Seen } from "./sdk-apps.ts"
+
+/** What happened outside: what an app did, by name. */
+export class Ledger {
+  readonly done: string[] = []
+  did = (what: string): string => {
+    this.done.push(what)
+    return what
+  }
+  count(what: string): number {
+    return this.done.filter((each) => each === what).length
+  }
+}
+
+/** The functions of an app: one of each kind of step and rule. */
+export function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: Ledger): Fn[] {
+  const fails = (ledgerName: string, times: number, error: () => Error) => (): string => {
+    ledger.did(ledgerName)
+    if (ledger.count(ledgerName) <= times) throw error()
+    return `${ledgerName} after ${times}`
+  }
+  const caught = async (work: () => Promise<unknown>): Promise<string> => {
+    try {
+      return String(await work())
+    } catch (error) {
+      return `${(error as Error).name}: ${(error as Error).message}`
+    }
+  }
+  const of = (id: string, handler: Fn["handler"], rest: Partial<Fn> = {}): Fn => ({
+    id,
+    triggers: [{ event: `t/${id}` }],
+    handler,
+    ...rest,
+  })
+  let alone = 0
+  return [
+    of("plain", ({ event, attempt }) => ({ event, attempt })),
+    of("steps", async ({ event, step }) => {
+      const a = await step.run("a", () => ledger.did(`a ${event.data["n"]}`))
+      await step.sleep("nap", "1s")
+      const same = [await step.run("same", () => 1), await step.run("same", () => 2)]
+      return { a, same }
+    }),
+    of("parallel", async ({ step }) => {
+      const chain = async (id: string): Promise<string> => {
+        const first = await step.run(`${id} 1`, () => ledger.did(`${id} 1`))
+        return step.run(`${id} 2`, () => ledger.did(`${first} ${id} 2`))
+      }
+      const all = await Promise.all([chain("x"), chain("y"), step.sleep("nap", "1s"), step.run("z", () => ledger.did("z"))])
+      return [all, await step.run("end", () => ledger.did("end"))]
+    }),
+    of(
+      "step-retries",
+      ({ step }) =>
+        step.run(
+          "flaky",
+          fails("flaky", 1, () => new RetryAfter("busy", 1_000)),
+        ),
+      { retries: 2 },
+    ),
+    of(
+      "side-by-side",
+      ({ step }) =>
+        Promise.all([
+          step.run("good", () => ledger.did("good")),
+          step.run(
+            "bad",
+            fails("bad", 1, () => new RetryAfter("busy", 1_000)),
+          ),
+        ]),
+      { retries: 2 },
+    ),
+    of(
+      "caught",
+      async ({ step }) => [
+        await caught(() =>
+          step.run(
+            "exhausted",
+            fails("exhausted", 9, () => new RetryAfter("always busy", 1_000)),
+          ),
+        ),
+        await caught(() =>
+          step.run(
+            "never",
+            fails("never", 9, () => new NonRetriable("no use")),
+          ),
+        ),
+      ],
+      { retries: 1 },
+    ),
+    of("run-retries", ({ attempt }) => fails("run", 1, () => new RetryAfter(`attempt ${attempt}`, 1_000))(), { retries: 1 }),
+    of(
+      "hopeless",
+      fails("hopeless", 9, () => new NonRetriable("hopeless")),
+    ),
+    of(
+      "exhausted-run",
+      fails("exhausted-run", 9, () => new RetryAfter("still", 1_000)),
+      { retries: 1 },
+    ),
+    of("sends", async ({ step }) =>
+      step.sendEvent(
+        "kids",
+        Array.from({ length: 3 }, (_, i) => ({ name: "t/kid", data: { i } })),
+      ),
+    ),
+    of("kid", ({ event }) => ledger.did(`kid ${event.data["i"]}`)),
+    of("some", ({ event }) => event.data, { triggers: [{ event: "t/any", if: "event.data.yes == true" }, { event: "t/other" }] }),
+    of("ticks", ({ event }) => ledger.did(`tick ${event.name}`), { triggers: [{ cron: "* * * * *" }] }),
+    of(
+      "throws-odd",
+      () => {
+        // oxlint-disable-next-line no-throw-literal -- what user code may throw
+        throw { odd: true }
+      },
+      { retries: 0 },
+    ),
+    of("waits", async ({ step }) => {
+      const matched = await step.waitForEvent("paid", { event: "t/paid", timeout: "1h", match: "data.order" })
+      const missed = await step.waitForEvent("missed", { event: "t/never", timeout: "1s" })
+      return { matched, missed }
+    }),
+    of("both", ({ step }) =>
+      Promise.all([
+        step.waitForEvent("answer", { event: "t/answer", timeout: "1h", if: "async.data.to == event.data.n" }),
+        step.sendEvent("ask", { name: "t/ask", data: { n: 5 } }),
+      ]),
+    ),
+    of("answers", ({ event, step }) => step.sendEvent("answer", { name: "t/answer", data: { to: event.data["n"], text: "here" } }), {
+      triggers: [{ event: "t/ask" }],
+    }),
+    of("invokes", async ({ step }) => [
+      await step.invoke("child", { function: reference("child"), data: { x: 20 } }),
+      await caught(() => step.invoke("sad child", { function: reference("child"), data: { x: -1 } })),
+      await caught(() => step.invoke("nobody", { function: reference("nobody") })),
+    ]),
+    of("child", ({ event, step }) => {
+      const x = Number(event.data["x"])
+      if (x < 0) throw new NonRetriable("negative")
+      return step.run("double", () => x * 2)
+    }),
+    of(
+      "sad",
+      fails("sad", 9, () => new NonRetriable("too sad")),
+      {
+        onFailure: ({ error, event }) => {
+          const { data } = event.data["event"] as { data: { n: number } }
+          ledger.did(`sad ended: ${error.message} ${data.n}`)
+        },
+      },
+    ),
+    of("cancelled", ({ step }) => step.sleep("long", "1h"), { cancelOn: [{ event: "t/stop", match: "data.n" }] }),
+    of("batch", ({ events }) => events.map(({ data }) => data["n"]), { batchEvents: { maxSize: 3, timeout: "60s" } }),
+    of(
+      "alone",
+      async () => {
+        ledger.did(`alone ${(alone += 1)}`)
+        await new Promise((resolve) => setTimeout(resolve, 30))
+        alone--
+      },
+      { concurrency: 1 },
+    ),
+    of("single", ({ step }) => step.sleep("nap", "1h"), { singleton: { mode: "skip", key: "event.data.n" } }),
+    of("calm", ({ event }) => event.data["n"], { debounce: { period: "1s" } }),
+    of("late", ({ event }: Seen) => event.ts),
+  ]
+}
