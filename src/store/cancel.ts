@@ -33,6 +33,25 @@ export async function liveRuns(db: Db, eventIds: readonly string[]): Promise<Liv
   return rows.map(({ id, function_id, rank, event_id }) => ({ id, functionId: function_id, rank, eventId: event_id }))
 }
 
+/** Takes runs out of whatever line they stand in. */
+export async function takeStanding(db: Db, runs: readonly Omit<LiveRun, "eventId">[]): Promise<QueueRow[]> {
+  const list = JSON.stringify(runs.map(({ id }) => [id]))
+  const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
+  const [timers, held, ready] = await together([
+    db.query<StoredQueueRow>(`delete from timer where run_id in ${these} returning ${queueNames}`, [list]),
+    db.query<StoredQueueRow>(`delete from held where run_id in ${these} returning ${queueNames}`, [list]),
+    db.query<StoredQueueRow>(
+      `delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from ${db.dialect.rows("$1", [
+        ["function_id", "text"],
+        ["rank", "bigint"],
+        ["run_id", "text"],
+      ])} as j) returning ${queueNames}`,
+      [JSON.stringify(runs.map(({ id, functionId, rank }) => [functionId, rank, id]))],
+    ),
+  ])
+  return [...timers, ...held, ...ready].map(toQueueRow)
+}
+
 /**
  * Ends runs as cancelled, wherever they stand; they belong to no fan-out. One that is being executed loses its lease: what its code still
  * writes is refused. Runs in a transaction.
@@ -48,19 +67,7 @@ export async function cancelRuns(db: Db, runs: readonly LiveRun[], reason: strin
   const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
   // What has a lease is locked first: whoever settles it at this moment was first, or finds it gone.
   const leased = await db.query<StoredQueueRow>(`delete from lease where run_id in ${these} returning ${queueNames}`, [list])
-  const [timers, held, ready] = await together([
-    db.query<StoredQueueRow>(`delete from timer where run_id in ${these} returning ${queueNames}`, [list]),
-    db.query<StoredQueueRow>(`delete from held where run_id in ${these} returning ${queueNames}`, [list]),
-    db.query<StoredQueueRow>(
-      `delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from ${db.dialect.rows("$1", [
-        ["function_id", "text"],
-        ["rank", "bigint"],
-        ["run_id", "text"],
-      ])} as j) returning ${queueNames}`,
-      [JSON.stringify(runs.map(({ id, functionId, rank }) => [functionId, rank, id]))],
-    ),
-  ])
-  const taken = [...leased, ...timers, ...held, ...ready].map(toQueueRow)
+  const taken = [...leased.map(toQueueRow), ...(await takeStanding(db, runs))]
   if (taken.length < runs.length) await expectEnded(db, runs, taken)
   const gone = JSON.stringify(taken.map(({ runId }) => [runId]))
   await together([

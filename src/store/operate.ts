@@ -6,14 +6,14 @@ import { gateClaims, left } from "../core/gate.ts"
 import { beforeRuns } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { TickContext } from "../core/tick.ts"
-import { cancelChanges, insertCancelled } from "./cancel.ts"
+import { cancelChanges, insertCancelled, takeStanding } from "./cancel.ts"
 import { writeChanges } from "./commit.ts"
 import { countFanouts, sealFanouts } from "./commit-fanout.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { dropWaits } from "./commit-wait.ts"
 import { forgetFailures, uncountEnds } from "./failure-groups.ts"
 import { bulkPart, freeze, type FrozenFilter, onceMore, unfinishedSteps } from "./operate-runs.ts"
-import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 /** Runs of one step of an operation. */
@@ -163,7 +163,7 @@ async function cancelPart(db: Db, row: OperationRow, context: TickContext): Prom
   if (last === undefined) return lookAgain(db, row, now)
   const standing = await takeStanding(
     db,
-    runs.filter(({ ended }) => ended === null),
+    runs.flatMap(({ id, function_id, rank, ended }) => (ended === null ? [{ id, functionId: function_id, rank }] : [])),
   )
   const taken = standing.map((each) => ({ ...each, limits: left(each.limits) }))
   const ended = taken.map(({ runId, functionId, fence, rank, limits: claims, attempt }): ChangeOf<"run.settle"> => {
@@ -203,29 +203,6 @@ async function lookAgain(db: Db, row: OperationRow, now: number): Promise<Operat
   const restMs = Math.min(limits.lookAgainMs * 2 ** Math.min(row.looks, 20), limits.lookAgainMostMs)
   await advanceTo(db, row, { cursor: "", affected: 0, nextAt: now + restMs })
   return { lines: new Map(), restMs, ended: 0 }
-}
-
-/** Takes runs out of whatever line they stand in. */
-async function takeStanding(db: Db, runs: readonly { id: string; function_id: string; rank: number }[]): Promise<QueueRow[]> {
-  const [ready, timers, kept] = await together([
-    db.query<StoredQueueRow>(
-      `delete from ready where (function_id, rank, run_id) in (select function_id, rank, run_id from ${db.dialect.rows("$1", [
-        ["function_id", "text"],
-        ["rank", "bigint"],
-        ["run_id", "text"],
-      ])} as j) returning ${queueNames}`,
-      [JSON.stringify(runs.map(({ id, function_id, rank }) => [function_id, rank, id]))],
-    ),
-    db.query<StoredQueueRow>(
-      `delete from timer where run_id in (select id from ${db.dialect.rows("$1", ids)} as j) returning ${queueNames}`,
-      [listed(runs.map(({ id }) => id))],
-    ),
-    db.query<StoredQueueRow>(
-      `delete from held where run_id in (select id from ${db.dialect.rows("$1", ids)} as j) returning ${queueNames}`,
-      [listed(runs.map(({ id }) => id))],
-    ),
-  ])
-  return [...ready, ...timers, ...kept].map(toQueueRow)
 }
 
 /** What is to be done. `event`: other data for the one run. */
