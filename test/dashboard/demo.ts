@@ -58,6 +58,35 @@ function functions(client: Fanfare, demo: { failing: boolean }): void {
   client.createFunction({ id: "charge", triggers: [{ event: "shop/charge", if: "event.data.amount > 0" }] }, () => {
     throw new Error("card declined", { cause: new TypeError("gateway said no") })
   })
+  client.createFunction(
+    {
+      id: "post-to-team",
+      triggers: [{ event: "shop/team.notice" }],
+      concurrency: [
+        { limit: 20, mode: "run" },
+        { limit: 2, key: "event.data.team" },
+        { limit: 5, key: "'slack'", scope: "account" },
+      ],
+      throttle: { limit: 100, period: "1m", burst: 10, key: "event.data.team" },
+      priority: { run: "event.data.urgent ? 60 : 0" },
+    },
+    ({ signal }) => delay(600_000, undefined, { signal }),
+  )
+  client.createFunction(
+    { id: "index-products", triggers: [{ event: "shop/product.changed" }], batchEvents: { maxSize: 100, timeout: "5m" } },
+    ({ events }) => events.length,
+  )
+  client.createFunction(
+    {
+      id: "rebuild-search",
+      triggers: [{ event: "shop/search.stale" }],
+      debounce: { period: "30s", timeout: "5m", key: "event.data.shop" },
+      rateLimit: { limit: 10, period: "1h", key: "event.data.shop" },
+      singleton: { mode: "skip", key: "event.data.shop" },
+      timeouts: { start: "1h", finish: "10m" },
+    },
+    () => null,
+  )
   client.createFunction({ id: "hostile", triggers: [{ event: "shop/hostile" }], retries: 0 }, ({ event, logger }) => {
     logger.error(hostile, { hostile })
     throw new Error(`${hostile} ${JSON.stringify(event.data)}`)

@@ -35,9 +35,9 @@ export function Page({ title, above, aside, actions, mono = false, children }: P
           )}
           <span className={mono ? "mono" : ""}>{title}</span>
         </h1>
-        {aside}
-        <div className="head-tools">
-          {actions}
+        {aside === undefined ? null : <div className="head-aside">{aside}</div>}
+        <div className="head-tools">{actions}</div>
+        <div className="head-frame">
           <FrameTools />
         </div>
       </header>
@@ -67,8 +67,8 @@ function FrameTools(): ReactNode {
       >
         <span className={following ? "state-completed" : "faint"} aria-hidden="true">
           {following ? "●" : "○"}
-        </span>{" "}
-        {following ? "Live" : "Paused"}
+        </span>
+        <span className="head-word">{following ? "Live" : "Paused"}</span>
       </button>
       <button
         type="button"

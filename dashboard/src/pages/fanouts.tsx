@@ -67,8 +67,8 @@ function FanoutTable({ items }: { readonly items: readonly FanoutSummary[] }): R
           <th>Events</th>
           <th className="wide-only">Standing</th>
           <th className="grow">Progress</th>
-          <th className="right">Ended</th>
-          <th className="right">Failed</th>
+          <th className="right wide-only">Ended</th>
+          <th className="right wide-only">Failed</th>
           <th className="wide-only">Sent by</th>
           <th className="right wide-only">Started</th>
         </tr>
@@ -82,11 +82,15 @@ function FanoutTable({ items }: { readonly items: readonly FanoutSummary[] }): R
             <td className="wide-only nowrap">{standing(fanout)}</td>
             <td className="grow">
               <Bar fanout={fanout} />
+              <span className="narrow-only faint">
+                {count(endedOf(fanout))} of {count(fanout.total)}
+                {fanout.failed === 0 ? null : <span className="state-failed"> · {count(fanout.failed)} failed</span>}
+              </span>
             </td>
-            <td className="right nowrap">
+            <td className="right nowrap wide-only">
               {count(endedOf(fanout))} / {count(fanout.total)}
             </td>
-            <td className="right">
+            <td className="right wide-only">
               {fanout.failed > 0 ? <span className="state-failed">{count(fanout.failed)}</span> : <span className="faint">0</span>}
             </td>
             <td className="wide-only nowrap">

@@ -1,15 +1,15 @@
 import { getRouteApi, Link } from "@tanstack/react-router"
 import { type ReactNode, useState } from "react"
-import type { FunctionSummary } from "../../../src/protocol/views.ts"
+import type { FunctionSummary, RunSummary } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { useNow } from "../clock.ts"
 import { count, percent, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { runNow } from "../operations.ts"
-import { AtATime } from "../parts/at-a-time.tsx"
 import { ChartFrame, OutcomeChart } from "../parts/chart.tsx"
 import { Empty } from "../parts/copy.tsx"
 import { Dialog } from "../parts/dialog.tsx"
+import { flowFacts } from "../parts/flow-facts.tsx"
 import { JsonField, problemOf } from "../parts/json-field.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { RangeChoice } from "../parts/range.tsx"
@@ -67,7 +67,9 @@ function Found({ each, range }: { readonly each: FunctionSummary; readonly range
             <div className="card-head">
               <h2>Runs by outcome</h2>
               <span className="faint">
-                {count(data.completed + data.failed)} ended, {percent(data.completed, data.completed + data.failed)} succeeded
+                {data.completed + data.failed === 0
+                  ? ""
+                  : `${count(data.completed + data.failed)} ended, ${percent(data.completed, data.completed + data.failed)} succeeded`}
                 {data.duration.p95 === null ? "" : ` · p50 ${span(data.duration.p50 ?? 0)}, p95 ${span(data.duration.p95)}`}
               </span>
             </div>
@@ -100,10 +102,12 @@ function Rules({ each }: { readonly each: FunctionSummary }): ReactNode {
           </dd>
         </div>
       )}
-      <div>
-        <dt>At a time</dt>
-        <dd>{<AtATime rules={each.flow?.concurrency ?? []} none="no limit of its own" />}</dd>
-      </div>
+      {flowFacts(each).map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
       <div>
         <dt>Retries</dt>
         <dd>{each.retries}</dd>
@@ -130,6 +134,10 @@ function Rules({ each }: { readonly each: FunctionSummary }): ReactNode {
 
 const newestShown = 10
 
+function whyOf({ error, reason }: RunSummary): string {
+  return error === null ? (reason ?? "") : `${error.name}: ${error.message}`
+}
+
 function Newest({ id }: { readonly id: string }): ReactNode {
   const runs = useAsk("runs", { query: { function: id, limit: newestShown } }, { every: often })
   return (
@@ -148,23 +156,7 @@ function Newest({ id }: { readonly id: string }): ReactNode {
             <table>
               <tbody>
                 {items.map((run) => (
-                  <tr key={run.id}>
-                    <td className="nowrap">
-                      <State state={run.state} attempt={run.attempt} />
-                    </td>
-                    <td>
-                      <RunLink id={run.id} short />
-                    </td>
-                    <td className="clip faint grow">
-                      {run.error === null ? (run.reason ?? "") : `${run.error.name}: ${run.error.message}`}
-                    </td>
-                    <td className="right nowrap wide-only">
-                      {run.startedAt === null ? "–" : <Took from={run.startedAt} to={run.endedAt} />}
-                    </td>
-                    <td className="right nowrap">
-                      <Ago at={run.createdAt} />
-                    </td>
-                  </tr>
+                  <NewestRow key={run.id} run={run} />
                 ))}
               </tbody>
             </table>
@@ -172,6 +164,25 @@ function Newest({ id }: { readonly id: string }): ReactNode {
         }
       </Answered>
     </section>
+  )
+}
+
+function NewestRow({ run }: { readonly run: RunSummary }): ReactNode {
+  return (
+    <tr>
+      <td className="nowrap">
+        <State state={run.state} attempt={run.attempt} />
+      </td>
+      <td>
+        <RunLink id={run.id} short />
+        <span className="narrow-only clip faint">{whyOf(run)}</span>
+      </td>
+      <td className="clip faint grow wide-only">{whyOf(run)}</td>
+      <td className="right nowrap wide-only">{run.startedAt === null ? "–" : <Took from={run.startedAt} to={run.endedAt} />}</td>
+      <td className="right nowrap">
+        <Ago at={run.createdAt} />
+      </td>
+    </tr>
   )
 }
 

@@ -35,50 +35,61 @@ function Table({ items }: { readonly items: readonly NodeSummary[] }): ReactNode
             <tr>
               <th>Standing</th>
               <th>Node</th>
-              <th>Process</th>
+              <th className="wide-only">Process</th>
               <th className="right">Runs in hand</th>
-              <th className="right">Functions</th>
+              <th className="right wide-only">Functions</th>
               <th className="right wide-only">Started</th>
-              <th className="right">Seen</th>
+              <th className="right wide-only">Seen</th>
             </tr>
           </thead>
           <tbody>
             {items.map((node) => (
-              <tr key={node.id} className={node.alive ? "" : "dimmed"}>
-                <td className="nowrap">
-                  <span className={node.alive ? "state-completed" : "state-failed"}>
-                    <span aria-hidden="true">{node.alive ? "●" : "✕"}</span> {node.alive ? "alive" : "not seen lately"}
-                  </span>
-                </td>
-                <td className="mono">{node.id}</td>
-                <td className="mono nowrap">
-                  {node.host}:{node.pid}
-                </td>
-                <td className="right">{count(node.leased)}</td>
-                <td className="right">
-                  <details>
-                    <summary>{plural(node.functionIds.length, "function")}</summary>
-                    <ul className="plain">
-                      {node.functionIds.map((id) => (
-                        <li key={id} className="mono">
-                          {id}
-                        </li>
-                      ))}
-                    </ul>
-                  </details>
-                </td>
-                <td className="right nowrap wide-only">
-                  <Ago at={node.startedAt} />
-                </td>
-                <td className="right nowrap">
-                  <Ago at={node.seenAt} />
-                </td>
-              </tr>
+              <Row key={node.id} node={node} />
             ))}
           </tbody>
         </table>
       </div>
       <p className="faint">A node that was not seen for 5 s is taken for dead: others take over its runs.</p>
     </section>
+  )
+}
+
+function Row({ node }: { readonly node: NodeSummary }): ReactNode {
+  return (
+    <tr className={node.alive ? "" : "dimmed"}>
+      <td className="nowrap">
+        <span className={node.alive ? "state-completed" : "state-failed"}>
+          <span aria-hidden="true">{node.alive ? "●" : "✕"}</span> {node.alive ? "alive" : "not seen lately"}
+        </span>
+      </td>
+      <td className="mono name">
+        {node.id}
+        <span className="narrow-only faint">
+          {node.host}:{node.pid}, seen <Ago at={node.seenAt} />
+        </span>
+      </td>
+      <td className="mono nowrap wide-only">
+        {node.host}:{node.pid}
+      </td>
+      <td className="right">{count(node.leased)}</td>
+      <td className="right wide-only">
+        <details>
+          <summary>{plural(node.functionIds.length, "function")}</summary>
+          <ul className="plain">
+            {node.functionIds.map((id) => (
+              <li key={id} className="mono">
+                {id}
+              </li>
+            ))}
+          </ul>
+        </details>
+      </td>
+      <td className="right nowrap wide-only">
+        <Ago at={node.startedAt} />
+      </td>
+      <td className="right nowrap wide-only">
+        <Ago at={node.seenAt} />
+      </td>
+    </tr>
   )
 }

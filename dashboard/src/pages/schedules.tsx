@@ -91,6 +91,9 @@ function Row({ schedule, marked }: { readonly schedule: Schedule; readonly marke
         <span className="narrow-only">
           <Rule schedule={schedule} />
         </span>
+        <span className="narrow-only">
+          <RowStrip schedule={schedule} shown={18} />
+        </span>
       </td>
       <td className="wide-only">
         <Rule schedule={schedule} />
@@ -99,7 +102,7 @@ function Row({ schedule, marked }: { readonly schedule: Schedule; readonly marke
         <NextFire schedule={schedule} />
       </td>
       <td className="wide-only">
-        <RowStrip schedule={schedule} />
+        <RowStrip schedule={schedule} shown={ticksAsked} />
       </td>
       <td className="right nowrap wide-only">
         <ScheduleActions schedule={schedule} compact />
@@ -108,9 +111,9 @@ function Row({ schedule, marked }: { readonly schedule: Schedule; readonly marke
   )
 }
 
-const ticksShown = 36
+const ticksAsked = 36
 
-function RowStrip({ schedule }: { readonly schedule: Schedule }): ReactNode {
-  const ticks = useAsk("scheduleTicks", { params: { id: schedule.id }, query: { limit: ticksShown } }, { every: seldom })
-  return <Strip ticks={ticks.data?.items ?? []} nextAt={schedule.nextTickAt} />
+function RowStrip({ schedule, shown }: { readonly schedule: Schedule; readonly shown: number }): ReactNode {
+  const ticks = useAsk("scheduleTicks", { params: { id: schedule.id }, query: { limit: ticksAsked } }, { every: seldom })
+  return <Strip ticks={ticks.data?.items.slice(0, shown) ?? []} nextAt={schedule.nextTickAt} />
 }

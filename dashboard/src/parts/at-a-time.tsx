@@ -6,12 +6,13 @@ import { count } from "../format.ts"
 export function AtATime({ rules, none }: { readonly rules: readonly ConcurrencyRule[]; readonly none: ReactNode }): ReactNode {
   if (rules.length === 0) return none
   return rules.map(({ limit, key, scope }) => (
-    <div key={`${key ?? ""} ${scope}`}>
+    <div key={`${key ?? ""} ${scope}`} className="at-a-time">
       {count(limit)}
       {key === null ? null : (
         <span className="faint">
           {" "}
-          per <code>{key}</code>
+          per <code title={scope === "fn" ? key : `${key}, shared with other functions`}>{key}</code>
+          {scope === "fn" ? "" : ", shared"}
         </span>
       )}
     </div>

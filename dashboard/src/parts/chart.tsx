@@ -53,9 +53,10 @@ export function ChartFrame({
   readonly children: ReactNode
 }): ReactNode {
   const most = Math.max(1, ...activity.buckets.map((bucket) => bucket.completed + bucket.failed))
-  const { from, to } = activity
+  const { from, to, completed, failed } = activity
   return (
     <div className="chart-frame">
+      {completed + failed === 0 ? <p className="chart-none">No run has ended in this time.</p> : null}
       <span className="chart-most" aria-hidden="true">
         {compact(most)}
       </span>

@@ -40,7 +40,7 @@ export function FailureRows({ items }: { readonly items: readonly FailureCause[]
             <th className="right">Runs</th>
             <th className="wide-only">Last 24 h</th>
             <th className="wide-only">First</th>
-            <th className="right">Last</th>
+            <th className="right wide-only">Last</th>
           </tr>
         </thead>
         <tbody>
@@ -51,8 +51,8 @@ export function FailureRows({ items }: { readonly items: readonly FailureCause[]
                 <span className="faint">
                   for example <RunLink id={cause.runId} short />
                 </span>
-                <span className="narrow-only">
-                  <FunctionLink id={cause.functionId} />
+                <span className="narrow-only faint">
+                  <FunctionLink id={cause.functionId} /> · last <Ago at={cause.lastAt} />
                 </span>
               </td>
               <td className="clip wide-only">
@@ -65,7 +65,7 @@ export function FailureRows({ items }: { readonly items: readonly FailureCause[]
               <td className="wide-only nowrap faint">
                 <Ago at={cause.firstAt} />
               </td>
-              <td className="right nowrap faint">
+              <td className="right nowrap faint wide-only">
                 <Ago at={cause.lastAt} />
               </td>
             </tr>
