@@ -75,33 +75,39 @@ function FanoutTable({ items }: { readonly items: readonly FanoutSummary[] }): R
       </thead>
       <tbody>
         {items.map((fanout, i) => (
-          <tr key={fanout.id} className={i === cursor ? "marked" : ""}>
-            <td className="clip">
-              <FanoutLink id={fanout.id} name={fanout.name} />
-            </td>
-            <td className="wide-only nowrap">{standing(fanout)}</td>
-            <td className="grow">
-              <Bar fanout={fanout} />
-              <span className="narrow-only faint">
-                {count(endedOf(fanout))} of {count(fanout.total)}
-                {fanout.failed === 0 ? null : <span className="state-failed"> · {count(fanout.failed)} failed</span>}
-              </span>
-            </td>
-            <td className="right nowrap wide-only">
-              {count(endedOf(fanout))} / {count(fanout.total)}
-            </td>
-            <td className="right wide-only">
-              {fanout.failed > 0 ? <span className="state-failed">{count(fanout.failed)}</span> : <span className="faint">0</span>}
-            </td>
-            <td className="wide-only nowrap">
-              {fanout.runId === null ? <span className="faint">outside</span> : <RunLink id={fanout.runId} short />}
-            </td>
-            <td className="right nowrap wide-only">
-              <Ago at={fanout.createdAt} />
-            </td>
-          </tr>
+          <Row key={fanout.id} fanout={fanout} marked={i === cursor} />
         ))}
       </tbody>
     </table>
+  )
+}
+
+function Row({ fanout, marked }: { readonly fanout: FanoutSummary; readonly marked: boolean }): ReactNode {
+  return (
+    <tr className={marked ? "marked" : ""}>
+      <td className="clip">
+        <FanoutLink id={fanout.id} name={fanout.name} />
+      </td>
+      <td className="wide-only nowrap">{standing(fanout)}</td>
+      <td className="grow">
+        <Bar fanout={fanout} />
+        <span className="narrow-only faint">
+          {count(endedOf(fanout))} of {count(fanout.total)}
+          {fanout.failed === 0 ? null : <span className="state-failed"> · {count(fanout.failed)} failed</span>}
+        </span>
+      </td>
+      <td className="right nowrap wide-only">
+        {count(endedOf(fanout))} / {count(fanout.total)}
+      </td>
+      <td className="right wide-only">
+        {fanout.failed > 0 ? <span className="state-failed">{count(fanout.failed)}</span> : <span className="faint">0</span>}
+      </td>
+      <td className="wide-only nowrap">
+        {fanout.runId === null ? <span className="faint">outside</span> : <RunLink id={fanout.runId} short />}
+      </td>
+      <td className="right nowrap wide-only">
+        <Ago at={fanout.createdAt} />
+      </td>
+    </tr>
   )
 }
