@@ -15,6 +15,7 @@ export class CodeHost implements Transport {
   readonly #say: (line: string) => void
   #current: CodeProcess | null = null
   #closed = false
+  #spawning: Promise<void> = Promise.resolve()
 
   constructor(files: readonly string[], say: (line: string) => void) {
     this.#files = files
@@ -39,10 +40,9 @@ export class CodeHost implements Transport {
 
   /** Brings up the files as they are now; gives what changed, for people. On an error the version before stays. */
   async reload(): Promise<string> {
-    const before = this.#current
+    const before = definitionsOf(this.apps)
     await this.#spawn()
-    void before?.close(oldVersionGraceMs)
-    return differences(definitionsOf(before?.apps ?? []), definitionsOf(this.apps))
+    return differences(before, definitionsOf(this.apps))
   }
 
   async close(graceMs: number): Promise<void> {
@@ -50,10 +50,24 @@ export class CodeHost implements Transport {
     await this.#current?.close(graceMs)
   }
 
-  async #spawn(): Promise<void> {
+  /** One after the other: a reload and a new start after a crash may come together, and the newest files must win. */
+  #spawn(): Promise<void> {
+    const spawned = this.#spawning.then(() => this.#start())
+    this.#spawning = spawned.catch(() => undefined)
+    return spawned
+  }
+
+  /** Whatever it takes the place of is closed, so that no process is left behind that keeps this one from ending. */
+  async #start(): Promise<void> {
     let started: CodeProcess | null = null
     started = await CodeProcess.start(this.#files, () => void this.#exited(started))
+    if (this.#closed) {
+      await started.close(0)
+      return
+    }
+    const before = this.#current
     this.#current = started
+    void before?.close(oldVersionGraceMs)
   }
 
   /** User code ended its own process: bring it up again, so that the other runs go on. */
