@@ -11,6 +11,9 @@ import type { Answered, FromCode, ToCode } from "./messages.ts"
 
 const script = new URL(import.meta.url.endsWith(".ts") ? "./code.ts" : "./code.js", import.meta.url)
 
+/** Warnings that say nothing about the user's code: `npm init` makes projects without a module type, and Node then finds it out by itself. */
+const execArgv = ["ExperimentalWarning", "MODULE_TYPELESS_PACKAGE_JSON"].map((name) => `--disable-warning=${name}`)
+
 type Asking = Extract<FromCode, { kind: "report" | "send" | "source" | "register" | "signal" }>
 
 interface Call {
@@ -50,7 +53,7 @@ export class CodeProcess implements Transport {
    * @throws FanfareError what the import met: the process is gone then
    */
   static async start(files: readonly string[], exited: () => void): Promise<CodeProcess> {
-    const child = fork(script, [...files], { serialization: "advanced", execArgv: ["--disable-warning=ExperimentalWarning"] })
+    const child = fork(script, [...files], { serialization: "advanced", execArgv })
     const ready = await new Promise<Extract<FromCode, { kind: "ready" }>>((resolve, reject) => {
       child.once("exit", (code) =>
         reject(

@@ -8,6 +8,7 @@ import type { Pull, SourceResult } from "../../core/source.ts"
 import { systemClock } from "../../engine/system.ts"
 import { needsEngine, remoteIntake } from "../../sdk/remote.ts"
 import { runAttempt } from "../../sdk/runner.ts"
+import { explainImport } from "./import-error.ts"
 import type { Answered, FromCode, ToCode } from "./messages.ts"
 
 // The process that has the user's code under `fanfare dev`: a new one for each version of the files, so that a reload is complete and
@@ -161,5 +162,5 @@ process.on("disconnect", () => process.exit(0))
 process.on("SIGINT", () => undefined)
 
 load().catch((error: unknown) => {
-  tell({ kind: "unfit", error: packError(error, "invalid_function") })
+  tell({ kind: "unfit", error: packError(explainImport(error), "invalid_function") })
 })
