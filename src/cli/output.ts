@@ -21,6 +21,10 @@ export function printError(error: FanfareError): void {
   if (error.hint !== undefined) say(`  ${error.hint}`)
 }
 
+export function firstLine(text: string): string {
+  return printable(text.split("\n")[0] ?? "")
+}
+
 /** Rows in columns that line up; two spaces between them. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? "").length)))

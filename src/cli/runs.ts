@@ -5,7 +5,7 @@ import { printable } from "../server/console.ts"
 import { call } from "./api.ts"
 import { followFanout, followRun } from "./follow.ts"
 import type { Globals } from "./globals.ts"
-import { clock, print, printJson, span, table } from "./output.ts"
+import { clock, firstLine, print, printJson, span, table } from "./output.ts"
 
 const marks: Readonly<Record<RunSummary["state"], string>> = {
   scheduled: "◷",
@@ -139,10 +139,6 @@ function describeRun(run: RunDetail): string {
     )
   if (run.output !== null) lines.push(`  output   ${preview(run.output)}`)
   return lines.join("\n")
-}
-
-function firstLine(text: string): string {
-  return printable(text.split("\n")[0] ?? "")
 }
 
 function preview(text: string): string {

@@ -6,12 +6,14 @@ import type { EventInput } from "../core/event.ts"
 import type { FanoutPlan } from "../core/fanouts.ts"
 import type { FanOutRules } from "../core/gate.ts"
 import { limits } from "../core/limits.ts"
+import { patternsOf } from "../core/match.ts"
+import type { FunctionSummary, Page, RunSummary } from "../core/views.ts"
 import { paths, type TriggerResult } from "../protocol/api.ts"
 import { printable } from "../server/console.ts"
 import { call } from "./api.ts"
 import { fanoutsOf, followFanout, followRun } from "./follow.ts"
 import type { Globals } from "./globals.ts"
-import { count, parseJson, print, printJson, say } from "./output.ts"
+import { count, firstLine, parseJson, print, printJson, say } from "./output.ts"
 
 /** How the runs of several events are let loose, as options. */
 export interface RuleOptions {
@@ -44,13 +46,44 @@ export async function send(
   }
   const body = Object.keys(rules).length === 0 ? events : { events, rules }
   const result = await call<SendResult>(options, paths.events, { body })
+  const { fanoutId } = result
   if (options.json) printJson(result)
-  else if (result.fanoutId === null) print(`✓ ${result.ids[0] ?? "nothing"}  ${name}`)
-  else print(`✓ ${result.fanoutId}  ${count(events.length)} events   follow: fanfare runs watch ${result.fanoutId}`)
-  if (options.watch === true && result.fanoutId !== null) {
-    const fanout = await followFanout(result.fanoutId, options)
+  else if (fanoutId !== null) print(`✓ ${fanoutId}  ${count(events.length)} events   follow: fanfare runs watch ${fanoutId}`)
+  const started = fanoutId === null ? await startedBy(result.ids[0], options) : []
+  if (fanoutId === null && !options.json) print(`✓ ${result.ids[0] ?? "nothing"}  ${name}${started.map(({ id }) => `  ${id}`).join("")}`)
+  if (!options.json) await tellUnheard(new Set(events.map((event) => event.name)), options)
+  if (options.watch !== true) return
+  if (fanoutId === null) await watchRuns(started, options)
+  else {
+    const fanout = await followFanout(fanoutId, options)
     if (fanout.failed > 0 || fanout.state !== "ended") process.exitCode = 1
   }
+}
+
+/** The runs that an event started. */
+async function startedBy(eventId: string | undefined, globals: Globals): Promise<readonly RunSummary[]> {
+  return eventId === undefined ? [] : (await call<Page<RunSummary>>(globals, paths.runs, { query: { event: eventId } })).items
+}
+
+async function watchRuns(runs: readonly RunSummary[], globals: Globals): Promise<void> {
+  for (const { id, functionId } of runs) {
+    const run = await followRun(id, globals)
+    if (globals.json) printJson(run)
+    else say(`${id}  ${functionId}  ${run.state}${run.error === null ? "" : `: ${run.error.name}: ${firstLine(run.error.message)}`}`)
+    if (run.state !== "completed") process.exitCode = 1
+  }
+}
+
+/** A name that no function listens to is no error, and often a typing error. */
+async function tellUnheard(names: ReadonlySet<string>, globals: Globals): Promise<void> {
+  const { items } = await call<Page<FunctionSummary>>(globals, paths.functions)
+  const heard = new Set(
+    items.filter(({ active }) => active).flatMap(({ triggers }) => triggers.flatMap((each) => ("event" in each ? [each.event] : []))),
+  )
+  const unheard = [...names].filter((name) => !patternsOf(name).some((pattern) => heard.has(pattern)))
+  if (unheard.length === 0) return
+  say(`! no function has ${unheard.slice(0, 3).join(", ")} as a trigger, so none was started`)
+  if (heard.size > 0) say(`  There are: ${[...heard].slice(0, 10).join(", ")}.`)
 }
 
 async function plan(events: readonly EventInput[], globals: Globals): Promise<void> {

@@ -101,6 +101,7 @@ describe("fanfare dev", () => {
     await until(() => said.includes("~ send-slack-notification"), "a reload")
     writeFileSync(file, `${app(3)}\nthrow new Error("not today")`)
     await until(() => said.includes("the version before keeps running"), "the refusal")
+    await until(() => said.includes(`app.ts:${app(3).split("\n").length + 1}: not today`), "the line of the refusal")
     expect((await status()).nodeId).toBe(nodeId)
     const { out } = await fanfare("functions", "--json")
     const functions = JSON.parse(out) as { items: { localId: string; retries: number }[] }
@@ -139,6 +140,19 @@ describe("commands", () => {
       err: expect.stringContaining("events[0].data must be an object"),
     })
     expect(await fanfare("send", "x", "--file", "nowhere.jsonl")).toMatchObject({ code: 2 })
+  })
+
+  it("send tells which run it started, waits for it, and says when nobody hears the name", async () => {
+    const watched = await fanfare("send", "app/notification.dispatched", "--data", '{"notification":{"i":9}}', "--watch")
+    expect(watched).toMatchObject({ code: 0, out: expect.stringMatching(/^✓ evt_\S+ {2}app\/notification.dispatched {2}run_/) })
+    expect(watched.err).toMatch(/^run_\S+ {2}notifications-send-slack-notification {2}completed\n$/)
+    expect(await fanfare("send", "app/broken", "--watch")).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("failed: RangeError: always"),
+    })
+    const unheard = await fanfare("send", "app/notification.despatched")
+    expect(unheard).toMatchObject({ code: 0, err: expect.stringContaining("no function has app/notification.despatched as a trigger") })
+    expect(unheard.err).toContain("app/notification.dispatched")
   })
 
   it("show runs, follow them, and say by their exit code how it went", async () => {
@@ -241,7 +255,7 @@ describe("commands", () => {
     })
     expect((await fanfare("runs", "replay", "--function", "patient", "--yes")).out).toContain("2 runs replayed")
     expect((await fanfare("runs", "cancel", "--function", "patient", "--yes", "--json")).out).toContain('"state":"done"')
-    expect(await fanfare("runs", "cancel", "--yes")).toMatchObject({ code: 2, err: expect.stringContaining("the filter is empty") })
+    expect(await fanfare("runs", "cancel", "--yes")).toMatchObject({ code: 2, err: expect.stringContaining("--function") })
     expect(await fanfare("runs", "replay", runId, "--from-step", "nope")).toMatchObject({
       code: 5,
       err: expect.stringContaining("It has: "),
