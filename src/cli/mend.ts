@@ -35,6 +35,12 @@ export async function mend(kind: BulkKind, id: string | undefined, options: Mend
     return
   }
   const { state, function: functionId, since } = options
+  if (state === undefined && functionId === undefined && since === undefined) {
+    throw new FanfareError("invalid_option", `${kind} which runs?`, {
+      field: "function",
+      hint: `Say which runs are meant with --function, --state and --since${kind === "retry" ? "" : ", or give the id of one"}.`,
+    })
+  }
   const filter: BulkFilter = {
     ...(state === undefined ? {} : { state: state as Exclude<RunFilter["state"], undefined> }),
     ...(functionId === undefined ? {} : { functionId }),

@@ -24,7 +24,7 @@ export async function startHttp(parts: ApiParts, host: string, port: number): Pr
         new FanfareError("invalid_option", `the HTTP API cannot listen on ${host}: ${why}`, {
           field: "http.port",
           cause,
-          hint: "Choose another with --port.",
+          hint: "Stop what listens there, or choose another port: --port, or http.port of createServer.",
         }),
       )
     })

@@ -58,7 +58,12 @@ export async function connect(place: Place, ports: MaintenancePorts, alone: bool
     const db = await openPostgres({ ...place, use: "upgrade", connections: 2, wait, newId: ports.newId })
     return { db, close: () => db.close() }
   }
-  if (!existsSync(place.file) && !make) throw new FanfareError("not_found", `there is no file ${place.file}`, { field: "db" })
+  if (!existsSync(place.file) && !make) {
+    throw new FanfareError("not_found", `there is no file ${place.file}`, {
+      field: "db",
+      hint: "Name the store with --db: that of `fanfare dev` is .fanfare/dev.db.",
+    })
+  }
   const lock = alone ? lockFile(place.file) : null
   try {
     const db = openSqlite({ file: place.file, clock: ports, readOnly: !alone })

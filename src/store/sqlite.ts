@@ -91,7 +91,11 @@ function open(file: string, readOnly: boolean): DatabaseSync {
   } catch (error) {
     database.close()
     if (error instanceof FanfareError) throw error
-    throw new FanfareError("store_unfit", `${file} is not a usable SQLite file: ${messageOf(error)}`, { field: "db", cause: error })
+    throw new FanfareError("store_unfit", `${file} is not a usable SQLite file: ${messageOf(error)}`, {
+      field: "db",
+      hint: "Give another path. If this was a store, put a backup in its place.",
+      cause: error,
+    })
   }
 }
 
