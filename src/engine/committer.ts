@@ -13,6 +13,8 @@ interface Waiting {
 
 /** The other side of each turn: who wants runs, and who hears of timers. */
 export interface TurnPartner {
+  /** Attempts under way: each may soon have something to commit. */
+  readonly running: number
   /** What to claim in the next turn; null for nothing. `ringing`: whether there may be something. */
   want(): ClaimRequest | null
   claimed(claim: Claim): void
@@ -41,6 +43,9 @@ export class Committer {
   #busy = false
   #rung = false
   #looking = false
+  /** When the last turn ended, and how long it took. */
+  #endedAt = 0
+  #tookMs = 0
 
   constructor(store: Pick<Store, "turn">, clock: Clock, partner: TurnPartner) {
     this.#store = store
@@ -78,14 +83,23 @@ export class Committer {
     return !this.#busy && this.#waiting.length === 0
   }
 
-  /** At the end of this turn of the event loop, so that what finishes together is committed together. */
+  /** At the end of this turn of the event loop, so that what finishes together is committed together, or after the rest. */
   #soon(): void {
     if (this.#busy || this.#scheduled) return
     this.#scheduled = true
-    this.#clock.after(0, () => {
+    this.#clock.after(this.#restMs(), () => {
       this.#scheduled = false
       void this.#next()
     })
+  }
+
+  /**
+   * While many attempts are under way and few of them have something to commit, as when user code is slow or elsewhere, a turn just after
+   * another one would cost as much as one for all that comes within a few milliseconds. A node with little to do never rests.
+   */
+  #restMs(): number {
+    if (this.#waiting.length * gatherShare >= this.#partner.running) return 0
+    return Math.max(0, this.#endedAt + Math.min(this.#tookMs * gatherTurns, gatherMostMs) - this.#clock.now())
   }
 
   async #next(): Promise<void> {
@@ -97,6 +111,7 @@ export class Committer {
       return
     }
     this.#busy = true
+    const began = this.#clock.now()
     // A ring from here on may be about what this turn's claim has come too early for.
     if (claim !== null) this.#rung = false
     let turn: TurnResult | null = null
@@ -107,6 +122,8 @@ export class Committer {
       failed = error
     }
     this.#busy = false
+    this.#endedAt = this.#clock.now()
+    this.#tookMs = this.#endedAt - began
     if (turn === null) await this.#split(batch, failed)
     else this.#deliver(batch, turn, claim)
   }
@@ -123,7 +140,8 @@ export class Committer {
     if (turn.opened.length > 0) this.#partner.opened(turn.opened)
     if ((turn.doomed ?? 0) > 0) this.#partner.doomed()
     // The store goes on with what has gathered before this thread turns to the new runs.
-    void this.#next()
+    if (this.#restMs() === 0) void this.#next()
+    else this.#soon()
   }
 
   /** The claim left out a part of the line, to save time. */
@@ -159,3 +177,9 @@ export class Committer {
     else this.#soon()
   }
 }
+
+/** Attempts under way for each unit that waits, from which on a turn waits for more. */
+const gatherShare = 8
+/** The rest after a turn, in times of what it took and at most. */
+const gatherTurns = 3
+const gatherMostMs = 20

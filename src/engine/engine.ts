@@ -75,7 +75,11 @@ export class Engine {
     this.nodeId = newId("node")
     this.startedAt = clock.now()
     const { telemetry, registry } = this
+    const running = (): number => this.#executor.running
     this.#committer = new Committer(store, clock, {
+      get running() {
+        return running()
+      },
       want: () => this.#dispatcher.want(),
       claimed: (claim) => this.#dispatcher.claimed(claim),
       timerSet: () => this.#agents.waker.ring(),

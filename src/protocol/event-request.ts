@@ -47,15 +47,17 @@ export function seededIds(seed: string | undefined): ((i: number) => string) | u
   const bytes = Uint8Array.from(atob(match[2] ?? ""), (char) => char.charCodeAt(0))
   const view = new DataView(bytes.buffer)
   const first = view.getUint32(6)
-  const time = base32(BigInt(ms), 10)
+  // What differs from one to the next are the last four bytes: the last 6 characters, and 2 bits of the one before them.
+  const front = view.getUint16(0) * 2 ** 32 + view.getUint32(2)
+  const same = base32(ms, 10) + base32(Math.floor(front / 8), 9)
   return (i) => {
-    view.setUint32(6, first + i + 1)
-    return time + base32((BigInt(view.getUint16(0)) << 64n) | view.getBigUint64(2), 16)
+    const last = (first + i + 1) % 2 ** 32
+    return same + base32((front % 8) * 4 + Math.floor(last / 2 ** 30), 1) + base32(last % 2 ** 30, 6)
   }
 }
 
-function base32(value: bigint, chars: number): string {
+function base32(value: number, chars: number): string {
   let text = ""
-  for (let rest = value; text.length < chars; rest >>= 5n) text = `${alphabet[Number(rest & 31n)]}${text}`
+  for (let rest = value; text.length < chars; rest = Math.floor(rest / 32)) text = `${alphabet[rest % 32]}${text}`
   return text
 }

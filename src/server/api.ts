@@ -1,5 +1,4 @@
 import { type Context, Hono } from "hono"
-import { bodyLimit } from "hono/body-limit"
 import { codes, FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
@@ -14,6 +13,7 @@ import type { Reader } from "../store/store.ts"
 import { checkUrl } from "../protocol/registration.ts"
 import type { Access } from "./access.ts"
 import type { Apps } from "./apps.ts"
+import { bodyBound } from "./body-bound.ts"
 import { createCounters } from "./counters.ts"
 import { dashboardRoutes } from "./dashboard.ts"
 import { createDoor } from "./door.ts"
@@ -181,13 +181,7 @@ function retryOptions({ fingerprint, runId, data }: Readonly<Record<string, unkn
 
 /** What is refused before any route is looked at. */
 function guard(api: Hono, access: Access): void {
-  api.use(
-    bodyLimit({
-      maxSize: limits.bodyBytes,
-      onError: (c) =>
-        problem(c, new FanfareError("too_large", `the request is over ${limits.bodyBytes} bytes`, { bound: limits.bodyBytes })),
-    }),
-  )
+  api.use(bodyBound())
   if (access.kind === "cloud") {
     api.use("/api/*", async (c, next) => {
       if (c.req.path === paths.health || (await access.isAllowed(c.req.header("authorization")))) return next()

@@ -15,6 +15,8 @@ import type { Transport } from "./transport.ts"
 /** Where a function is called, and how often it may be tried. */
 export interface CalledFunction {
   readonly url: string
+  /** The same, to be asked for whatever comes next. */
+  readonly nextUrl: string
   readonly retries: number
 }
 
@@ -38,7 +40,9 @@ export class HttpTransport implements Transport {
     const retries = new Map(functions.map(({ definition }) => [definition.id, definition.retries]))
     this.#functions = new Map(
       apps.flatMap(({ calls }) =>
-        Object.entries(calls).map(([id, url]) => [id, { url, retries: retries.get(id) ?? limits.retriesDefault }] as const),
+        Object.entries(calls).map(
+          ([id, url]) => [id, { url, nextUrl: callUrl(url, null), retries: retries.get(id) ?? limits.retriesDefault }] as const,
+        ),
       ),
     )
   }
@@ -50,13 +54,11 @@ export class HttpTransport implements Transport {
   async execute(attempt: Attempt): Promise<Outcome> {
     const called = this.#functions.get(attempt.run.functionId)
     if (called === undefined) return { kind: "returned" }
-    return new HttpAttempt(attempt, called.retries, (call, signal) =>
-      this.#call(called.url, call, attempt.recorder.now(), signal),
-    ).outcome()
+    return new HttpAttempt(attempt, called.retries, (call, signal) => this.#call(called, call, attempt.recorder.now(), signal)).outcome()
   }
 
   /** Never rejects: no answer is a failure that is tried again. */
-  async #call(url: string, call: Call, now: number, signal: AbortSignal): Promise<Reply> {
+  async #call({ url, nextUrl }: CalledFunction, call: Call, now: number, signal: AbortSignal): Promise<Reply> {
     const { client, keys, kind } = this.#options
     try {
       let body = callBody(call)
@@ -65,7 +67,7 @@ export class HttpTransport implements Transport {
       if (keys !== null) body = canonicalBody(body)
       const raw = await client.send({
         method: "POST",
-        url: callUrl(url, call.stepId),
+        url: call.stepId === null ? nextUrl : callUrl(url, call.stepId),
         headers: {
           "content-type": "application/json",
           "user-agent": "fanfare",
