@@ -79,6 +79,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   "server/door.ts": ["store/store.ts"],
   "server/api.ts": ["store/store.ts"],
   "server/look.ts": ["store/store.ts"],
+  "server/stream.ts": ["store/store.ts"],
 }
 
 /** Time and chance come in through these; the rest asks the ports. */

@@ -206,6 +206,16 @@ export const limits = {
   /** Characters of a payload that a page shows; the rest is for download. */
   previewChars: 64 * KiB,
 
+  /** Live streams that are open at the same time. */
+  streams: 200,
+  /** Milliseconds between two events of a stream, between two looks of it at the store, and between signs of life. */
+  streamGapMs: 300,
+  streamLookMs: 1 * second,
+  streamBeatMs: 15 * second,
+  /** Ids of one kind in one event of a stream: more are told as "all". Events that are kept for those who come back. */
+  streamIds: 100,
+  streamKept: 100,
+
   /** Days that finished runs are kept: default. */
   retentionDays: 30,
   /** Rows of one page of a list: default and most. */

@@ -153,6 +153,30 @@ export interface NodeSummary {
   readonly leased: number
 }
 
+/** How everything stands, to be held against how it stood before. */
+export interface Standing {
+  readonly counts: Depth
+  /** The registry's version. */
+  readonly registry: number
+  /** Id of the newest run; empty when there is none. */
+  readonly newestRun: string
+  readonly newestTickAt: number
+  /** What ended or is tried again, of this minute and the two before: up to two seconds late. */
+  readonly ended: number
+  /** How far the newest fan-outs are. */
+  readonly fanouts: Readonly<Record<string, string>>
+  /** Those that live. */
+  readonly nodes: string
+}
+
+/** Live runs by where they stand, each count capped at 10,000. */
+export interface Depth {
+  readonly ready: number
+  readonly running: number
+  readonly scheduled: number
+  readonly waiting: number
+}
+
 /** The functions that are known, and the version that tells whether they are still. */
 export interface KnownFunctions {
   readonly version: number

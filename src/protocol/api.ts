@@ -55,7 +55,35 @@ export const paths = {
   /** Asks the app at `{ url }` to register. */
   appSync: "/api/v1/apps/sync",
   status: "/api/v1/status",
+  /** What has changed, as server-sent events (`text/event-stream`): see `StreamChange`. */
+  stream: "/api/v1/stream",
 } as const
+
+/**
+ * The data of an event `change` of the live stream: what has changed since the one before, some three times a second at most. A hint
+ * to ask again, never what is now. The first one after connecting says that all may have, or, with a `Last-Event-ID` that this node
+ * still knows, what was missed. A comment line comes every 15 s. What other nodes do is told up to 3 s later, and edits of
+ * schedules made there only with their next moment.
+ */
+export interface StreamChange {
+  /** Live runs by where they stand, each capped at 10,000; null when none of the counts has changed. */
+  readonly counts: { readonly ready: number; readonly running: number; readonly scheduled: number; readonly waiting: number } | null
+  /** Runs came, moved, or ended. */
+  readonly runs: boolean
+  /** Functions whose runs ended or failed. */
+  readonly functions: ChangedIds
+  /** Fan-outs that grew, or whose runs ended. */
+  readonly fanouts: ChangedIds
+  /** Schedules that fired or were changed. */
+  readonly schedules: ChangedIds
+  /** Functions or apps were registered, changed, paused or resumed. */
+  readonly registry: boolean
+  /** Nodes came or went. */
+  readonly nodes: boolean
+}
+
+/** Ids of what has changed; `all`: more than 100, or it is not known which. */
+export type ChangedIds = readonly string[] | "all"
 
 /** An error answer (RFC 9457, `application/problem+json`). */
 export interface Problem {

@@ -22,6 +22,8 @@ import { jsonBody, pageSize } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
 import { runRoutes } from "./runs-api.ts"
 import { spaced } from "./spaced.ts"
+import { streamRoute, touching } from "./stream-route.ts"
+import type { Stream } from "./stream.ts"
 import { version } from "./version.ts"
 
 export interface ApiParts {
@@ -30,10 +32,11 @@ export interface ApiParts {
   readonly storeName: string
   readonly access: Access
   readonly apps: Apps
+  readonly stream: Stream
 }
 
 /** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
-export function createApi({ engine, reader, storeName, access, apps }: ApiParts): Hono {
+export function createApi({ engine, reader, storeName, access, apps, stream }: ApiParts): Hono {
   const api = new Hono()
   const counters = createCounters(engine.telemetry)
   const backlog = spaced(() => reader.depth(), systemClock)
@@ -41,6 +44,7 @@ export function createApi({ engine, reader, storeName, access, apps }: ApiParts)
   api.onError((error, c) => problem(c, error))
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
   guard(api, access)
+  api.use("/api/v1/*", touching(stream))
   api.route("/", createDoor({ engine, reader, access, apps }))
 
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
@@ -82,6 +86,7 @@ export function createApi({ engine, reader, storeName, access, apps }: ApiParts)
   scheduleRoutes(api, engine.intake.schedules)
   runRoutes(api, engine.intake, jsonBody)
   appRoutes(api, engine, apps)
+  streamRoute(api, stream)
   dashboardRoutes(api, access)
   return api
 }

@@ -8,6 +8,7 @@ import { createAccess, type Keys } from "./access.ts"
 import type { ApiParts } from "./api.ts"
 import { Apps } from "./apps.ts"
 import { type Api, isLoopback, startHttp } from "./http.ts"
+import { Stream } from "./stream.ts"
 
 /** The HTTP side of a server. */
 export interface HttpOptions extends Keys {
@@ -33,7 +34,7 @@ export interface Front {
 /** What has to be there before the engine: the way to apps. */
 export interface OpenedFront {
   readonly transport: Transport
-  listen(parts: Omit<ApiParts, "access" | "apps">): Promise<Front>
+  listen(parts: Omit<ApiParts, "access" | "apps" | "stream">): Promise<Front>
 }
 
 /** @throws FanfareError `invalid_option`: keys that are none, or no keys on an address that others reach */
@@ -51,10 +52,18 @@ export async function openFront({ port, host = "127.0.0.1", allow, ...keys }: Ht
     transport,
     async listen(parts) {
       const apps = new Apps({ engine: parts.engine, client, access, clock: systemClock })
-      const api = await startHttp({ ...parts, access, apps }, host, port)
+      const { engine, reader } = parts
+      const stream = new Stream({ telemetry: engine.telemetry, reader, clock: systemClock, nodeId: engine.nodeId })
+      const api = await startHttp({ ...parts, access, apps, stream }, host, port)
       return {
-        api,
         apps,
+        api: {
+          url: api.url,
+          async close() {
+            await stream.close()
+            await api.close()
+          },
+        },
         async close() {
           await apps.close()
           client.close()

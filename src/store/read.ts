@@ -2,7 +2,7 @@ import type { FunctionDefinition, PausePolicy } from "../core/definition.ts"
 import type { HttpApp } from "../core/http-app.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
-import type { FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
+import type { Depth, FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Db, type Param, together } from "./db.ts"
 import { hostedFunctions } from "./read-nodes.ts"
 import { holdReason, type Reasons, reasonsFor, moreReason } from "./read-reason.ts"
@@ -259,7 +259,7 @@ export async function functionList(db: Db): Promise<FunctionSummary[]> {
 const depthCap = 10_000
 const firstTimers = `(select state from timer order by due_at limit ${depthCap}) as t`
 
-export async function depth(db: Db): Promise<{ ready: number; running: number; scheduled: number; waiting: number }> {
+export async function depth(db: Db): Promise<Depth> {
   const count = async (from: string): Promise<number> => {
     const [row] = await db.query<{ n: number }>(`select count(*) as n from (select 1 from ${from} limit $1) as c`, [depthCap])
     return row?.n ?? 0

@@ -12,6 +12,7 @@ import type { RunEvent } from "../core/run.ts"
 import type { Schedule, Tick } from "../core/schedule.ts"
 import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/schedules.ts"
 import type {
+  Depth,
   EventDetail,
   EventSummary,
   FanoutSummary,
@@ -23,6 +24,7 @@ import type {
   RunDetail,
   RunFilter,
   RunSummary,
+  Standing,
 } from "../core/views.ts"
 import type { Watch } from "../core/wait.ts"
 import { type Claim, type ClaimRequest, claimRuns, eventsOf } from "./claim.ts"
@@ -46,6 +48,7 @@ import { failureCauses } from "./read-failures.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
+import { standing } from "./read-standing.ts"
 import * as schedules from "./schedule-operate.ts"
 import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
 import { type Chance, contextOf, type Ticked, tickSchedules } from "./tick.ts"
@@ -170,7 +173,8 @@ export interface Reader {
   knownKeys(keys: readonly string[]): Promise<readonly string[]>
   functionList(): Promise<readonly FunctionSummary[]>
   /** Live runs by where they stand, each count capped at 10,000. */
-  depth(): Promise<{ ready: number; running: number; scheduled: number; waiting: number }>
+  depth(): Promise<Depth>
+  standing(): Promise<Standing>
   nodes(): Promise<readonly NodeSummary[]>
   /** Limits that runs count against or wait for, and those set by hand, in the order of their keys. */
   limits(after: string | null, limit: number): Promise<Page<LimitSummary>>
@@ -327,6 +331,7 @@ export function openReader(db: Db): Reader {
     knownKeys: (keys) => knownKeys(db, keys),
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
+    standing: () => standing(db),
     nodes: () => nodes(db),
     limits: (after, limit) => limitList(db, after, limit),
     tallies: (functionId, from) => tallies(db, functionId, from),

@@ -8,6 +8,7 @@ import { Fanfare } from "../../src/index.ts"
 import { postgres } from "../../src/postgres.ts"
 import { createServer, type FanfareServer } from "../../src/server.ts"
 import { startPostgres, type TestServer } from "../store/postgres.ts"
+import { listen } from "./events.ts"
 
 let database: TestServer
 beforeAll(async () => {
@@ -58,6 +59,20 @@ describe("nodes on one PostgreSQL", () => {
     await until(() => called.length === 1)
     app.close()
     app.closeAllConnections()
+  })
+
+  it("tell who listens to one of them what the others do", async () => {
+    const url = await database.database()
+    const jobs = new Fanfare({ id: "jobs" })
+    jobs.createFunction({ id: "f", triggers: [{ event: "jobs/go" }] }, () => null)
+    await start(jobs, url)
+    const web = await start(new Fanfare({ id: "web" }), url)
+    const listening = await listen(web.url ?? "")
+    await until(() => listening.heard.length > 0)
+    const { fanoutId } = await jobs.send([{ name: "jobs/go" }, { name: "jobs/go" }])
+    await until(() => listening.heard.slice(1).some(({ change }) => change.runs && change.fanouts.includes(fanoutId ?? "")))
+    await until(() => listening.heard.slice(1).some(({ change }) => change.functions === "all"))
+    listening.close()
   })
 
   it("host different functions: each runs where its code is, also one that a sender had never heard of", async () => {

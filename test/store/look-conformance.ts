@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import type { Unit, UnitResult } from "../../src/core/change.ts"
 import type { ClaimedRun } from "../../src/core/run.ts"
 import type { Store } from "../../src/store/store.ts"
-import { completed, event, pair, run, settle, type StoreUnderTest, unit } from "./conformance.ts"
+import { completed, event, pair, part, run, settle, type StoreUnderTest, unit } from "./conformance.ts"
 
 let n = 0
 const id = (kind: string): string => `${kind}_l${String(++n).padStart(21, "0")}`
@@ -66,6 +66,30 @@ export function lookConformance(name: string, open: () => Promise<StoreUnderTest
       expect(await reader.fanoutCell(fanoutId, 5)).toBe(ids[5])
       expect(await reader.fanoutCell(fanoutId, 6)).toBe(null)
       expect(await reader.fanoutCells("fan_none")).toBe("")
+    })
+
+    it("shows by comparison what has moved: runs, fan-outs, what ended, functions", async () => {
+      const { reader } = under.opened
+      const fanoutId = id("fan")
+      const before = await reader.standing()
+      expect(before).toEqual(await reader.standing())
+      await commit(unit([...pair({ fanoutId }), part({ id: fanoutId, taken: 1, events: 1, runs: 1 })]), unit(pair()))
+      const begun = await reader.standing()
+      expect(begun.counts.ready).toBe(before.counts.ready + 2)
+      expect(begun.newestRun > before.newestRun).toBe(true)
+      const [first] = await claim(1)
+      if (first === undefined) throw new Error("a run expected")
+      await commit(settle(first, completed))
+      const ended = await reader.standing()
+      expect(ended.counts).toMatchObject({ ready: begun.counts.ready - 1, running: begun.counts.running })
+      expect(ended.fanouts[fanoutId]).not.toBe(begun.fanouts[fanoutId])
+      const at = Math.floor(Date.now() / 60_000) * 60_000
+      const tally = { functionId: "", at, nodeId: "node_a", completed: 1, failed: 2, retried: 3, durations: {}, delays: {} }
+      await commit(unit([{ kind: "tally.put", tallies: [tally] }]))
+      await store.pause("app-f", "keep")
+      const now = await reader.standing()
+      expect(now.ended).toBe(6)
+      expect(now.registry).toBeGreaterThan(before.registry)
     })
 
     it("lists failed runs along with what they have in common, whatever the function, and pages through them", async () => {

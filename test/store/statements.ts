@@ -155,6 +155,7 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.ticks("app-s1", null, 10)
   await reader.countRuns({ functionId: "f", state: "failed" })
   await reader.depth()
+  await reader.standing()
   await reader.nodes()
   await reader.limits("a", 10)
   await reader.tallies("", 0)
