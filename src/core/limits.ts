@@ -123,6 +123,8 @@ export const limits = {
   throttleBurstMax: 10_000,
   /** A throttle is looked at no more often; a look that came late makes up for so much at most. */
   throttleLookMs: 10,
+  /** Until a limit is looked at again of whose runs one also needs what another transaction was giving out, milliseconds. */
+  busyLimitMs: 10,
   throttleLagMs: 1 * second,
   /** Events of one batch, its bytes, and the longest wait for them. */
   batchSizeMax: 1_000,

@@ -33,10 +33,19 @@ export async function liveRuns(db: Db, eventIds: readonly string[]): Promise<Liv
   return rows.map(({ id, function_id, rank, event_id }) => ({ id, functionId: function_id, rank, eventId: event_id }))
 }
 
-/** Takes runs out of whatever line they stand in. */
+/** Takes runs out of whatever line they stand in, under the locks of their waits. */
 export async function takeStanding(db: Db, runs: readonly Omit<LiveRun, "eventId">[]): Promise<QueueRow[]> {
-  const list = JSON.stringify(runs.map(({ id }) => [id]))
+  const list = JSON.stringify(
+    runs
+      .map(({ id }) => id)
+      .toSorted()
+      .map((id) => [id]),
+  )
   const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
+  // Waits before timers, like whoever wakes one.
+  if (db.dialect.concurrent) {
+    await db.query(`select 1 from wait where run_id in ${these} order by run_id, step_key ${db.dialect.lockRows}`, [list])
+  }
   const [timers, held, ready] = await together([
     db.query<StoredQueueRow>(`delete from timer where run_id in ${these} returning ${queueNames}`, [list]),
     db.query<StoredQueueRow>(`delete from held where run_id in ${these} returning ${queueNames}`, [list]),

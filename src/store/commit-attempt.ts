@@ -3,7 +3,6 @@ import { fingerprintOf } from "../core/fingerprint.ts"
 import { left } from "../core/gate.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
-import { dropWaits } from "./commit-wait.ts"
 import { deleteSlots, enqueue, freed, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
 
 const stepColumns: readonly Column[] = [
@@ -117,8 +116,7 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
   const places = changes.map(({ run, settlement }) =>
     "limits" in settlement ? freed({ runId: run.id, limits: run.limits }, settlement.limits) : { runId: run.id, limits: left(run.limits) },
   )
-  const waiting = ended.filter(({ waits }) => waits === true).map(({ run }) => run.id)
-  const [, , back] = await together([deleteSlots(db, places), endRuns(db, ended), putBack(db, queued), dropWaits(db, waiting)])
+  const [, , back] = await together([deleteSlots(db, places), endRuns(db, ended), putBack(db, queued)])
   return { ...back, keys: keysOf(places) }
 }
 

@@ -1,6 +1,7 @@
 import type { CancelledRun, ChangeOf, Unit } from "../core/change.ts"
 import { cancelledFailure } from "../core/ended.ts"
-import { type Column, type Db, together } from "./db.ts"
+import { type Column, Conflict, type Db, together } from "./db.ts"
+import { lockNames } from "./commit-wait.ts"
 import { queueNames, type QueueRow, type StoredQueueRow, toQueueRow } from "./queue.ts"
 
 /** A run that was taken from where it stood. */
@@ -29,7 +30,14 @@ export async function takeCancelled(db: Db, units: readonly Unit[], now: number)
   if (wanted.size === 0) return settled
   const ids = JSON.stringify([...wanted.keys()].toSorted().map((id) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
-  await db.execute(`delete from doomed where run_id in ${these}`, [ids])
+  const names = (): Promise<void> => {
+    const changes = units.flatMap((unit) => unit.changes)
+    return lockNames(
+      db,
+      changes.filter((change) => change.kind === "wait.add"),
+      changes.flatMap((change, unit) => (change.kind === "wait.offer" ? [{ unit, offer: change.offer }] : [])),
+    )
+  }
   let open = [...wanted.values()]
   for (let pass = 0; open.length > 0 && pass < passesMost; pass++) {
     const taken = new Map(
@@ -37,6 +45,7 @@ export async function takeCancelled(db: Db, units: readonly Unit[], now: number)
         await take(
           db,
           open.map(({ run }) => run),
+          pass === 0 ? names : null,
           now,
         )
       ).map((each) => [each.row.runId, each]),
@@ -51,6 +60,10 @@ export async function takeCancelled(db: Db, units: readonly Unit[], now: number)
     const over = new Set(ended.map(({ run_id }) => run_id))
     open = open.filter(({ run }) => !over.has(run.id) && !run.unbegun)
   }
+  await expectNoLease(
+    db,
+    open.map(({ run }) => run.id),
+  )
   return settled
 }
 
@@ -66,22 +79,46 @@ function settlement(run: CancelledRun, { row, startedAt }: Taken, now: number): 
   }
 }
 
+/** Nobody has to cancel these runs any more. At the end, after the limits: whoever finds that a run is to be cancelled holds others. */
+export async function forgetDoomed(db: Db, units: readonly Unit[]): Promise<void> {
+  const runIds = units.flatMap(({ changes }) => changes.flatMap((change) => (change.kind === "run.cancel" ? [change.run.id] : [])))
+  if (runIds.length === 0) return
+  await db.execute(`delete from doomed where run_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`, [
+    JSON.stringify([...new Set(runIds)].toSorted().map((id) => [id])),
+  ])
+}
+
 const bounded: readonly Column[] = [
   ["run_id", "text"],
   ["most", "bigint"],
 ]
 
-async function take(db: Db, runs: readonly CancelledRun[], now: number): Promise<Taken[]> {
+/** Runs that were found nowhere have ended; or somebody was moving them all the time. */
+async function expectNoLease(db: Db, runIds: readonly string[]): Promise<void> {
+  if (!db.dialect.concurrent || runIds.length === 0) return
+  const leased = await db.query(`select 1 from lease where run_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`, [
+    JSON.stringify(runIds.map((id) => [id])),
+  ])
+  if (leased.length > 0) throw new Conflict("a run moved on while it was to be cancelled")
+}
+
+/**
+ * @param names takes the locks that come between those of leases and those of waits; null: they were taken, and from then on no lease is
+ * waited for
+ */
+async function take(db: Db, runs: readonly CancelledRun[], names: (() => Promise<void>) | null, now: number): Promise<Taken[]> {
   const sorted = runs.toSorted((a, b) => (a.id < b.id ? -1 : 1))
   const most = (run: CancelledRun): number => (run.unbegun ? 0 : anyFence)
   const byId = JSON.stringify(sorted.map((run) => [run.id, most(run)]))
   const leases = await takeLeases(
     db,
     sorted.filter(({ unbegun }) => !unbegun).map(({ id }) => id),
+    names === null,
     now,
   )
   // Leases before waits, like a run that parks; waits before timers, like whoever wakes one.
-  if (db.dialect.concurrent) {
+  await names?.()
+  if (names !== null && db.dialect.concurrent) {
     await db.query(
       `select run_id from wait where run_id in (select run_id from ${db.dialect.rows("$1", bounded)} as j) order by run_id, step_key ${db.dialect.lockRows}`,
       [byId],
@@ -113,10 +150,11 @@ async function take(db: Db, runs: readonly CancelledRun[], now: number): Promise
 }
 
 /** Takes runs from the nodes that have them: what those still write is refused, and they are told at their next pulse. */
-async function takeLeases(db: Db, ids: readonly string[], now: number): Promise<Taken[]> {
+async function takeLeases(db: Db, ids: readonly string[], late: boolean, now: number): Promise<Taken[]> {
   if (ids.length === 0) return []
+  const these = `select id from ${db.dialect.rows("$1", [["id", "text"]])} as j`
   const rows = await db.query<StoredQueueRow & { node_id: string; claimed_at: number }>(
-    `delete from lease where run_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)
+    `delete from lease where run_id in (${late ? `select run_id from lease where run_id in (${these}) ${db.dialect.skipLocked}` : these})
        returning ${queueNames}, node_id, claimed_at`,
     [JSON.stringify(ids.map((id) => [id]))],
   )

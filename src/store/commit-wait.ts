@@ -20,7 +20,7 @@ export interface WaitsEnded {
   /** What stands in line again. */
   readonly moved: Woke
   /** Runs that are to be cancelled. */
-  readonly doomed: number
+  readonly doomed: readonly Doomed[]
   /** By unit: the runs that its offers reached. */
   readonly delivered: ReadonlyMap<number, readonly string[]>
 }
@@ -131,22 +131,24 @@ export async function takenSignals(db: Db, units: readonly Unit[]): Promise<Map<
 }
 
 /**
- * Ends waits that the offers fit, each once; and wakes runs that park though one of their waits has ended meanwhile. All rows that
- * this looks at are locked first, in one order, so that of an event, a timeout and a run that parks one comes after the other.
+ * Ends waits that the offers fit, each once, and those of runs that have ended; and wakes runs that park though one of their waits has ended
+ * meanwhile. All rows that this looks at are locked first, in one order, so that of an event, a timeout and a run that parks one comes after
+ * the other. The names are locked before.
+ * @param over runs that have ended
  */
 export async function endWaits(
   db: Db,
-  adds: readonly ChangeOf<"wait.add">[],
   offers: readonly UnitOffer[],
   parks: readonly Park[],
+  over: readonly string[],
   now: number,
 ): Promise<WaitsEnded> {
-  if (offers.length === 0 && parks.length === 0) {
-    await lockNames(db, adds, offers)
-    return nothing
-  }
-  await lockNames(db, adds, offers)
-  const rows = await lockWaits(db, offers, parks)
+  const alone = offers.length === 0 && parks.length === 0
+  if (alone || !db.dialect.concurrent) await dropWaits(db, over)
+  if (alone) return nothing
+  const gone = new Set(over)
+  const found = await lockWaits(db, offers, parks, db.dialect.concurrent ? over : [])
+  const rows = found.filter(({ run_id }) => !gone.has(run_id))
   const events = await eventsOf(db, rows)
   const matched = rows.flatMap((row) => {
     const fit = offers.find(({ offer }) => fits(row, offer, events.get(row.run_id)))
@@ -157,33 +159,28 @@ export async function endWaits(
   const early = parks.filter(({ runId, keys }) => keys.some((key) => !left.has(JSON.stringify([runId, key]))))
   const steps = matched.filter(({ row }) => row.kind !== "cancel")
   const cancels = matched.filter(({ row }) => row.kind === "cancel")
-  if (matched.length > 0) {
-    await db.execute(`delete from wait where (run_id, step_key) in ${here(db)}`, [listed(matched.map(({ row }) => row))])
-  }
+  const spent = [...matched.map(({ row }) => row), ...found.filter(({ run_id }) => gone.has(run_id))]
+  if (spent.length > 0) await db.execute(`delete from wait where (run_id, step_key) in ${here(db)}`, [listed(spent)])
   const moved = await giveOutcomes(db, steps, now, early)
-  await doom(
-    db,
-    cancels.map(({ row, offer }) => ({
+  const delivered = Map.groupBy(matched, ({ unit }) => unit)
+  return {
+    moved,
+    doomed: cancels.map(({ row, offer }) => ({
       runId: row.run_id,
       reason: `the event ${offer.event?.name ?? ""} ${offer.event?.id ?? ""} came`,
       unbegun: false,
     })),
-  )
-  const delivered = Map.groupBy(matched, ({ unit }) => unit)
-  return {
-    moved,
-    doomed: cancels.length,
     delivered: new Map(Array.from(delivered, ([unit, all]) => [unit, all.map(({ row }) => row.run_id)])),
   }
 }
 
-const nothing: WaitsEnded = { moved: nobody, doomed: 0, delivered: new Map() }
+const nothing: WaitsEnded = { moved: nobody, doomed: [], delivered: new Map() }
 
 /**
  * Of a transaction that adds a wait for a name and one that brings an event of that name, on two connections at once, the second
  * begins when the first has ended: it then sees what that one did.
  */
-async function lockNames(db: Db, adds: readonly ChangeOf<"wait.add">[], offers: readonly UnitOffer[]): Promise<void> {
+export async function lockNames(db: Db, adds: readonly ChangeOf<"wait.add">[], offers: readonly UnitOffer[]): Promise<void> {
   if (!db.dialect.concurrent) return
   const topics = new Set<string>()
   for (const { wait } of adds) if (wait.topic.startsWith(eventPrefix)) topics.add(wait.topic)
@@ -200,7 +197,7 @@ async function lockNames(db: Db, adds: readonly ChangeOf<"wait.add">[], offers: 
 
 const eventPrefix = "event:"
 
-async function lockWaits(db: Db, offers: readonly UnitOffer[], parks: readonly Park[]): Promise<WaitRow[]> {
+async function lockWaits(db: Db, offers: readonly UnitOffer[], parks: readonly Park[], over: readonly string[]): Promise<WaitRow[]> {
   const offered = new Set(offers.flatMap(({ offer }) => offer.keys.map((key) => JSON.stringify([offer.topic, key]))))
   const parked = parks.flatMap(({ runId, keys }) => keys.map((key) => [runId, key]))
   const byOffer = (param: string): string =>
@@ -209,10 +206,13 @@ async function lockWaits(db: Db, offers: readonly UnitOffer[], parks: readonly P
       ["key", "text"],
     ])} as o join wait as w on w.topic = o.topic and w.key = o.key`
   const byPark = (param: string): string => `select run_id, step_key from ${db.dialect.rows(param, places)} as p`
+  const byRun = (param: string): string =>
+    `select w.run_id, w.step_key from ${db.dialect.rows(param, [["run_id", "text"]])} as r join wait as w on w.run_id = r.run_id`
   const sources: string[] = []
   const params: string[] = []
   if (offered.size > 0) sources.push(byOffer(`$${params.push(`[${[...offered].join(",")}]`)}`))
   if (parked.length > 0) sources.push(byPark(`$${params.push(JSON.stringify(parked))}`))
+  if (over.length > 0) sources.push(byRun(`$${params.push(JSON.stringify(over.map((id) => [id])))}`))
   if (sources.length === 0) return []
   return db.query<WaitRow>(
     `select run_id, step_key, kind, topic, key, condition from wait where (run_id, step_key) in (${sources.join(" union ")})
@@ -298,7 +298,10 @@ export interface Doomed {
   readonly unbegun: boolean
 }
 
-/** Runs that are to be cancelled: it is done next, in a transaction of its own. */
+/**
+ * Runs that are to be cancelled: it is done next, in a transaction of its own. Comes after the limits in the order of locks: whoever cancels
+ * such a run takes its row away there.
+ */
 export async function doom(db: Db, doomed: readonly Doomed[]): Promise<void> {
   if (doomed.length === 0) return
   await db.execute(

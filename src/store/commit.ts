@@ -2,14 +2,14 @@ import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
 import type { NewRun } from "../core/run.ts"
 import { addEvents, addPacked, addRuns, eventsByKey, type KnownEvents, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
 import { addAttempts, addLogs, copySteps, saveSteps, settleRuns } from "./commit-attempt.ts"
-import { takeCancelled } from "./commit-cancel.ts"
+import { forgetDoomed, takeCancelled } from "./commit-cancel.ts"
 import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
 import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
 import { dropSchedules, putSchedules } from "./commit-schedule.ts"
 import { putTallies } from "./commit-tally.ts"
-import { addWaits, endWaits, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
+import { addWaits, doom, endWaits, lockNames, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
 import { type Db, together } from "./db.ts"
-import { addEntering } from "./entries.ts"
+import { addEntering, entryKeys, nothingEntered } from "./entries.ts"
 import { closedFanouts } from "./fanout-parts.ts"
 import { holdLimits, lockLimits } from "./limiter.ts"
 import { addLines, keysOf, type Lines } from "./queue.ts"
@@ -65,6 +65,7 @@ export async function commitUnits(db: Db, units: readonly Unit[], now: number): 
     results[i] = { kind: "applied", duplicates: before }
   }
   const { delivered, ...written } = await write(db, accepted, offers, now)
+  await forgetDoomed(db, units)
   for (const [i, runIds] of delivered) {
     const result = results[i]
     if (result?.kind === "applied") results[i] = { ...result, delivered: runIds }
@@ -160,6 +161,7 @@ async function write(
 ): Promise<Written> {
   const by = groupByKind(changes)
   const [plain, entering] = byEntry(by["run.add"])
+  await lockNames(db, by["wait.add"], offers)
   // A wait that begins in the very transaction in which its run is ended from elsewhere would stay behind.
   const over = new Set(by["run.settle"].flatMap(({ run, settlement }) => ("output" in settlement ? [run.id] : [])))
   if (over.size > 0) by["wait.add"] = by["wait.add"].filter(({ runId }) => !over.has(runId))
@@ -182,24 +184,28 @@ async function write(
   ])
   // After the steps: a wait whose step has ended does not begin.
   const replaced = await addWaits(db, by["wait.add"], now)
-  // What has ended by now leaves its place to these.
-  const entered = await addEntering(db, entering, now)
-  const { moved: woken, doomed, delivered } = await endWaits(db, by["wait.add"], offers, parksOf(by["run.settle"]), now)
-  const moves = [settled, added, packed, replaced, entered.moved, woken]
-  const arrivals = moves.flatMap((moved) => moved.arrivals)
-  const open = [...settled.keys, ...entered.moved.keys, ...freed]
-  if (by["limit.hold"].length > 0) {
-    // All that is locked from here on at once, so that the order of keys holds.
-    await lockLimits(db, [...by["limit.hold"].map(({ key }) => key), ...open, ...keysOf(arrivals)])
-    await holdLimits(db, by["limit.hold"])
+  const waits = await endWaits(db, offers, parksOf(by["run.settle"]), overOf(by["run.settle"]), now)
+  const before = [settled, added, packed, replaced, waits.moved]
+  const holds = by["limit.hold"]
+  // All that is locked from here on at once, so that the order of keys holds.
+  if (holds.length > 0 || entering.length > 0) {
+    const arriving = keysOf(before.flatMap((moved) => moved.arrivals))
+    await lockLimits(db, [...holds.map(({ key }) => key), ...entryKeys(entering), ...settled.keys, ...freed, ...arriving])
   }
-  const released = await releaseHeld(db, open, arrivals, now)
+  await holdLimits(db, holds)
+  // What has ended by now leaves its place to these.
+  const entered = entering.length === 0 ? nothingEntered : await addEntering(db, entering, now)
+  const moves = [...before, entered.moved]
+  const arrivals = moves.flatMap((moved) => moved.arrivals)
+  const released = await releaseHeld(db, [...settled.keys, ...entered.moved.keys, ...freed], arrivals, now)
+  const doomed = [...waits.doomed, ...entered.doomed].filter(({ runId }) => !entered.over.has(runId))
+  await doom(db, doomed)
   const timers = [...settled.timers, ...added.timers, ...entered.moved.timers, ...deadlinesOf(by["wait.add"])]
   if (released.dueAt !== null) timers.push(released.dueAt)
   return {
     timerAt: timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),
-    doomed: doomed + entered.doomed,
-    delivered,
+    doomed: doomed.length,
+    delivered: waits.delivered,
     lines: addLines([...moves, released].map(({ lines }) => lines)),
     count: () =>
       countFanouts(db, withFewer(by["fanout.grow"], entered.fewer), [...by["run.settle"], ...entered.ended], by["join.add"], now),
@@ -215,6 +221,11 @@ function byEntry(added: readonly ChangeOf<"run.add">[]): [plain: NewRun[], enter
 
 function deadlinesOf(waits: readonly ChangeOf<"wait.add">[]): number[] {
   return waits.flatMap(({ wait }) => (wait.kind === "deadline" && wait.dueAt !== null ? [wait.dueAt] : []))
+}
+
+/** Runs that end with whatever they waited for. */
+function overOf(settled: readonly ChangeOf<"run.settle">[]): string[] {
+  return settled.flatMap(({ run, settlement, waits }) => (waits === true && "output" in settlement ? [run.id] : []))
 }
 
 /** Runs that park, and what they wait for. */

@@ -5,9 +5,9 @@ import type { FinalState, NewRun } from "../core/run.ts"
 import type { Failure } from "../core/failure.ts"
 import { fingerprintOf } from "../core/fingerprint.ts"
 import { addRuns, insertRuns, runValues } from "./commit-admit.ts"
-import { type Column, type Db, together } from "./db.ts"
-import { keyColumn, lockLimits } from "./limiter.ts"
-import { doom, dropWaits } from "./commit-wait.ts"
+import { type Column, Conflict, type Db, together } from "./db.ts"
+import { keyColumn } from "./limiter.ts"
+import { type Doomed, dropWaits } from "./commit-wait.ts"
 import {
   deleteSlots,
   insertFirstSlots,
@@ -28,19 +28,23 @@ export interface Entered {
   /** Runs that are not needed, since their events joined a batch: by fan-out, how many fewer there are. */
   readonly fewer: ReadonlyMap<string, number>
   /** Runs that are to be cancelled. */
-  readonly doomed: number
+  readonly doomed: readonly Doomed[]
+  /** Runs that are not needed, or have ended already: nothing is to be cancelled any more. */
+  readonly over: ReadonlySet<string>
 }
 
-const nothingEntered: Entered = { moved: nothingMoved, ended: [], fewer: new Map(), doomed: 0 }
+export const nothingEntered: Entered = { moved: nothingMoved, ended: [], fewer: new Map(), doomed: [], over: new Set() }
 
-/** New runs about which other runs of their keys have a say. Under the locks of these keys, in their order. */
+/** New runs about which other runs of their keys have a say. Under the locks of these keys, which the caller has. */
 export async function addEntering(db: Db, runs: readonly NewRun[], now: number): Promise<Entered> {
-  if (runs.length === 0) return nothingEntered
   const entries = runs.flatMap((run) => (run.entries ?? []).filter((entry) => entry.kind !== "refuse"))
-  const keys = [...new Set(entries.map(({ key }) => key))]
-  await lockLimits(db, keys)
-  const decisions = decideEntries(runs, await factsOf(db, entries, keys), now)
+  const decisions = decideEntries(runs, await factsOf(db, entries, [...new Set(entries.map(({ key }) => key))]), now)
   const { added, ended, joined, full, replaced, doomed } = decisions
+  const over = [...ended, ...joined].map(({ run }) => run.id)
+  await expectFreeWaits(
+    db,
+    replaced.map(({ runId }) => runId),
+  )
   // Those that end make room for those that begin.
   const skipped = await endWaiting(db, replaced, now)
   const [moved] = await together([
@@ -50,11 +54,7 @@ export async function addEntering(db: Db, runs: readonly NewRun[], now: number):
       added.map(({ id, limits }) => ({ runId: id, limits })),
     ),
     recordEnded(db, ended, now),
-    dropWaits(db, [...ended.map(({ run }) => run.id), ...joined.map(({ run }) => run.id), ...replaced.map(({ runId }) => runId)]),
-    doom(
-      db,
-      doomed.map((each) => ({ ...each, unbegun: false })),
-    ),
+    dropWaits(db, [...over, ...replaced.map(({ runId }) => runId)]),
     join(db, joined),
     startFull(db, full, now),
     remember(db, decisions),
@@ -69,11 +69,35 @@ export async function addEntering(db: Db, runs: readonly NewRun[], now: number):
     },
     ended: [...ended.map(({ run, state }) => endedBy(newQueueRow(run), run.fanoutId, state, now)), ...skipped.ended],
     fewer,
-    doomed: doomed.length,
+    doomed: doomed.map((each) => ({ ...each, unbegun: false })),
+    over: new Set([...over, ...replaced.map(({ runId }) => runId)]),
   }
 }
 
-/** What is known of the keys. Timers first: a run that stands there, and then still has its place under the key, waits for more events. */
+/** The limits whose rows decide about new runs, and those whose room such runs may take. */
+export function entryKeys(runs: readonly NewRun[]): string[] {
+  return runs.flatMap(({ entries = [], limits: claims }) => [
+    ...entries.flatMap((entry) => (entry.kind === "refuse" ? [] : [entry.key])),
+    ...claims.map(({ key }) => key),
+  ])
+}
+
+/** Waits come before limits in the order of locks: of runs that turn up only now, somebody who has one may be waiting for us. */
+async function expectFreeWaits(db: Db, runIds: readonly string[]): Promise<void> {
+  if (!db.dialect.concurrent || runIds.length === 0) return
+  const list = JSON.stringify(runIds.map((id) => [id]))
+  const these = `from wait where run_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
+  const [locked, all] = await together([
+    db.query(`select run_id, step_key ${these} order by run_id, step_key ${db.dialect.skipLocked}`, [list]),
+    db.query(`select 1 ${these}`, [list]),
+  ])
+  if (locked.length < all.length) throw new Conflict("a run was cancelled while a later event took its place")
+}
+
+/**
+ * What is known of the keys. A run that stands in timers, and then still has its place under the key, waits for more events. One whose timer
+ * somebody else has locked is being taken away, and does not.
+ */
 async function factsOf(db: Db, entries: readonly Exclude<Entry, { kind: "refuse" }>[], keys: readonly string[]): Promise<EntryFacts> {
   if (keys.length === 0) return { rates: new Map(), pending: new Map(), open: new Map() }
   const list = JSON.stringify(keys.map((key) => [key]))
@@ -115,7 +139,7 @@ async function factsOf(db: Db, entries: readonly Exclude<Entry, { kind: "refuse"
 async function waitingRuns(db: Db, runIds: readonly string[]): Promise<Set<string>> {
   if (runIds.length === 0) return new Set()
   const rows = await db.query<{ run_id: string }>(
-    `select run_id from timer where run_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j) order by run_id ${db.dialect.lockRows}`,
+    `select run_id from timer where run_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j) order by run_id ${db.dialect.skipLocked}`,
     [JSON.stringify(runIds.map((id) => [id]))],
   )
   return new Set(rows.map(({ run_id }) => run_id))

@@ -1,26 +1,75 @@
 import type { LimitState } from "../core/room.ts"
-import { type Column, Conflict, type Db } from "./db.ts"
+import { type Column, Conflict, type Db, together } from "./db.ts"
 
 export const keyColumn: readonly Column[] = [["key", "text"]]
 
-/** Each lock waits for whoever is giving out room of that limit; what is read afterwards includes what they did. In order of keys. */
+/** By transaction: the limits whose rows it has locked. */
+const lockedBy = new WeakMap<Db, Set<string>>()
+
+function locksOf(db: Db): Set<string> {
+  const locks = lockedBy.get(db) ?? new Set()
+  lockedBy.set(db, locks)
+  return locks
+}
+
+/**
+ * Each lock waits for whoever is giving out room of that limit; what is read afterwards includes what they did. In order of keys: so a
+ * transaction asks once, for all that it may want; what turns up later it asks for with `tryLimits`. Runs in a transaction.
+ */
 export async function lockLimits(db: Db, keys: readonly string[]): Promise<void> {
-  if (!db.dialect.concurrent || keys.length === 0) return
-  const wanted = [...new Set(keys)].toSorted()
+  if (!db.dialect.concurrent) return
+  const locks = locksOf(db)
+  const wanted = [...new Set(keys)].filter((key) => !locks.has(key)).toSorted()
+  if (wanted.length === 0) return
   const table = db.dialect.rows("$1", keyColumn)
-  const lock = (some: readonly string[]): Promise<{ key: string }[]> =>
-    db.query(`select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`, [listed(some)])
-  const locked = new Set((await lock(wanted)).map(({ key }) => key))
-  const missing = wanted.filter((key) => !locked.has(key))
+  const lock = async (some: readonly string[]): Promise<void> => {
+    const rows = await db.query<{ key: string }>(
+      `select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`,
+      [listed(some)],
+    )
+    for (const { key } of rows) locks.add(key)
+  }
+  await lock(wanted)
+  const missing = wanted.filter((key) => !locks.has(key))
   if (missing.length === 0) return
   // What this transaction makes nobody else can have.
   const made = await db.query<{ key: string }>(
     `insert into limiter (key, keep_until) select key, 0 from ${table} as j where true order by key on conflict (key) do nothing returning key`,
     [listed(missing)],
   )
-  for (const { key } of made) locked.add(key)
-  const others = missing.filter((key) => !locked.has(key))
-  if (others.length > 0 && (await lock(others)).length < others.length) throw new Conflict("a limit was forgotten while it was taken up")
+  for (const { key } of made) locks.add(key)
+  const others = missing.filter((key) => !locks.has(key))
+  if (others.length > 0) await lock(others)
+  if (others.some((key) => !locks.has(key))) throw new Conflict("a limit was forgotten while it was taken up")
+}
+
+/**
+ * Locks limits that are asked for out of order: after all that this transaction has locked each lock may wait, before that none does, since
+ * the other one may be waiting for us. Gives those that somebody else has.
+ */
+export async function tryLimits(db: Db, keys: readonly string[]): Promise<ReadonlySet<string>> {
+  if (!db.dialect.concurrent) return new Set()
+  const locks = locksOf(db)
+  const wanted = keys.filter((key) => !locks.has(key))
+  const last = [...locks].reduce((a, b) => (a > b ? a : b), "")
+  const early = wanted.filter((key) => key < last)
+  if (early.length > 0) {
+    const these = `key in (select key from ${db.dialect.rows("$1", keyColumn)} as j)`
+    const [free, known] = await together([
+      db.query<{ key: string }>(`select key from limiter where ${these} order by key ${db.dialect.skipLocked}`, [listed(early)]),
+      db.query<{ key: string }>(`select key from limiter where ${these}`, [listed(early)]),
+    ])
+    for (const { key } of free) locks.add(key)
+    const busy = new Set(known.map(({ key }) => key).filter((key) => !locks.has(key)))
+    // What is not there yet nobody can have locked for long.
+    await lockLimits(
+      db,
+      wanted.filter((key) => !busy.has(key)),
+    )
+    return busy
+  }
+  await lockLimits(db, wanted)
+  return new Set()
 }
 
 function listed(keys: readonly string[]): string {

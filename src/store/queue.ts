@@ -1,6 +1,6 @@
 import { placesOf } from "../core/gate.ts"
 import { type LimitClaim, type NewRun, openClaims } from "../core/run.ts"
-import type { Column, Db } from "./db.ts"
+import { type Column, Conflict, type Db } from "./db.ts"
 
 /** A live run as it stands in one of the queues. */
 export interface QueueRow {
@@ -191,17 +191,23 @@ export async function insertHeld(db: Db, rows: readonly (readonly [limitKey: str
   )
 }
 
+/**
+ * Of runs that leave their limit, under its lock. Somebody who is cancelling one has taken it before, and may be waiting for the limit: then
+ * all begins anew.
+ */
 export async function deleteHeld(db: Db, rows: readonly (readonly [limitKey: string, rank: number, runId: string])[]): Promise<void> {
   if (rows.length === 0) return
-  await db.execute(
+  const deleted = await db.execute(
     `delete from held where (limit_key, rank, run_id) in
-       (select limit_key, rank, run_id from ${db.dialect.rows("$1", [
+       (select held.limit_key, held.rank, held.run_id from ${db.dialect.rows("$1", [
          ["limit_key", "text"],
          ["rank", "bigint"],
          ["run_id", "text"],
-       ])} as j)`,
+       ])} as j join held on held.limit_key = j.limit_key and held.rank = j.rank and held.run_id = j.run_id
+       ${db.dialect.concurrent ? "for update of held skip locked" : ""})`,
     [JSON.stringify(rows)],
   )
+  if (deleted < rows.length) throw new Conflict("a run was cancelled while its limit let it go on")
 }
 
 const slotColumns: readonly Column[] = [

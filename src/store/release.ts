@@ -4,7 +4,7 @@ import { lookAt, type LimitState, type Room, roomOf, take, unusedLimit } from ".
 import { openClaims } from "../core/run.ts"
 import { type Db, together } from "./db.ts"
 import { gateRooms } from "./gate.ts"
-import { keyColumn, limitStates, lockLimits, remember } from "./limiter.ts"
+import { keyColumn, limitStates, lockLimits, remember, tryLimits } from "./limiter.ts"
 import {
   deleteHeld,
   firstLimit,
@@ -131,6 +131,8 @@ class ReleasePass {
   readonly #looks = new Map<string, number | null>()
   readonly #released: QueueRow[] = []
   readonly #thorough: boolean
+  /** Limits that another transaction has locked. */
+  #busy: ReadonlySet<string> = new Set()
 
   /** @param thorough also looks at limits that hold nobody: what was planned for them is over */
   constructor(db: Db, now: number, thorough: boolean) {
@@ -143,17 +145,16 @@ class ReleasePass {
   async run(wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<Map<string, number>> {
     const db = this.#db
     const fresh = this.#unknown(wanted.keys())
-    await lockLimits(db, fresh)
+    const arriving = [...arrived.values()].flat()
+    await lockLimits(db, [...fresh, ...claimedBy(arriving)])
     // A gate that is shut is not looked behind: all the rest of its fan-out may stand there.
     const rooms = await gateRooms(db, wanted.keys())
     const heads = await headsOf(db, rooms.size === 0 ? wanted : new Map([...wanted].filter(([key]) => rooms.get(key) !== 0)))
     const lines = linesIn(heads, arrived, wanted)
     if (lines.size === 0 && !this.#thorough) return new Map()
     // Runs may count against limits that nobody asked about: these are locked and counted too.
-    const others = this.#unknown(
-      [...lines.values()].flatMap(({ rows }) => rows.flatMap(({ limits }) => openClaims(limits).map(({ key }) => key))),
-    )
-    await lockLimits(
+    const others = this.#unknown([...lines.values()].flatMap(({ rows }) => claimedBy(rows)))
+    this.#busy = await tryLimits(
       db,
       others.filter((key) => !wanted.has(key)),
     )
@@ -163,11 +164,11 @@ class ReleasePass {
       pausedFunctions(db, lines),
       this.#load(asked, true),
       this.#load(
-        others.filter((key) => !known.has(key)),
+        others.filter((key) => !known.has(key) && !this.#busy.has(key)),
         false,
       ),
     ])
-    const { released, held, left, again } = this.#decide(lines, new Set([...arrived.values()].flat()), wanted, paused)
+    const { released, held, left, again } = this.#decide(lines, new Set(arriving), wanted, paused)
     await together([deleteHeld(db, left), insertHeld(db, held), insertReady(db, released.map(passed)), insertSlots(db, released)])
     this.#released.push(...released)
     return again
@@ -211,7 +212,13 @@ class ReleasePass {
       let made = 0
       let done = 0
       for (const row of rows) {
+        const busy = this.#busy.size > 0 && row.limits.some((claim) => this.#busy.has(claim.key))
         const hold = paused.has(row.functionId) ? { key: isOwn(key) ? key : pausedKey(row.functionId), room: null } : this.#holding(row)
+        if (busy) {
+          // Another transaction gives out what this run also needs. To wait for it here could be to wait for each other.
+          this.#looks.set(key, this.#now + limits.busyLimitMs)
+          break
+        }
         if (hold?.key === key) {
           if (hold.room !== null) this.#looks.set(key, lookAt(hold.room, this.#now))
           break
@@ -266,6 +273,10 @@ async function statesOf(db: Db, keys: readonly string[]): Promise<Map<string, Li
     if (state !== undefined) states.set(key, { ...state, max })
   }
   return states
+}
+
+function claimedBy(rows: readonly QueueRow[]): string[] {
+  return rows.flatMap(({ limits: claims }) => openClaims(claims).map(({ key }) => key))
 }
 
 /** A run that has come through its gate. */

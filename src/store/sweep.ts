@@ -4,8 +4,20 @@ import type { ClaimedRun } from "../core/run.ts"
 import { type JoinedRun, joined, toClaimed } from "./claim.ts"
 import { sealFanouts } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
-import { dueLimits } from "./limiter.ts"
-import { addLines, deleteSlots, enqueue, type Lines, type QueueRow, queueNames, runsIn, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { doom } from "./commit-wait.ts"
+import { dueLimits, lockLimits } from "./limiter.ts"
+import {
+  addLines,
+  deleteSlots,
+  enqueue,
+  keysOf,
+  type Lines,
+  type QueueRow,
+  queueNames,
+  runsIn,
+  type StoredQueueRow,
+  toQueueRow,
+} from "./queue.ts"
 import { releaseAll, releaseHeld } from "./release.ts"
 import { expireWaits, forgetWatches } from "./waits.ts"
 
@@ -37,14 +49,18 @@ export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woke
   await deleteSlots(db, waited.map(waitedUnder))
   const rows = waited.map(begun)
   const lined = await enqueue(db, rows)
-  const released = await releaseHeld(db, [], [...moved.arrivals, ...lined.arrivals], now)
-  const open = await releaseAll(db, await dueLimits(db, limit, now), now, dueRuns)
+  const arrivals = [...moved.arrivals, ...lined.arrivals]
+  const dueKeys = await dueLimits(db, limit, now)
+  if (dueKeys.length > 0) await lockLimits(db, [...dueKeys, ...keysOf(arrivals)])
+  const released = await releaseHeld(db, [], arrivals, now)
+  const open = await releaseAll(db, dueKeys, now, dueRuns)
+  await doom(db, doomed)
   const [next] = await db.query<{ at: number | null }>(
     `select min(at) as at from (select min(due_at) as at from timer union all select min(due_at) from wait where due_at is not null
        union all select (select due_at from limiter where due_at is not null order by due_at limit 1) as at) as next`,
   )
   const lines = addLines([moved.lines, lined.lines, released.lines, open.lines])
-  return { count: rows.length + moved.count + runsIn(open.lines), doomed, nextAt: next?.at ?? null, now, lines }
+  return { count: rows.length + moved.count + runsIn(open.lines), doomed: doomed.length, nextAt: next?.at ?? null, now, lines }
 }
 
 /** Runs that a look at a limit whose time has come expects to find. */

@@ -5,7 +5,7 @@ import type { ExpressionEvent } from "../core/expression.ts"
 import { limits } from "../core/limits.ts"
 import type { RunEvent } from "../core/run.ts"
 import { startKey, type WaitKind, type Watch } from "../core/wait.ts"
-import { doom, type Doomed, giveOutcomes, type Woke } from "./commit-wait.ts"
+import { type Doomed, giveOutcomes, type Woke } from "./commit-wait.ts"
 import type { Column, Db } from "./db.ts"
 
 /** A run that is to be cancelled, with what is needed to say so. */
@@ -164,7 +164,11 @@ interface ExpiredRow {
 }
 
 /** Waits whose time is over: their steps get nothing and their runs stand in line again, or the runs are to be cancelled. */
-export async function expireWaits(db: Db, limit: number, now: number): Promise<{ readonly moved: Woke; readonly doomed: number }> {
+export async function expireWaits(
+  db: Db,
+  limit: number,
+  now: number,
+): Promise<{ readonly moved: Woke; readonly doomed: readonly Doomed[] }> {
   const rows = await db.query<ExpiredRow>(
     `with picked as materialized (select run_id, step_key from wait where due_at <= $1 order by due_at limit $2 ${db.dialect.skipLocked})
      delete from wait where (run_id, step_key) in (select run_id, step_key from picked) returning run_id, step_key, kind`,
@@ -179,14 +183,13 @@ export async function expireWaits(db: Db, limit: number, now: number): Promise<{
     })),
     now,
   )
-  const deadlines = rows.flatMap(({ run_id, step_key, kind }): Doomed[] => {
+  const doomed = rows.flatMap(({ run_id, step_key, kind }): Doomed[] => {
     if (kind !== "deadline") return []
     const unbegun = step_key === startKey
     const reason = unbegun ? "it did not begin in time (timeouts.start)" : "it did not end in time (timeouts.finish)"
     return [{ runId: run_id, reason, unbegun }]
   })
-  await doom(db, deadlines)
-  return { moved, doomed: deadlines.length }
+  return { moved, doomed }
 }
 
 /** What was waited for long ago and is not any more. */

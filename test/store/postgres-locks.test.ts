@@ -1,0 +1,141 @@
+import { randomUUID } from "node:crypto"
+import { setTimeout as delay } from "node:timers/promises"
+import pg from "pg"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import type { Change, Unit } from "../../src/core/change.ts"
+import type { Entry } from "../../src/core/entry.ts"
+import type { LimitClaim, NewRun } from "../../src/core/run.ts"
+import { eventTopic, startKey } from "../../src/core/wait.ts"
+import { systemClock } from "../../src/engine/system.ts"
+import { postgresPlace } from "../../src/store/open-postgres.ts"
+import { openPostgres } from "../../src/store/postgres.ts"
+import { openStore, type Store, storeOn } from "../../src/store/store.ts"
+import { completed, guardOf, pair, settle, unit } from "./conformance.ts"
+import { startPostgres, type TestServer } from "./postgres.ts"
+import { event } from "./waits.ts"
+
+let server: TestServer
+let place: string
+let stores: readonly [Store, Store]
+beforeAll(async () => {
+  // So that one that happens costs the test 50 ms and not a second.
+  server = await startPostgres(["deadlock_timeout=50ms"])
+  place = await server.database()
+  const open = (): ReturnType<typeof openPostgres> =>
+    openPostgres({ ...postgresPlace(place), connections: 6, use: "engine", wait: (ms) => delay(ms), newId: randomUUID })
+  stores = [await openStore(await open(), systemClock), storeOn(await open(), systemClock)]
+  await stores[0].watch(["", "data.n"].map((path) => ({ name: "app/paid", path })))
+}, 120_000)
+afterAll(() => server.stop(), 60_000)
+
+/** How often PostgreSQL threw a transaction out to let another one pass. What connections have counted is known when they are closed. */
+async function deadlocks(): Promise<number> {
+  for (const store of stores) await store.close()
+  const client = new pg.Client({ connectionString: place })
+  await client.connect()
+  const { rows } = await client.query<{ deadlocks: string }>("select deadlocks from pg_stat_database where datname = current_database()")
+  await client.end()
+  return Number(rows[0]?.deadlocks)
+}
+
+let seed = 7
+const chance = (n: number): number => {
+  seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648
+  return Math.floor((seed / 2_147_483_648) * n)
+}
+
+const tenant = (n: number): LimitClaim => ({ key: `fn:app-f:${n}`, max: 1 })
+const shared = (n: number): LimitClaim => ({ key: `env:${n}`, max: 2 })
+
+/** Watches for an event as `cancelOn` does, and for a time as `timeouts` do. */
+function watching(added: readonly Change[]): Change[] {
+  const run = added.find((change) => change.kind === "run.add")?.run
+  if (run === undefined) return [...added]
+  const base = { condition: null, topic: "", key: "" }
+  return [
+    ...added,
+    {
+      kind: "wait.add",
+      runId: run.id,
+      wait: { ...base, stepKey: "cancel", kind: "cancel", topic: eventTopic("app/paid"), key: `data.n=${chance(3)}`, dueAt: null },
+    },
+    {
+      kind: "wait.add",
+      runId: run.id,
+      wait: { ...base, stepKey: startKey, kind: "deadline", dueAt: Date.now() + chance(500) },
+    },
+  ]
+}
+
+/** New runs of all kinds, few keys, so that everyone meets everyone. */
+function arrival(): Unit {
+  const entries: Entry[][] = [
+    [],
+    [],
+    [{ kind: "debounce", key: `debounce:${chance(2)}`, periodMs: 20, timeoutMs: null, ts: Date.now() }],
+    [{ kind: "singleton", key: `singleton:${chance(2)}`, mode: "cancel" }],
+  ]
+  const rules = entries[chance(4)] ?? []
+  const limits: LimitClaim[] = [
+    ...rules.flatMap((rule): LimitClaim[] => {
+      if (rule.kind === "debounce") return [{ key: rule.key, max: 1, hold: "debounce" }]
+      return rule.kind === "singleton" ? [{ key: rule.key, max: 1, hold: "taken" }] : []
+    }),
+    tenant(chance(3)),
+    { key: "fn:app-f", max: 4 },
+    shared(chance(3)),
+  ]
+  const over: Partial<NewRun> = { dueAt: 1, limits, ...(rules.length === 0 ? {} : { entries: rules }) }
+  return unit(watching(pair(over)))
+}
+
+describe("whoever locks several rows", { timeout: 120_000 }, () => {
+  it("takes them in one order: nobody waits for one who waits for him", async () => {
+    const until = Date.now() + 6_000
+    const did = { arrived: 0, ended: 0, cancelled: 0, offered: 0 }
+    const forever = async (work: (store: Store) => Promise<unknown>, store: Store): Promise<void> => {
+      while (Date.now() < until) await work(store)
+    }
+    const arrive = async (store: Store): Promise<unknown> => {
+      const units = Array.from({ length: 1 + chance(6) }, arrival)
+      if (chance(3) === 0) {
+        units.splice(chance(units.length), 0, event({ n: chance(3) }))
+        did.offered++
+      }
+      did.arrived += units.length
+      return store.turn({ units, claim: null })
+    }
+    const work = async (store: Store): Promise<unknown> => {
+      const { claim } = await store.turn({ units: [], claim: { nodeId: "node_a", functionIds: ["app-f"], limit: 4, after: "" } })
+      if (claim === null || claim.runs.length === 0) return delay(2)
+      const ends = claim.runs.map((run) => {
+        const end = settle(run, completed)
+        return unit(
+          end.changes.map((change) => (change.kind === "run.settle" ? { ...change, waits: true } : change)),
+          guardOf(run),
+        )
+      })
+      did.ended += ends.length
+      return store.turn({ units: [...ends, ...(chance(2) === 0 ? [event({ n: chance(3) })] : []), arrival()], claim: null })
+    }
+    const cancel = async (store: Store): Promise<unknown> => {
+      const doomed = await store.doomed(10)
+      if (doomed.length === 0) return delay(2)
+      did.cancelled += doomed.length
+      const units = doomed.map((run) => unit([{ kind: "run.cancel", run, at: 1 }]))
+      return store.turn({ units: [...units, event({ n: chance(3) })], claim: null })
+    }
+    await Promise.all(
+      stores.flatMap((store) => [
+        forever(arrive, store),
+        forever(work, store),
+        forever(work, store),
+        forever(cancel, store),
+        forever((each) => each.wake(20), store),
+        forever((each) => each.releaseMissed().then(() => delay(5)), store),
+      ]),
+    )
+    for (const [what, times] of Object.entries(did)) expect(times, what).toBeGreaterThan(0)
+    expect(await deadlocks()).toBe(0)
+  })
+})
