@@ -126,7 +126,7 @@ export class StoredSchedules implements Schedules {
   async run(id: string, scope: ScheduleScope = {}): Promise<{ runIds: readonly string[] }> {
     const { id: full } = await this.get(id, scope)
     const { runIds, nobody } = this.#found(full, await this.#parts.store.runSchedule(this.#chance(), full))
-    if (nobody !== null) throw new FanfareError("not_found", `the schedule "${full}" started nothing: ${nobody}`, { field: "id" })
+    if (nobody !== null) throw startsNothing(full, nobody)
     this.#parts.lined()
     return { runIds }
   }
@@ -141,6 +141,7 @@ export class StoredSchedules implements Schedules {
         schedule.id,
         await this.#parts.store.backfill(this.#chance(), { ...range, id: schedule.id, from: at }),
       )
+      if (part.nobody !== null) throw startsNothing(schedule.id, part.nobody)
       sum.started += part.started
       sum.known += part.known
       at = part.rest
@@ -194,6 +195,13 @@ export class StoredSchedules implements Schedules {
     const { random } = this.#parts
     return [random.next(), random.next()]
   }
+}
+
+function startsNothing(id: string, why: string): FanfareError {
+  return new FanfareError("not_found", `the schedule "${id}" starts nothing: ${why}`, {
+    field: "id",
+    hint: "Start the app that has the function, then ask again.",
+  })
 }
 
 function owned(id: string, appId: string): FanfareError {

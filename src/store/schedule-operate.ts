@@ -102,6 +102,8 @@ export interface BackfillRequest extends Required<BackfillOptions> {
 export interface BackfillPart extends BackfillResult {
   /** Where the next part begins; null when all is done. */
   readonly rest: number | null
+  /** Why a moment would start nothing now, in words: then none was taken, so that they can be backfilled later. */
+  readonly nobody: string | null
   readonly lines: Lines
 }
 
@@ -120,6 +122,8 @@ export async function backfillSchedule(
   let at = moments.next(request.from - 1)
   for (; at !== null && at <= request.to && part.length < limits.backfillPart; at = moments.next(at)) part.push(at)
   const context = contextOf(offered, chance, now)
+  const { nobody } = started(schedule, now, context)
+  if (nobody !== null) return { started: 0, known: 0, rest: null, nobody, lines: new Map() }
   const reason = request.overlap === "queue" ? "backfilled; one at a time" : null
   const written = await writeTicks(
     db,
@@ -133,7 +137,7 @@ export async function backfillSchedule(
   )
   const { lines } = await writeChanges(db, changes, now)
   const rest = at !== null && at <= request.to ? at : null
-  return { started: written.ticks.length, known: part.length - written.ticks.length, rest, lines }
+  return { started: written.ticks.length, known: part.length - written.ticks.length, rest, nobody, lines }
 }
 
 /** Starts what a moment would start, now; the ledger and the moments to come stay as they are. */

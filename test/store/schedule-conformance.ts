@@ -277,13 +277,22 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
       await put(now - 100, { rule: { kind: "every", everyMs: hour, anchorAt: begin } })
       await store.tick(chance())
       const range = { id: "app-s", from: begin, to: now, overlap: "queue" as const }
-      expect(await store.backfill(chance(), range)).toEqual({ started: 4, known: 1, rest: null })
-      expect(await store.backfill(chance(), range)).toEqual({ started: 0, known: 5, rest: null })
+      expect(await store.backfill(chance(), range)).toEqual({ started: 4, known: 1, rest: null, nobody: null })
+      expect(await store.backfill(chance(), range)).toEqual({ started: 0, known: 5, rest: null, nobody: null })
       expect((await outcomes()).filter((outcome) => outcome === "backfilled")).toHaveLength(4)
       const first = await claim()
       expect(first).toHaveLength(2)
       for (const run of first) await settle(run, "completed")
       expect(await claim()).toHaveLength(1)
+    })
+
+    it("takes no moment for a backfill that would start nothing", async () => {
+      await put(now + hour, { rule: { kind: "every", everyMs: hour, anchorAt: now - 4 * hour } })
+      const range = { id: "app-s", from: now - 4 * hour, to: now, overlap: "allow" as const }
+      const nobody = expect.stringContaining("no app offers the function")
+      expect(await store.backfill(chance(), range)).toEqual({ started: 0, known: 0, rest: null, nobody })
+      await register()
+      expect(await store.backfill(chance(), range)).toMatchObject({ started: 5, known: 0 })
     })
 
     it("starts a run now and leaves ledger and moments alone", async () => {
