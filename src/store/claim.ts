@@ -37,7 +37,7 @@ export async function claimRuns(db: Db, request: ClaimRequest, marks: Marks, now
     // With fewer places than functions, those that come first in the round get one each.
     const served = open.slice(0, request.limit - taken.length)
     const rows = await together(served.map((functionId) => takeReady(db, functionId, marks.from(functionId), share)))
-    for (const [i, functionId] of served.entries()) marks.took(functionId, rows[i] ?? [])
+    for (const [i, functionId] of served.entries()) marks.took(functionId, rows[i] ?? [], share)
     taken.push(...rows.flat())
     after = served.at(-1) ?? after
     // Whose line gave all it was asked for may have more; whoever had no turn yet comes first.

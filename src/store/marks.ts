@@ -47,9 +47,10 @@ export class Marks {
     return this.#marks.get(functionId) ?? beginning
   }
 
-  took(functionId: string, rows: readonly QueueRow[]): void {
+  /** A line that gave fewer than it was asked for has come to its end. */
+  took(functionId: string, rows: readonly QueueRow[], asked: number): void {
     const last = rows.at(-1)
-    if (last === undefined) this.#marks.delete(functionId)
+    if (last === undefined || rows.length < asked) this.#marks.delete(functionId)
     else this.#marks.set(functionId, last)
   }
 

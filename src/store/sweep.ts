@@ -37,30 +37,41 @@ export interface Woken {
  * One whose wait another connection is just ending is left to the next look. Runs in a transaction.
  */
 export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woken> {
+  const nextAt = await nextDue(db)
+  // Most looks find nothing: they cost one question.
+  if (nextAt === null || nextAt > now) return { count: 0, doomed: 0, nextAt, now, lines: new Map() }
   const { moved, doomed } = await expireWaits(db, limit, now)
-  const due = await db.query<StoredQueueRow & { due_at: number }>(
-    `with picked as materialized
-       (select due_at, run_id from timer where due_at <= $1 and (state <> 'waiting' or not exists
-          (select 1 from wait as w where w.run_id = timer.run_id and w.due_at <= $1)) order by due_at, run_id limit $2 ${db.dialect.skipLocked})
-     delete from timer where (due_at, run_id) in (select due_at, run_id from picked) returning ${queueNames}, due_at`,
-    [now, limit],
-  )
-  const waited = due.map(toQueueRow)
-  await deleteSlots(db, waited.map(waitedUnder))
-  const rows = waited.map(begun)
-  const lined = await enqueue(db, rows)
+  const due = await takeDue(db, limit, now)
+  await deleteSlots(db, due.map(waitedUnder))
+  const lined = await enqueue(db, due.map(begun))
   const arrivals = [...moved.arrivals, ...lined.arrivals]
   const dueKeys = await dueLimits(db, limit, now)
   if (dueKeys.length > 0) await lockLimits(db, [...dueKeys, ...keysOf(arrivals)])
   const released = await releaseHeld(db, [], arrivals, now)
   const open = await releaseAll(db, dueKeys, now, dueRuns)
   await doom(db, doomed)
+  const lines = addLines([moved.lines, lined.lines, released.lines, open.lines])
+  return { count: due.length + moved.count + runsIn(open.lines), doomed: doomed.length, nextAt: await nextDue(db), now, lines }
+}
+
+async function takeDue(db: Db, limit: number, now: number): Promise<QueueRow[]> {
+  const rows = await db.query<StoredQueueRow>(
+    `with picked as materialized
+       (select due_at, run_id from timer where due_at <= $1 and (state <> 'waiting' or not exists
+          (select 1 from wait as w where w.run_id = timer.run_id and w.due_at <= $1)) order by due_at, run_id limit $2 ${db.dialect.skipLocked})
+     delete from timer where (due_at, run_id) in (select due_at, run_id from picked) returning ${queueNames}`,
+    [now, limit],
+  )
+  return rows.map(toQueueRow)
+}
+
+/** When a timer, a wait or a limit is due next. */
+async function nextDue(db: Db): Promise<number | null> {
   const [next] = await db.query<{ at: number | null }>(
     `select min(at) as at from (select min(due_at) as at from timer union all select min(due_at) from wait where due_at is not null
        union all select (select due_at from limiter where due_at is not null order by due_at limit 1) as at) as next`,
   )
-  const lines = addLines([moved.lines, lined.lines, released.lines, open.lines])
-  return { count: rows.length + moved.count + runsIn(open.lines), doomed: doomed.length, nextAt: next?.at ?? null, now, lines }
+  return next?.at ?? null
 }
 
 /** Runs that a look at a limit whose time has come expects to find. */
