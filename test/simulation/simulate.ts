@@ -27,8 +27,8 @@ export async function simulate(seed: number, mutate?: WorldOptions["mutate"]): P
   const began = world.clock.now()
   const violations: string[] = []
   for (const node of world.nodes) node.boot()
-  const scheduled = random.next() < 0.35
-  const rounds = 3 + Math.floor(random.next() * 4)
+  const scheduled = random.next() < 0.5
+  const rounds = 1 + Math.floor(random.next() * 3)
   for (let round = 0; round < rounds; round++) {
     sendSome(world, ledger, random, round)
     if (random.next() < 0.35) letLoose(world, ledger, random, round)

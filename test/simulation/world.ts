@@ -3,12 +3,11 @@ import { FanfareError } from "../../src/core/errors.ts"
 import type { Clock, Random } from "../../src/core/ports.ts"
 import { Engine } from "../../src/engine/engine.ts"
 import type { Db } from "../../src/store/db.ts"
-import { migrate } from "../../src/store/migrate.ts"
-import { openSqlite } from "../../src/store/sqlite.ts"
 import { openReader, type Store, storeOn } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
 import { seededRandom } from "../../src/testing/random.ts"
 import { localTransport } from "../../src/transport/local.ts"
+import { giveBack, takeDatabase } from "./database.ts"
 
 export type Fault = "none" | "slow" | "refused" | "crash-before" | "crash-after"
 
@@ -51,9 +50,7 @@ export class World {
 
   static async open(options: WorldOptions): Promise<World> {
     const clock = new VirtualClock(Date.UTC(2026, 0, 1))
-    const db = openSqlite({ file: ":memory:", clock })
-    await migrate(db)
-    return new World(options, clock, db)
+    return new World(options, clock, await takeDatabase(clock))
   }
 
   /** Lets `ms` of virtual time pass, with all that happens in it. */
@@ -73,7 +70,9 @@ export class World {
 
   async close(): Promise<void> {
     for (const node of this.nodes) node.kill()
-    await this.db.close()
+    // What is under way in the database ends.
+    await new Promise((resolve) => setImmediate(resolve))
+    await giveBack(this.db)
   }
 }
 
