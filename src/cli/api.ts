@@ -23,10 +23,10 @@ export async function call<T>(
   for (const [name, value] of Object.entries(options.query ?? {})) if (value !== undefined) target.searchParams.set(name, value)
   let response: Response
   try {
-    const key = process.env["FANFARE_SIGNING_KEY"]
+    const bearer = await bearerFrom(process.env)
     const headers = {
       ...(options.body === undefined ? {} : { "content-type": "application/json" }),
-      ...(key === undefined || key === "" ? {} : { authorization: `Bearer ${await bearerOf(key)}` }),
+      ...(bearer === null ? {} : { authorization: `Bearer ${bearer}` }),
     }
     response = await fetch(target, {
       headers,
@@ -41,4 +41,11 @@ export async function call<T>(
   const answer: unknown = await response.json().catch(() => null)
   if (!response.ok) throw fromProblem(answer, response.status)
   return answer as T
+}
+
+/** Of the keys in the environment the one that may most. */
+async function bearerFrom(env: NodeJS.ProcessEnv): Promise<string | null> {
+  const { FANFARE_SIGNING_KEY: signing, FANFARE_ADMIN_KEY: admin, FANFARE_READ_KEY: read } = env
+  if (signing !== undefined && signing !== "") return bearerOf(signing)
+  return [admin, read].find((key) => key !== undefined && key !== "") ?? null
 }

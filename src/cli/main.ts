@@ -9,7 +9,7 @@ import { printError, say } from "./output.ts"
 
 const exitHelp = `
 Exit codes: 0 done · 1 what you asked about failed · 2 wrong usage or input · 3 nothing answers, or the store cannot be used · 5 not found · 130 interrupted
-Environment: FANFARE_URL (server to talk to, default http://127.0.0.1:8288), FANFARE_DB or DATABASE_URL (store), NO_COLOR`
+Environment: FANFARE_URL (server to talk to, default http://127.0.0.1:8288) and its FANFARE_SIGNING_KEY, FANFARE_ADMIN_KEY or FANFARE_READ_KEY, FANFARE_DB or DATABASE_URL (store), NO_COLOR`
 
 const program = new Command("fanfare")
   .description("Reliable scheduling and fan-out for TypeScript")

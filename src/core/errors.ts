@@ -13,6 +13,8 @@ export const codes = {
   too_many: { http: 413, exit: 2 },
   schema_mismatch: { http: 422, exit: 2 },
   not_allowed: { http: 401, exit: 3 },
+  read_only: { http: 403, exit: 3 },
+  cross_site: { http: 403, exit: 3 },
   busy: { http: 429, exit: 3 },
   event_conflict: { http: 409, exit: 1 },
   undecipherable: { http: 500, exit: 1 },

@@ -208,6 +208,15 @@ export const limits = {
   /** Characters of a payload that a page shows; the rest is for download. */
   previewChars: 64 * KiB,
 
+  /** A login of a person ends after this time, or this long after it was last used; its cookie is renewed when it is so old. */
+  sessionMs: 12 * hour,
+  sessionIdleMs: hour,
+  sessionRenewMs: 5 * minute,
+  /** Wrong keys from one address that are answered at once, and the milliseconds after which one more is. Addresses that are remembered. */
+  wrongKeys: 100,
+  wrongKeyMs: 3 * second,
+  wrongKeyAddresses: 10_000,
+
   /** Live streams that are open at the same time. */
   streams: 200,
   /** Milliseconds between two events of a stream, between two looks of it at the store, and between signs of life. */

@@ -57,6 +57,8 @@ export const paths = {
   status: "/api/v1/status",
   /** What has changed, as server-sent events (`text/event-stream`): see `StreamChange`. */
   stream: "/api/v1/stream",
+  /** GET: who asks. POST `{ key }`: logs in, by a cookie. DELETE: logs out. */
+  session: "/api/v1/session",
 } as const
 
 /**
@@ -84,6 +86,16 @@ export interface StreamChange {
 
 /** Ids of what has changed; `all`: more than 100, or it is not known which. */
 export type ChangedIds = readonly string[] | "all"
+
+/** Who asks, as `session` answers. */
+export interface SessionView {
+  /** `read`: looks and changes nothing. Null: nobody who is known; everything else answers 401. */
+  readonly role: "admin" | "read" | null
+  /** Whether data of events, outputs and logs are shown; where they are not, they read `(hidden)`, and logs are empty. */
+  readonly payloads: boolean
+  /** Whether one can log in and out here: not on a server without keys, where everybody is an admin. */
+  readonly login: boolean
+}
 
 /** An error answer (RFC 9457, `application/problem+json`). */
 export interface Problem {

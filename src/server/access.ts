@@ -1,30 +1,86 @@
+import { createHash, timingSafeEqual } from "node:crypto"
 import { FanfareError } from "../core/errors.ts"
-import { isSigningKey, secretMatcher, type SigningKeys, signingKeys } from "../protocol/signature.ts"
+import { digitsOf, isSigningKey, type SigningKeys, signingKeys } from "../protocol/signature.ts"
+import type { Person, Role } from "./person.ts"
+import { Sessions } from "./sessions.ts"
 
 /** Who may ask this server for something, and how it proves to apps who it is. */
 export interface Access {
   /** As apps know it: `dev` has no keys and is for this machine only. */
   readonly kind: "dev" | "cloud"
   readonly signing: SigningKeys | null
-  isEventKey(key: string): Promise<boolean>
-  /** Whether the header carries the signing key, or its hash: as bearer, or as the password that a browser asks for. */
-  isAllowed(authorization: string | undefined): Promise<boolean>
+  /** Whether people with the role `read` see payloads. */
+  readonly readPayloads: boolean
+  /** Null without keys: then everybody who reaches this server is an admin. */
+  readonly sessions: Sessions | null
+  isEventKey(key: string): boolean
+  /** Whose key this is; the signing key's hash counts as the key. In constant time. */
+  keyOwner(key: string): Person | null
+  /** The same, for a header that carries the key: as bearer, or as the password that a browser asks for. */
+  owner(authorization: string | undefined): Person | null
 }
 
 export interface Keys {
-  /** The first one signs; all are accepted. */
+  /** The first one signs; all are accepted, and may do everything. */
   readonly signingKeys?: readonly string[]
   /** Keys of those who may send events: 16 characters or more. */
   readonly eventKeys?: readonly string[]
+  /** Keys of people who may do everything and need not have the signing key: 32 characters or more. */
+  readonly adminKeys?: readonly string[]
+  /** Keys of people who may look: 32 characters or more. They see no data of events, outputs or logs unless `readPayloads` is set. */
+  readonly readKeys?: readonly string[]
+  /** Whether those see payloads too. Default: false. */
+  readonly readPayloads?: boolean
 }
 
 const eventKeyChars = 16
+const personKeyChars = 32
+
+const nobody: Person = { role: "admin", keyId: "" }
 
 /** @throws FanfareError `invalid_option`: a key that is none, or one kind of keys without the other */
-export async function createAccess({ signingKeys: signing = [], eventKeys = [] }: Keys): Promise<Access> {
-  if (signing.length === 0 && eventKeys.length === 0) {
-    return { kind: "dev", signing: null, isEventKey: async () => true, isAllowed: async () => true }
+export async function createAccess(keys: Keys): Promise<Access> {
+  const { signingKeys: signing = [], eventKeys = [], adminKeys = [], readKeys = [], readPayloads = false } = keys
+  if (signing.length + eventKeys.length + adminKeys.length + readKeys.length === 0) {
+    const everybody = { isEventKey: () => true, keyOwner: () => nobody, owner: () => nobody }
+    return { kind: "dev", signing: null, readPayloads: true, sessions: null, ...everybody }
   }
+  check(signing, eventKeys, { adminKeys, readKeys })
+  // A signing key is also known by its hash, which is what clients say; see `bearerOf`.
+  const people = [
+    ...signing.flatMap((key) => {
+      const digits = digitsOf(key)
+      const person = personOf("admin", digits)
+      const bearer = createHash("sha256").update(Buffer.from(digits, "hex")).digest("hex")
+      return [digits, bearer].map((text) => ({ person, digest: digest(text) }))
+    }),
+    ...adminKeys.map((key) => ({ person: personOf("admin", key), digest: digest(digitsOf(key)) })),
+    ...readKeys.map((key) => ({ person: personOf("read", key), digest: digest(digitsOf(key)) })),
+  ]
+  const events = eventKeys.map(digest)
+  const keyOwner = (key: string): Person | null => {
+    const given = digest(digitsOf(key))
+    // All of them are compared: how long it takes tells nothing.
+    return people.filter((known) => timingSafeEqual(known.digest, given))[0]?.person ?? null
+  }
+  return {
+    kind: "cloud",
+    signing: await signingKeys(signing),
+    readPayloads,
+    sessions: new Sessions(
+      signing.map(digitsOf),
+      people.map(({ person }) => person),
+    ),
+    isEventKey(key) {
+      const given = digest(key)
+      return events.filter((known) => timingSafeEqual(known, given)).length > 0
+    },
+    keyOwner,
+    owner: (authorization) => (authorization === undefined ? null : keyOwner(tokenOf(authorization))),
+  }
+}
+
+function check(signing: readonly string[], eventKeys: readonly string[], people: Readonly<Record<string, readonly string[]>>): void {
   if (!signing.every(isSigningKey) || signing.length === 0) {
     throw new FanfareError("invalid_option", "the signing key must have 32 or more hexadecimal digits, an even number of them", {
       field: "signingKeys",
@@ -38,13 +94,22 @@ export async function createAccess({ signingKeys: signing = [], eventKeys = [] }
       hint: "Make one with: openssl rand -hex 16.",
     })
   }
-  const keys = await signingKeys(signing)
-  return {
-    kind: "cloud",
-    signing: keys,
-    isEventKey: await secretMatcher(eventKeys),
-    isAllowed: async (authorization) => keys.accepts(tokenOf(authorization ?? "")),
+  for (const [field, keys] of Object.entries(people)) {
+    if (keys.every((key) => key.length >= personKeyChars)) continue
+    throw new FanfareError("invalid_option", `${field}: a key must have at least ${personKeyChars} characters`, {
+      field,
+      bound: personKeyChars,
+      hint: "Make one with: openssl rand -hex 32.",
+    })
   }
+}
+
+function personOf(role: Role, key: string): Person {
+  return { role, keyId: createHash("sha256").update(`fanfare key ${key}`).digest("hex").slice(0, 16) }
+}
+
+function digest(text: string): Buffer {
+  return createHash("sha256").update(text).digest()
 }
 
 function tokenOf(authorization: string): string {

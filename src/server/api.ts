@@ -1,5 +1,5 @@
 import { type Context, Hono } from "hono"
-import { codes, FanfareError } from "../core/errors.ts"
+import { FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import type { Fanouts, RetryOptions } from "../core/fanouts.ts"
@@ -8,16 +8,19 @@ import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
 import type { Engine } from "../engine/engine.ts"
 import { systemClock } from "../engine/system.ts"
-import { type AppSummary, type EventsWithRules, paths, type Problem, type Status, type TriggerResult } from "../protocol/api.ts"
+import { type AppSummary, type EventsWithRules, paths, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
 import { checkUrl } from "../protocol/registration.ts"
 import type { Access } from "./access.ts"
 import type { Apps } from "./apps.ts"
-import { bodyBound } from "./body-bound.ts"
 import { createCounters } from "./counters.ts"
 import { dashboardRoutes } from "./dashboard.ts"
 import { createDoor } from "./door.ts"
+import { guard } from "./guard.ts"
+import { Identity } from "./identity.ts"
+import { loginRoutes } from "./login.ts"
 import { found, lookRoutes, previewOf } from "./look.ts"
+import { problem } from "./problem.ts"
 import { jsonBody, pageSize } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
 import { runRoutes } from "./runs-api.ts"
@@ -25,6 +28,7 @@ import { spaced } from "./spaced.ts"
 import { streamRoute, touching } from "./stream-route.ts"
 import type { Stream } from "./stream.ts"
 import { version } from "./version.ts"
+import { WrongKeys } from "./wrong-keys.ts"
 
 export interface ApiParts {
   readonly engine: Engine
@@ -39,13 +43,14 @@ export interface ApiParts {
 export function createApi({ engine, reader, storeName, access, apps, stream }: ApiParts): Hono {
   const api = new Hono()
   const counters = createCounters(engine.telemetry)
+  const identity = new Identity({ access, clock: systemClock, wrongKeys: new WrongKeys() })
   const backlog = spaced(() => reader.depth(), systemClock)
 
   api.onError((error, c) => problem(c, error))
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
-  guard(api, access)
+  guard(api, identity)
   api.use("/api/v1/*", touching(stream))
-  api.route("/", createDoor({ engine, reader, access, apps }))
+  api.route("/", createDoor({ engine, reader, identity, apps }))
 
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {
@@ -87,7 +92,8 @@ export function createApi({ engine, reader, storeName, access, apps, stream }: A
   runRoutes(api, engine.intake, jsonBody)
   appRoutes(api, engine, apps)
   streamRoute(api, stream)
-  dashboardRoutes(api, access)
+  loginRoutes(api, identity)
+  dashboardRoutes(api, identity)
   return api
 }
 
@@ -182,55 +188,6 @@ function retryOptions({ fingerprint, runId, data }: Readonly<Record<string, unkn
     ...(typeof runId === "string" ? { runId } : {}),
     ...(data === undefined ? {} : { data }),
   }
-}
-
-/** What is refused before any route is looked at. */
-function guard(api: Hono, access: Access): void {
-  api.use(bodyBound())
-  if (access.kind === "cloud") {
-    api.use("/api/*", async (c, next) => {
-      if (c.req.path === paths.health || (await access.isAllowed(c.req.header("authorization")))) return next()
-      throw new FanfareError("not_allowed", "the authorization header does not carry the signing key of this server", {
-        field: "authorization",
-        hint: "The command line takes it from FANFARE_SIGNING_KEY.",
-      })
-    })
-  } else {
-    // A page elsewhere may have its name point to this machine: only those who call us by a local name are answered.
-    api.use(async (c, next) => {
-      const { hostname } = new URL(c.req.url)
-      if (!localNames.has(hostname))
-        throw new FanfareError("invalid_option", `the API answers to a local name only, not to "${hostname}"`, { field: "host" })
-      await next()
-    })
-  }
-  // Pages of other origins can send simple requests to a local port, or with the password that a browser keeps: what changes something
-  // must be JSON, which they cannot send.
-  api.use(access.kind === "cloud" ? "/api/*" : "*", async (c, next) => {
-    if (c.req.method !== "GET" && c.req.method !== "HEAD" && !(c.req.header("content-type") ?? "").startsWith("application/json")) {
-      throw new FanfareError("invalid_option", "the content type must be application/json", { field: "content-type" })
-    }
-    await next()
-  })
-}
-
-const localNames = new Set(["127.0.0.1", "localhost", "[::1]"])
-
-function problem(c: Context, thrown: unknown): Response {
-  const error =
-    thrown instanceof FanfareError ? thrown : new FanfareError("internal", "something went wrong inside Fanfare", { cause: thrown })
-  const { code, message: detail, field, bound, hint } = error
-  const status = codes[code].http
-  const body: Problem = {
-    title: code.replaceAll("_", " "),
-    status,
-    detail,
-    code,
-    ...(field === undefined ? {} : { field }),
-    ...(bound === undefined ? {} : { bound }),
-    ...(hint === undefined ? {} : { hint }),
-  }
-  return c.json(body, status, { "content-type": "application/problem+json" })
 }
 
 /** By its full id, or by its own id when only one app has it. */

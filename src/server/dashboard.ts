@@ -4,7 +4,9 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import type { Context, Hono } from "hono"
-import type { Access } from "./access.ts"
+import type { Identity } from "./identity.ts"
+import { loginFor } from "./login.ts"
+import { prefixOf } from "./prefix.ts"
 
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -47,7 +49,7 @@ const folders = ["../dashboard", "../../dist/dashboard"].map((path) => fileURLTo
  * The dashboard, for whatever path the API does not have: its pages are one document, and the browser knows which page it is. A proxy
  * that takes a prefix off the path says so with `x-forwarded-prefix`.
  */
-export function dashboardRoutes(api: Hono, access: Access): void {
+export function dashboardRoutes(api: Hono, identity: Identity): void {
   const root = folders.find(isBuilt)
   const files = new Map<string, Promise<File>>()
   const read = (name: string): Promise<File> => {
@@ -67,11 +69,13 @@ export function dashboardRoutes(api: Hono, access: Access): void {
   api.get("*", async (c, next) => {
     const { path } = c.req
     if (path === "/api" || path.startsWith("/api/") || path.startsWith("/assets/")) return next()
-    if (!(await access.isAllowed(c.req.header("authorization")))) {
-      const asked = { "www-authenticate": 'Basic realm="Fanfare: the signing key is the password", charset="UTF-8"' }
-      return c.text("The dashboard asks for the signing key of this server, as the password; the name does not matter.", 401, {
+    if (identity.of(c) === null) {
+      // A browser without a key, not one with a wrong one in its address.
+      if (c.req.header("authorization") === undefined && /\btext\/html\b/.test(c.req.header("accept") ?? ""))
+        return c.redirect(loginFor(c), 303)
+      return c.text("The dashboard asks for a key of this server, as the password; the name does not matter.", 401, {
         ...guards,
-        ...asked,
+        "www-authenticate": 'Basic realm="Fanfare: a key of this server is the password", charset="UTF-8"',
       })
     }
     if (root === undefined) return c.text("The dashboard is not built: npm run build", 503, guards)
@@ -80,11 +84,6 @@ export function dashboardRoutes(api: Hono, access: Access): void {
     const bytes = new TextEncoder().encode(html)
     return answer(c, { type, plain: bytes, zipped: bytes }, "no-cache")
   })
-}
-
-function prefixOf(c: Context): string {
-  const prefix = c.req.header("x-forwarded-prefix") ?? ""
-  return /^(\/[\w.~-]+)+$/.test(prefix) ? prefix : ""
 }
 
 function isBuilt(folder: string): boolean {

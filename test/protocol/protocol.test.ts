@@ -10,7 +10,7 @@ import { opIdOf, stepKeyOf } from "../../src/protocol/op-id.ts"
 import { parseOps, ProtocolError } from "../../src/protocol/ops.ts"
 import { parseReply, type RawReply } from "../../src/protocol/reply.ts"
 import { sha1 } from "../../src/protocol/sha1.ts"
-import { bearerOf, isSigningKey, secretMatcher, signingKeys } from "../../src/protocol/signature.ts"
+import { bearerOf, isSigningKey, signingKeys } from "../../src/protocol/signature.ts"
 
 const now = 1_790_000_000_000
 const key = "signkey-test-0123456789abcdef0123456789abcdef"
@@ -87,13 +87,10 @@ describe("signatures", () => {
     await fc.assert(fc.asyncProperty(header, async (any) => !(await keys.verify(any, "{}", now))))
   })
 
-  it("know bearers by the hash of the key's bytes, with and without prefix, and the key itself", async () => {
-    const keys = await signingKeys([key, other])
+  it("know bearers as the hash of the key's bytes, with and without prefix", async () => {
     const hashed = createHash("sha256").update(Buffer.from("0123456789abcdef0123456789abcdef", "hex")).digest("hex")
     expect(await bearerOf(key)).toBe(hashed)
-    for (const token of [hashed, `signkey-test-${hashed}`, key, other]) expect(await keys.accepts(token)).toBe(true)
-    for (const token of ["", "undefined", hashed.slice(1), `${hashed}0`, hashed.toUpperCase()])
-      expect(await keys.accepts(token)).toBe(false)
+    expect(await bearerOf("0123456789abcdef0123456789abcdef")).toBe(hashed)
   })
 
   it("say what can be a key", async () => {
@@ -105,8 +102,6 @@ describe("signatures", () => {
       false,
       false,
     ])
-    const isSecret = await secretMatcher(["one", "two"])
-    expect(await Promise.all(["one", "two", "three", ""].map(isSecret))).toEqual([true, true, false, false])
   })
 })
 
