@@ -127,7 +127,7 @@ runs
 const mending = {
   cancel: "end a run that has not ended, or all that the filter means",
   replay: "run again for the same event, as a new run: one, or all that the filter means",
-  retry: "set failed and cancelled runs going again where they stopped: all that the filter means",
+  retry: "set failed and cancelled runs going again where they stopped: one, or all that the filter means",
 } as const
 for (const kind of ["cancel", "replay", "retry"] as const) {
   const command = runs

@@ -3,7 +3,7 @@ import type { BulkFilter } from "../core/bulk.ts"
 import { durationMs } from "../core/duration.ts"
 import type { BulkKind, Cancelled } from "../core/runs.ts"
 import type { Operation } from "../core/fanouts.ts"
-import type { RunDetail, RunFilter } from "../core/views.ts"
+import type { RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { paths } from "../protocol/api.ts"
 import { call } from "./api.ts"
 import { follow } from "./fanouts.ts"
@@ -28,17 +28,14 @@ export async function mend(kind: BulkKind, id: string | undefined, options: Mend
   if (id !== undefined) {
     if (kind === "cancel") await cancelOne(id, options)
     else if (kind === "replay") await replayOne(id, options)
-    else
-      throw new FanfareError("invalid_option", "retry is for many runs: give --state, --function or --since; one run is replayed", {
-        field: "id",
-      })
+    else await retryOne(id, options)
     return
   }
   const { state, function: functionId, since } = options
   if (state === undefined && functionId === undefined && since === undefined) {
     throw new FanfareError("invalid_option", `${kind} which runs?`, {
       field: "function",
-      hint: `Say which runs are meant with --function, --state and --since${kind === "retry" ? "" : ", or give the id of one"}.`,
+      hint: `Say which runs are meant with --function, --state and --since, or give the id of one.`,
     })
   }
   const filter: BulkFilter = {
@@ -69,6 +66,12 @@ async function replayOne(id: string, { fromStep, data, ...globals }: MendOptions
   const { runId } = await call<{ runId: string }>(globals, paths.runReplay, { params: { id }, body })
   if (globals.json) printJson({ runId })
   else print(`▶ ${runId}  replays ${id}`)
+}
+
+async function retryOne(id: string, globals: MendOptions): Promise<void> {
+  const run = await call<RunSummary>(globals, paths.runRetry, { params: { id }, body: {} })
+  if (globals.json) printJson(run)
+  else print(`▶ ${id}  set going again`)
 }
 
 /** Why a run is not running. */

@@ -96,7 +96,7 @@ const noWaits: readonly Change[] = []
 export function ruleWaits(
   definition: FunctionDefinition,
   event: Cause,
-  { id: runId, dueAt }: Pick<NewRun, "id" | "dueAt">,
+  { id: runId, dueAt, fence = 0 }: Pick<NewRun, "id" | "dueAt" | "fence">,
 ): readonly Change[] {
   const { cancelOn, startTimeoutMs } = definition
   if (cancelOn.length === 0 && startTimeoutMs === null) return noWaits
@@ -107,7 +107,7 @@ export function ruleWaits(
   const start: Wait[] =
     startTimeoutMs === null
       ? []
-      : [{ stepKey: startKey, kind: "deadline", topic: "", key: "", condition: null, dueAt: dueAt + startTimeoutMs }]
+      : [{ stepKey: startKey, kind: "deadline", topic: "", key: "", condition: null, dueAt: dueAt + startTimeoutMs, fence }]
   return [...rules, ...start].map((wait) => ({ kind: "wait.add", runId, wait }))
 }
 
@@ -162,11 +162,13 @@ function allows(way: StartWay, { kind }: Entry): boolean {
   return way === "asked" && kind !== "batch"
 }
 
-/** The limits of a run that begins with this event although others of its key may have begun: nothing of its function's rules refuses it. */
-export function limitsOf(definition: FunctionDefinition, event: ExpressionEvent): readonly LimitClaim[] {
-  return (
-    fixedLimits(definition) ?? admitterOf(definition)?.(event, 0).limits.filter(({ hold }) => hold === undefined || hold === "run") ?? []
-  )
+/** The limits of a run that begins with this event although others of its key may have begun: nothing of its function's rules refuses it. @param several whether it has several events */
+export function limitsOf(definition: FunctionDefinition, event: ExpressionEvent, several = false): readonly LimitClaim[] {
+  const all = fixedLimits(definition) ?? admitterOf(definition)?.(event, 0).limits ?? []
+  return all.flatMap((claim): LimitClaim[] => {
+    if (claim.hold === "batch" && several) return [{ ...claim, hold: "events" }]
+    return claim.hold === undefined || claim.hold === "run" ? [claim] : []
+  })
 }
 
 /** A run in its place: the first ones are free, the others count against the gate; each starts when its turn has come. */

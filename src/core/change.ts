@@ -83,8 +83,8 @@ export interface FanoutPart {
 /** A run to cancel: `limits` are those it may be held by. */
 export interface CancelledRun extends Pick<ClaimedRun, "id" | "functionId" | "rank" | "fanoutId"> {
   readonly reason: string
-  /** Only while it has not begun. */
-  readonly unbegun: boolean
+  /** Only while its fence is lower, so while it has not begun; null: wherever it stands. */
+  readonly below: number | null
 }
 
 /** One durable write, as data. Only `store/commit.ts` turns them into SQL. */
@@ -114,6 +114,8 @@ export type Change =
   | { readonly kind: "run.cancel"; readonly run: CancelledRun; readonly at: number }
   /** Results of another run's steps, taken over by a new one. `before`: only what had ended when that step began; null for all. */
   | { readonly kind: "step.copy"; readonly runId: string; readonly from: string; readonly before: string | null }
+  /** The events of another run that is a batch, for a new one. */
+  | { readonly kind: "batch.copy"; readonly runId: string; readonly from: string }
   /** That a fan-out has ended is made known: by whoever comes first. */
   | { readonly kind: "fanout.announce"; readonly id: string }
   | { readonly kind: "step.save"; readonly runId: string; readonly fence: number; readonly step: StepRecord }

@@ -36,6 +36,12 @@ export interface Runs {
    * @throws FanfareError `not_found`: the run, its function, or `fromStep`
    */
   replay(id: string, options?: ReplayOptions): Promise<{ readonly runId: string }>
+  /**
+   * Sets a run that failed or was cancelled going again where it stopped: finished steps keep their results, failed ones and attempts begin
+   * anew, and so do its `timeouts` and `cancelOn`.
+   * @throws FanfareError `not_found`; `invalid_option`: it has not ended, or ended otherwise
+   */
+  retry(id: string): Promise<RunSummary>
   /** How many runs a filter means now, counted up to 100,000. */
   count(filter: BulkFilter): Promise<number>
   /** Cancels, replays, or (failed and cancelled ones) retries many runs: on the server, in parts, over restarts. */

@@ -22,6 +22,8 @@ export interface Wait {
   readonly condition: string | null
   /** When it is over in any case. */
   readonly dueAt: number | null
+  /** Of the deadline of a start: the fence that the run has until it begins. */
+  readonly fence?: number
   /** A signal whose place another run has: take it over. */
   readonly replace?: boolean
 }

@@ -24,11 +24,11 @@ export interface CancellerParts {
 /** Ends a run wherever it stands, together with all that follows from its end. False: it had ended, or began though it must not have. */
 export async function cancelRun(facts: CancelFacts, parts: Omit<CancellerParts, "store" | "pollMs">): Promise<boolean> {
   const { committer, executor, registry, clock, newId, telemetry } = parts
-  const { id, functionId, rank, fanoutId, event, reason, unbegun } = facts
+  const { id, functionId, rank, fanoutId, event, reason, below } = facts
   const now = clock.now()
   const result = await committer.insist({
     changes: [
-      { kind: "run.cancel", run: { id, functionId, rank, fanoutId, reason, unbegun }, at: now },
+      { kind: "run.cancel", run: { id, functionId, rank, fanoutId, reason, below }, at: now },
       ...endChanges({ id, functionId, event }, { state: "cancelled", reason }, registry.match, newId, now),
     ],
     guard: null,

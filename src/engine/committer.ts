@@ -2,7 +2,8 @@ import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
-import type { Store, TurnResult } from "../store/store.ts"
+import type { Store } from "../store/store.ts"
+import type { TurnResult } from "../store/turn.ts"
 import type { Claim, ClaimRequest } from "../store/claim.ts"
 
 interface Waiting {

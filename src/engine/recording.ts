@@ -131,7 +131,7 @@ export class Recording implements Recorder {
     this.waits = true
     const wait: Wait = { stepKey: finishKey, kind: "deadline", topic: "", key: "", condition: null, dueAt }
     this.#pending.push({ kind: "wait.add", runId: this.#run.id, wait })
-    if (this.#run.fence > 1) return
+    // It may not be there yet also when this is not the first attempt: of a run that was set going again.
     this.#urgent = true
     void this.register()
   }

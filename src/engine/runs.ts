@@ -15,8 +15,8 @@ import { type CancellerParts, cancelRun } from "./canceller.ts"
 import { refusal } from "./refusal.ts"
 
 export interface RunsParts extends Omit<CancellerParts, "store" | "pollMs"> {
-  readonly store: Pick<Store, "cancelFacts" | "addOperation">
-  readonly reader: Pick<Reader, "run" | "runs" | "countRuns" | "operation">
+  readonly store: Pick<Store, "cancelFacts" | "addOperation" | "retry">
+  readonly reader: Pick<Reader, "run" | "runs" | "batch" | "countRuns" | "operation">
   /** There is an operation to do. */
   readonly begun: () => void
   /** Throws while the functions are not known yet, or not any more. */
@@ -74,10 +74,25 @@ export class StoredRuns implements Runs {
         hint: `It has: ${run.steps.map(({ key }) => key).join(", ") || "none"}.`,
       })
     }
-    const { runId, changes } = replayChanges(run, definition, { ...(fromStep === undefined ? {} : { fromStep }), data }, newId, clock.now())
+    const several = (await this.#parts.reader.batch(id)).length > 0
+    if (several && data !== undefined) {
+      throw new FanfareError("invalid_option", `the run ${id} has several events: there is no other data for all of them`, {
+        field: "data",
+        hint: "Send those that are to be different as new events.",
+      })
+    }
+    const options = { ...(fromStep === undefined ? {} : { fromStep }), data, several }
+    const { runId, changes } = replayChanges(run, definition, options, newId, clock.now())
     const result = await committer.submit({ changes, guard: null, registry: null })
     if (result.kind !== "applied") throw refusal(result)
     return { runId }
+  }
+
+  async retry(id: string): Promise<RunSummary> {
+    this.#parts.checkOpen()
+    await this.#parts.store.retry(id)
+    this.#parts.committer.ring()
+    return this.get(id)
   }
 
   async count(filter: BulkFilter): Promise<number> {
@@ -120,7 +135,7 @@ export class StoredRuns implements Runs {
 function replayChanges(
   run: RunDetail,
   definition: FunctionDefinition,
-  { fromStep, data }: ReplayOptions,
+  { fromStep, data, several }: ReplayOptions & { readonly several: boolean },
   newId: (kind: IdKind) => string,
   now: number,
 ): { runId: string; changes: Change[] } {
@@ -141,17 +156,13 @@ function replayChanges(
     parentId: null,
     createdAt: now,
     dueAt: now,
-    limits: limitsOf(definition, {
-      name: run.eventName,
-      data: data ?? JSON.parse(run.data),
-      id: eventId,
-      ts: now,
-    }),
+    limits: limitsOf(definition, { name: run.eventName, data: data ?? JSON.parse(run.data), id: eventId, ts: now }, several),
     ...(fromStep === undefined ? {} : { fence: 1 }),
   }
   changes.push({ kind: "run.add", run: started })
   const cause = { id: eventId, key: null, name: run.eventName, data: data === undefined ? run.data : JSON.stringify(data), ts: now }
   changes.push(...ruleWaits(definition, cause, started))
+  if (several) changes.push({ kind: "batch.copy", runId, from: run.id })
   if (fromStep !== undefined) changes.push({ kind: "step.copy", runId, from: run.id, before: fromStep })
   changes.push({ kind: "log.add", runId, fence: 0, from: 0, lines: [replayLine(run.id, fromStep, data !== undefined, now)] })
   return { runId, changes }

@@ -14,6 +14,7 @@ export const paths = {
   run: "/api/v1/runs/:id",
   runCancel: "/api/v1/runs/:id/cancel",
   runReplay: "/api/v1/runs/:id/replay",
+  runRetry: "/api/v1/runs/:id/retry",
   runsCount: "/api/v1/bulk/count",
   runsBulk: "/api/v1/bulk",
   signals: "/api/v1/signals",

@@ -210,7 +210,7 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
   }
 
   /**
-   * Runs, looked at and put right: `get`, `list`, `cancel`, `replay`, and `bulk` for many at once.
+   * Runs, looked at and put right: `get`, `list`, `cancel`, `replay`, `retry`, and `bulk` for many at once.
    * @example const { items } = await fanfare.runs.list({ state: "failed" }); await fanfare.runs.replay(items[0].id)
    */
   get runs(): Runs {

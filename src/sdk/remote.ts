@@ -34,6 +34,7 @@ export function remoteIntake(configured: string | undefined): Intake {
     list: ({ functionId, fanoutId, ...filter } = {}) => ask(paths.runs, { query: { ...filter, function: functionId, fanout: fanoutId } }),
     cancel: (id, reason) => ask(paths.runCancel, { params: { id }, body: reason === undefined ? {} : { reason } }),
     replay: (id, options = {}) => ask(paths.runReplay, { params: { id }, body: options }),
+    retry: (id) => ask(paths.runRetry, { params: { id }, body: {} }),
     count: async (filter) => (await ask<{ count: number }>(paths.runsCount, { body: filter })).count,
     bulk: (kind, filter) => ask(paths.runsBulk, { body: { kind, filter } }),
   }

@@ -12,6 +12,7 @@ export function runRoutes(api: Hono, intake: Intake, jsonBody: (c: Context) => P
     return c.json(await runs.cancel(c.req.param("id"), body?.reason))
   })
   api.post(paths.runReplay, async (c) => c.json(await runs.replay(c.req.param("id"), ((await jsonBody(c)) as ReplayOptions | null) ?? {})))
+  api.post(paths.runRetry, async (c) => c.json(await runs.retry(c.req.param("id"))))
   api.post(paths.runsCount, async (c) => c.json({ count: await runs.count((await jsonBody(c)) as BulkFilter) }))
   api.post(paths.runsBulk, async (c) => {
     const { kind, filter } = ((await jsonBody(c)) ?? {}) as { kind: BulkKind; filter: BulkFilter }

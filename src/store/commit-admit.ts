@@ -173,6 +173,18 @@ export async function insertRuns(db: Db, rows: string): Promise<void> {
   await db.execute(`insert into run (${runNames}) select ${runNames} from ${db.dialect.rows("$1", runColumns)} as j where true`, [rows])
 }
 
+/** The events of batches, for new runs. */
+export async function copyBatches(db: Db, copies: readonly { readonly runId: string; readonly from: string }[]): Promise<void> {
+  if (copies.length === 0) return
+  await db.execute(
+    `insert into batched (run_id, event_id) select j.id, b.event_id from ${db.dialect.rows("$1", [
+      ["id", "text"],
+      ["old", "text"],
+    ])} as j join batched as b on b.run_id = j.old`,
+    [JSON.stringify(copies.map(({ runId, from }) => [runId, from]))],
+  )
+}
+
 /** New runs about which nothing is left to decide: the row that stays, and their place in a queue. */
 export async function addRuns(db: Db, runs: readonly NewRun[], now: number): Promise<Moved> {
   if (runs.length === 0) return nothingMoved

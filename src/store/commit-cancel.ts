@@ -58,7 +58,7 @@ export async function takeCancelled(db: Db, units: readonly Unit[], now: number)
     if (open.length === 0 || !db.dialect.concurrent) break
     const ended = await db.query<{ run_id: string }>(`select run_id from result where run_id in ${these}`, [ids])
     const over = new Set(ended.map(({ run_id }) => run_id))
-    open = open.filter(({ run }) => !over.has(run.id) && !run.unbegun)
+    open = open.filter(({ run }) => !over.has(run.id) && run.below === null)
   }
   await expectNoLease(
     db,
@@ -108,11 +108,11 @@ async function expectNoLease(db: Db, runIds: readonly string[]): Promise<void> {
  */
 async function take(db: Db, runs: readonly CancelledRun[], names: (() => Promise<void>) | null, now: number): Promise<Taken[]> {
   const sorted = runs.toSorted((a, b) => (a.id < b.id ? -1 : 1))
-  const most = (run: CancelledRun): number => (run.unbegun ? 0 : anyFence)
+  const most = (run: CancelledRun): number => (run.below === null ? anyFence : run.below - 1)
   const byId = JSON.stringify(sorted.map((run) => [run.id, most(run)]))
   const leases = await takeLeases(
     db,
-    sorted.filter(({ unbegun }) => !unbegun).map(({ id }) => id),
+    sorted.filter(({ below }) => below === null).map(({ id }) => id),
     names === null,
     now,
   )

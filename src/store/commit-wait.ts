@@ -67,7 +67,7 @@ export async function addWaits(db: Db, changes: readonly ChangeOf<"wait.add">[],
   const moved = await replaceSignals(db, changes, now)
   await insertWaits(
     db,
-    changes.map(({ runId, wait: w }) => [runId, w.stepKey, w.kind, w.topic, w.key, w.condition, null, w.dueAt]),
+    changes.map(({ runId, wait: w }) => [runId, w.stepKey, w.kind, w.topic, w.key, w.condition, w.fence ?? null, w.dueAt]),
   )
   return moved
 }
@@ -168,7 +168,7 @@ export async function endWaits(
     doomed: cancels.map(({ row, offer }) => ({
       runId: row.run_id,
       reason: `the event ${offer.event?.name ?? ""} ${offer.event?.id ?? ""} came`,
-      unbegun: false,
+      below: null,
     })),
     delivered: new Map(Array.from(delivered, ([unit, all]) => [unit, all.map(({ row }) => row.run_id)])),
   }
@@ -294,8 +294,8 @@ export async function giveOutcomes(
 export interface Doomed {
   readonly runId: string
   readonly reason: string
-  /** Only while it has not begun. */
-  readonly unbegun: boolean
+  /** Only while its fence is lower; null: wherever it stands. */
+  readonly below: number | null
 }
 
 /**
@@ -312,7 +312,7 @@ export async function doom(db: Db, doomed: readonly Doomed[]): Promise<void> {
     ])} as j where true on conflict (run_id) do nothing`,
     [
       JSON.stringify(
-        doomed.toSorted((a, b) => (a.runId < b.runId ? -1 : 1)).map(({ runId, reason, unbegun }) => [runId, reason, unbegun ? 1 : 0]),
+        doomed.toSorted((a, b) => (a.runId < b.runId ? -1 : 1)).map(({ runId, reason, below }) => [runId, reason, below ?? 0]),
       ),
     ],
   )

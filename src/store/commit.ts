@@ -1,6 +1,15 @@
 import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
 import type { NewRun } from "../core/run.ts"
-import { addEvents, addPacked, addRuns, eventsByKey, type KnownEvents, refuseByKeys, withoutDuplicates } from "./commit-admit.ts"
+import {
+  addEvents,
+  addPacked,
+  addRuns,
+  copyBatches,
+  eventsByKey,
+  type KnownEvents,
+  refuseByKeys,
+  withoutDuplicates,
+} from "./commit-admit.ts"
 import { addAttempts, addLogs, copySteps, saveSteps, settleRuns } from "./commit-attempt.ts"
 import { forgetDoomed, takeCancelled } from "./commit-cancel.ts"
 import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
@@ -178,6 +187,7 @@ async function write(
     addAttempts(db, by["attempt.add"]),
     addLogs(db, by["log.add"]),
     copySteps(db, by["step.copy"], now),
+    copyBatches(db, by["batch.copy"]),
     addJoins(db, by["join.add"]),
     announce(db, by["fanout.announce"]),
     putTallies(db, by["tally.put"]),
@@ -261,6 +271,7 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "wait.offer": [],
     "run.cancel": [],
     "step.copy": [],
+    "batch.copy": [],
     "step.save": [],
     "log.add": [],
     "attempt.add": [],

@@ -69,7 +69,7 @@ export async function addEntering(db: Db, runs: readonly NewRun[], now: number):
     },
     ended: [...ended.map(({ run, state }) => endedBy(newQueueRow(run), run.fanoutId, state, now)), ...skipped.ended],
     fewer,
-    doomed: doomed.map((each) => ({ ...each, unbegun: false })),
+    doomed: doomed.map((each) => ({ ...each, below: null })),
     over: new Set([...over, ...replaced.map(({ runId }) => runId)]),
   }
 }

@@ -3,9 +3,13 @@ import { gatedBy } from "../core/gate.ts"
 import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { LimitClaim, RunState } from "../core/run.ts"
+import { FanfareError } from "../core/errors.ts"
+import type { TickContext } from "../core/tick.ts"
+import { copyBatches } from "./commit-admit.ts"
 import { doom } from "./commit-wait.ts"
-import { type Column, type Db, type Param, together } from "./db.ts"
+import type { Column, Db, Param } from "./db.ts"
 import { forgetFailures, uncountEnds } from "./failure-groups.ts"
+import { addRuleWaits } from "./rule-waits.ts"
 import { addLines, decodeLimits, encodeLimits, enqueue, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
@@ -90,7 +94,7 @@ export async function freeze(db: Db, filter: BulkFilter): Promise<FrozenFilter> 
 }
 
 /** Does the next part. Runs in a transaction. */
-export async function bulkPart(db: Db, part: BulkPart, newRunId: () => string, now: number): Promise<BulkDone> {
+export async function bulkPart(db: Db, part: BulkPart, { functions, newId, now }: Doing): Promise<BulkDone> {
   const { kind, filter, snapshotAt } = part
   const params: Param[] = []
   const add = (value: Param): string => `$${params.push(value)}`
@@ -112,34 +116,79 @@ export async function bulkPart(db: Db, part: BulkPart, newRunId: () => string, n
   if (kind === "cancel") {
     await doom(
       db,
-      found.map(({ id }) => ({ runId: id, reason: "by request, with others", unbegun: false })),
+      found.map(({ id }) => ({ runId: id, reason: "by request, with others", below: null })),
     )
     return { ...done, doomed: found.length }
   }
-  return { ...done, lines: kind === "retry" ? await again(db, found, now) : await anew(db, found, newRunId, now) }
+  if (kind === "replay") return { ...done, lines: await anew(db, found, { functions, newId, now }) }
+  const { affected, lines } = await again(db, found, { functions, now })
+  return { ...done, affected, lines }
 }
+
+/**
+ * Sets one run going again where it stopped. Runs in a transaction.
+ * @throws FanfareError `not_found`, `invalid_option`: it has not failed and was not cancelled
+ */
+export async function retryRun(db: Db, id: string, context: Omit<Doing, "newId">): Promise<Lines> {
+  const [run] = await db.query<Found>(
+    `select r.id, r.function_id, r.event_id, r.fanout_id, r.rank, r.limits, x.state as result_state, x.fingerprint,
+       (select max(fence) from attempt as a where a.run_id = r.id) as fence
+     from run as r left join result as x on x.run_id = r.id where r.id = $1`,
+    [id],
+  )
+  if (run === undefined) throw new FanfareError("not_found", `there is no run ${id}`, { field: "id" })
+  const state = run.result_state
+  if (state === "failed" || state === "cancelled") {
+    const { affected, lines } = await again(db, [run], context)
+    if (affected === 1) return lines
+  }
+  throw new FanfareError("invalid_option", `the run ${id} has neither failed nor been cancelled: it is ${state ?? "under way"}`, {
+    field: "id",
+    hint: "Such a run can be replayed: that makes a new one for the same event.",
+  })
+}
+
+type Doing = Pick<TickContext, "functions" | "newId" | "now">
 
 const ids: readonly Column[] = [["id", "text"]]
 
 /** What a run that is done again must not find of its last attempt: failures, and waits that ended with the run. */
-export const unfinishedSteps = "(state = 'failed' or (state = 'waiting' and kind in ('event', 'signal', 'invoke')))"
+const unfinishedSteps = "(state = 'failed' or (state = 'waiting' and kind in ('event', 'signal', 'invoke')))"
 
-async function again(db: Db, found: readonly Found[], now: number): Promise<Lines> {
-  const list = JSON.stringify(found.map(({ id }) => [id]))
+/** The ends of runs are taken back, each by whoever comes first: gives which. What of their steps must not stay goes too. */
+export async function undoEnds(db: Db, runIds: readonly string[]): Promise<ReadonlySet<string>> {
   const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
+  const list = (some: readonly string[]): string => JSON.stringify(some.map((id) => [id]))
+  const taken = await db.query<{ run_id: string }>(`delete from result where run_id in ${these} returning run_id`, [list(runIds)])
+  const undone = taken.map(({ run_id }) => run_id)
+  if (undone.length > 0) await db.execute(`delete from step where run_id in ${these} and ${unfinishedSteps}`, [list(undone)])
+  return new Set(undone)
+}
+
+async function again(
+  db: Db,
+  candidates: readonly Found[],
+  { functions, now }: Omit<Doing, "newId">,
+): Promise<{ affected: number; lines: Lines }> {
+  const undone = await undoEnds(
+    db,
+    candidates.map(({ id }) => id),
+  )
+  const found = candidates.filter(({ id }) => undone.has(id))
   const byFanout = Map.groupBy(
     found.filter(({ fanout_id }) => fanout_id !== null),
     ({ fanout_id }) => fanout_id ?? "",
   )
-  await together([
-    db.execute(`delete from result where run_id in ${these}`, [list]),
-    db.execute(`delete from step where run_id in ${these} and ${unfinishedSteps}`, [list]),
-  ])
-  const lines = await line(
-    db,
-    found.map(({ id, function_id, rank, fence, limits: first }) => ({ id, functionId: function_id, rank, fence: (fence ?? 0) + 1, first })),
-    now,
-  )
+  const runs = found.map(({ id, function_id, event_id, rank, fence, limits: first }) => ({
+    id,
+    functionId: function_id,
+    eventId: event_id,
+    rank,
+    fence: (fence ?? 0) + 1,
+    first,
+  }))
+  await addRuleWaits(db, functions, runs, now)
+  const lines = await line(db, runs, now)
   // Last, as counts always are: whoever counts the same fan-out has the locks of its limits already.
   for (const [id, runs] of [...byFanout].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     const failed = runs.filter(({ result_state }) => result_state === "failed")
@@ -150,11 +199,11 @@ async function again(db: Db, found: readonly Found[], now: number): Promise<Line
       failed.map(({ fingerprint }) => fingerprint),
     )
   }
-  return lines
+  return { affected: found.length, lines }
 }
 
-async function anew(db: Db, found: readonly Found[], newRunId: () => string, now: number): Promise<Lines> {
-  const fresh = found.map((old) => ({ ...old, newId: newRunId() }))
+async function anew(db: Db, found: readonly Found[], { functions, newId, now }: Doing): Promise<Lines> {
+  const fresh = found.map((old) => ({ ...old, newId: newId("run") }))
   await db.execute(
     `insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank, limits)
        select id, function_id, event_id, null, null, $2, $2, limits from ${db.dialect.rows("$1", [
@@ -165,23 +214,25 @@ async function anew(db: Db, found: readonly Found[], newRunId: () => string, now
        ])} as j where true`,
     [
       JSON.stringify(
-        fresh.map(({ newId, function_id, event_id, limits: first }) => [newId, function_id, event_id, encodeLimits(onceMore(first))]),
+        fresh.map(({ newId: id, function_id, event_id, limits: first }) => [id, function_id, event_id, encodeLimits(onceMore(first))]),
       ),
       now,
     ],
   )
-  await db.execute(
-    `insert into batched (run_id, event_id) select j.id, b.event_id from ${db.dialect.rows("$1", [
-      ["id", "text"],
-      ["old", "text"],
-    ])} as j join batched as b on b.run_id = j.old`,
-    [JSON.stringify(fresh.map(({ newId, id }) => [newId, id]))],
-  )
-  return line(
+  await copyBatches(
     db,
-    fresh.map(({ newId, function_id, limits: first }) => ({ id: newId, functionId: function_id, rank: now, fence: 0, first })),
-    now,
+    fresh.map((run) => ({ runId: run.newId, from: run.id })),
   )
+  const runs = fresh.map(({ newId: id, function_id, event_id, limits: first }) => ({
+    id,
+    functionId: function_id,
+    eventId: event_id,
+    rank: now,
+    fence: 0,
+    first,
+  }))
+  await addRuleWaits(db, functions, runs, now)
+  return line(db, runs, now)
 }
 
 async function line(

@@ -9,10 +9,11 @@ import type { TickContext } from "../core/tick.ts"
 import { cancelChanges, insertCancelled, takeStanding } from "./cancel.ts"
 import { writeChanges } from "./commit.ts"
 import { countFanouts, sealFanouts } from "./commit-fanout.ts"
-import { type Column, type Db, together } from "./db.ts"
+import { type Db, together } from "./db.ts"
 import { dropWaits } from "./commit-wait.ts"
 import { forgetFailures, uncountEnds } from "./failure-groups.ts"
-import { bulkPart, freeze, type FrozenFilter, onceMore, unfinishedSteps } from "./operate-runs.ts"
+import { bulkPart, freeze, type FrozenFilter, onceMore, undoEnds } from "./operate-runs.ts"
+import { addRuleWaits } from "./rule-waits.ts"
 import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
@@ -52,7 +53,7 @@ export async function operate(db: Db, context: TickContext): Promise<Operated> {
   )
   if (row !== undefined) {
     if (row.filter !== null) return filteredPart(db, row, JSON.parse(row.filter) as FrozenFilter, context)
-    return row.kind === "retry" ? retryPart(db, row, now) : cancelPart(db, row, context)
+    return row.kind === "retry" ? retryPart(db, row, context) : cancelPart(db, row, context)
   }
   const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from operation where ended_at is null")
   // One that is due is in the hands of another node.
@@ -61,9 +62,10 @@ export async function operate(db: Db, context: TickContext): Promise<Operated> {
 }
 
 /** The next part of an operation on the runs that a filter means. */
-async function filteredPart(db: Db, row: OperationRow, filter: FrozenFilter, { newId, now }: TickContext): Promise<Operated> {
+async function filteredPart(db: Db, row: OperationRow, filter: FrozenFilter, context: TickContext): Promise<Operated> {
+  const { now } = context
   const part = { kind: row.kind, filter, snapshotAt: row.snapshot_at, cursor: row.cursor }
-  const { cursor, affected, doomed, lines } = await bulkPart(db, part, () => newId("run"), now)
+  const { cursor, affected, doomed, lines } = await bulkPart(db, part, context)
   await advanceTo(db, row, { cursor: cursor ?? row.cursor, affected, nextAt: now, ...(cursor === null ? { endedAt: now } : {}) })
   return { lines, restMs: 0, ended: 0, doomed }
 }
@@ -84,12 +86,10 @@ async function advanceTo(
   ])
 }
 
-const ids: readonly Column[] = [["id", "text"]]
-const listed = (runs: readonly string[]): string => JSON.stringify(runs.map((id) => [id]))
-
 interface FailedRun {
   id: string
   function_id: string
+  event_id: string
   rank: number
   fence: number | null
   fingerprint: string | null
@@ -101,7 +101,7 @@ async function failedRuns(db: Db, row: OperationRow, from: string): Promise<Fail
   const only = row.run_id ?? row.fingerprint
   const filter = row.run_id !== null ? "and x.run_id = $4" : row.fingerprint !== null ? "and x.fingerprint = $4" : ""
   return db.query<FailedRun>(
-    `select r.id, r.function_id, r.rank, r.limits, x.fingerprint, (select max(fence) from attempt as a where a.run_id = r.id) as fence
+    `select r.id, r.function_id, r.event_id, r.rank, r.limits, x.fingerprint, (select max(fence) from attempt as a where a.run_id = r.id) as fence
        from result as x join run as r on r.id = x.run_id
        where x.state = 'failed' and x.state <> 'completed' and x.run_id > $2 and x.ended_at <= $3 and r.fanout_id = $1
          ${filter} order by x.run_id limit ${batch}`,
@@ -109,24 +109,24 @@ async function failedRuns(db: Db, row: OperationRow, from: string): Promise<Fail
   )
 }
 
-async function retryPart(db: Db, row: OperationRow, now: number): Promise<Operated> {
+async function retryPart(db: Db, row: OperationRow, { functions, now }: TickContext): Promise<Operated> {
   const [fanout] = await db.query<{ created_at: number; gate: string | null }>("select created_at, gate from fanout where id = $1", [
     row.fanout_id,
   ])
-  const failed = await failedRuns(db, row, row.cursor === "" ? beforeRuns(fanout?.created_at ?? 0) : row.cursor)
-  const last = failed.at(-1)
+  const looked = await failedRuns(db, row, row.cursor === "" ? beforeRuns(fanout?.created_at ?? 0) : row.cursor)
+  const last = looked.at(-1)
   if (last === undefined) {
     await advanceTo(db, row, { cursor: row.cursor, affected: 0, nextAt: now, endedAt: now })
     return { lines: new Map(), restMs: 0, ended: 0 }
   }
-  const these = `(select id from ${db.dialect.rows("$1", ids)} as j)`
-  const list = listed(failed.map(({ id }) => id))
-  await together([
-    db.execute(`delete from result where run_id in ${these}`, [list]),
-    // A step that failed for good would fail its run again with what is kept of it.
-    db.execute(`delete from step where run_id in ${these} and ${unfinishedSteps}`, [list]),
-    advanceTo(db, row, { cursor: last.id, affected: failed.length, nextAt: now }),
-  ])
+  const undone = await undoEnds(
+    db,
+    looked.map(({ id }) => id),
+  )
+  const failed = looked.filter(({ id }) => undone.has(id))
+  await advanceTo(db, row, { cursor: last.id, affected: failed.length, nextAt: now })
+  const begun = failed.map((run) => ({ id: run.id, functionId: run.function_id, eventId: run.event_id, fence: run.fence ?? 1 }))
+  await addRuleWaits(db, functions, begun, now)
   // The first runs of a canary go first again; the others come through the gate like those that were never begun.
   const [gate] = fanout?.gate === "open" ? gateClaims(row.fanout_id) : []
   const rows = failed.map(

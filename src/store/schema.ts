@@ -83,7 +83,7 @@ const causes = [
       topic text not null,                 -- event:<name>, signal:<name>, run:<id>, fanout:<id>
       key text not null,                   -- what the event must have, as data.id="42"; empty: nothing
       condition text,                      -- CEL, when the key does not say it all
-      need bigint,                         -- of a fan-out: over when so many have completed; null: when all have ended
+      need bigint,                         -- of a fan-out: over when so many have completed, null: when all have ended; of a start: the fence of the run that has not begun
       due_at bigint,                       -- over in any case
       primary key (run_id, step_key)
     )`,
@@ -101,7 +101,7 @@ const causes = [
   `create table doomed (                 -- runs that are to be cancelled
       run_id text primary key not null,
       reason text not null,
-      unbegun bigint not null              -- 1: only while it has not begun
+      unbegun bigint not null              -- only while its fence is lower, so while it has not begun; 0: wherever it stands
     )`,
 
   `create table recall (                 -- runs that were taken from a node while it had them

@@ -1,9 +1,7 @@
 import type { Tally } from "../core/activity.ts"
 import type { BulkFilter } from "../core/bulk.ts"
 import type { FailureCauses } from "../core/causes.ts"
-import type { Unit, UnitResult } from "../core/change.ts"
 import type { PausePolicy } from "../core/definition.ts"
-import { FanfareError } from "../core/errors.ts"
 import type { ExpressionEvent } from "../core/expression.ts"
 import type { FailureGroup, Operation } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
@@ -27,9 +25,7 @@ import type {
   Standing,
 } from "../core/views.ts"
 import type { Watch } from "../core/wait.ts"
-import { type Claim, type ClaimRequest, claimRuns, eventsOf } from "./claim.ts"
-import { type Committed, commitUnits } from "./commit.ts"
-import { nothingEnded } from "./commit-fanout.ts"
+import { eventsOf } from "./claim.ts"
 import { type Db, together } from "./db.ts"
 import { Known, type Offered } from "./known.ts"
 import { limitList, pauseFunction, setLimit } from "./limits.ts"
@@ -40,7 +36,7 @@ import * as read from "./read.ts"
 import { failureGroups } from "./failure-groups.ts"
 import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
 import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
-import { countRuns } from "./operate-runs.ts"
+import { countRuns, retryRun } from "./operate-runs.ts"
 import { tallies, talliesByFunction } from "./read-activity.ts"
 import { fanoutCell, fanoutCells, sentFanouts } from "./read-cells.ts"
 import { event, events } from "./read-events.ts"
@@ -53,30 +49,8 @@ import * as schedules from "./schedule-operate.ts"
 import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
 import { type Chance, contextOf, type Ticked, tickSchedules } from "./tick.ts"
 import { type Released, releaseBatch, releaseGate, releaseMissed } from "./release.ts"
+import { type TurnRequest, type TurnResult, turnWith } from "./turn.ts"
 import { type CancelFacts, cancelFacts, doomedRuns, recentEvents, unkeyedWaits, watch } from "./waits.ts"
-
-/** One transaction: units made durable, then runs claimed. */
-export interface TurnRequest {
-  readonly units: readonly Unit[]
-  readonly claim: ClaimRequest | null
-}
-
-export interface TurnResult {
-  readonly results: readonly UnitResult[]
-  readonly claim: Claim | null
-  /** The earliest of the timers that were set; null when none was. */
-  readonly timerAt: number | null
-  /** Runs put in line that this turn did not claim: other nodes may want to know. */
-  readonly left: number
-  /** Fan-outs whose last run has ended. */
-  readonly ended: number
-  /** Fan-outs whose gate has opened. */
-  readonly opened: readonly string[]
-  /** Runs that are to be cancelled. */
-  readonly doomed?: number
-  /** The time that counts. */
-  readonly now: number
-}
 
 export interface NodeRow {
   readonly id: string
@@ -118,6 +92,11 @@ export interface Store {
    * @throws FanfareError `not_found`, `invalid_option`
    */
   addOperation(operation: NewOperation): Promise<Operation>
+  /**
+   * Sets a run that failed or was cancelled going again where it stopped.
+   * @throws FanfareError `not_found`, `invalid_option`
+   */
+  retry(runId: string): Promise<void>
   /** Lets a fan-out that was stopped go on; false when it has no gate, or was cancelled. */
   resume(fanoutId: string): Promise<boolean>
   /** Releases what the gate of a fan-out held, now that it is open. */
@@ -232,6 +211,10 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       if (asked.kind === "retry" && asked.filter === undefined) await openGate(asked.fanoutId)
       return begun
     },
+    async retry(runId) {
+      const lines = await inTx(async (tx, now) => retryRun(tx, runId, { functions: (await known.offered(tx)).functions, now }))
+      marks.lined(lines)
+    },
     async resume(fanoutId) {
       const resumed = await inTx((tx, now) => resumeFanout(tx, fanoutId, now))
       if (resumed) await openGate(fanoutId)
@@ -345,39 +328,6 @@ export function openReader(db: Db): Reader {
     close: () => db.close(),
   }
 }
-
-async function turnWith(db: Db, request: TurnRequest, marks: Marks): Promise<TurnResult> {
-  let tries = 0
-  try {
-    return await db.tx(async (tx) => {
-      if (++tries > 1) marks.forget()
-      return takeTurn(tx, request, marks, await tx.now())
-    })
-  } catch (error) {
-    marks.forget()
-    throw error
-  }
-}
-
-async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now: number): Promise<TurnResult> {
-  if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt, lines, doomed, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
-  marks.lined(lines)
-  const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
-  const { ended, woken, opened } = await count()
-  return {
-    results,
-    claim: claimed,
-    timerAt: woken > 0 ? now : timerAt,
-    left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)),
-    ended,
-    opened,
-    doomed,
-    now,
-  }
-}
-
-const nothing: Committed = { results: [], timerAt: null, lines: new Map(), doomed: 0, count: async () => nothingEnded }
 
 async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<Pulse> {
   if (alone) await tx.execute("delete from node where id <> $1", [id])

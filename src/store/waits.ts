@@ -16,7 +16,7 @@ export interface CancelFacts {
   readonly fanoutId: string | null
   readonly event: RunEvent
   readonly reason: string
-  readonly unbegun: boolean
+  readonly below: number | null
 }
 
 const watchColumns: readonly Column[] = [
@@ -151,7 +151,7 @@ function toFacts(row: FactsRow): CancelFacts {
     fanoutId,
     event: { id: row.event_key ?? row.event_id, name, data, ts },
     reason,
-    unbegun: row.unbegun === 1,
+    below: row.unbegun === 0 ? null : row.unbegun,
   }
 }
 
@@ -161,6 +161,7 @@ interface ExpiredRow {
   run_id: string
   step_key: string
   kind: WaitKind
+  need: number | null
 }
 
 /** Waits whose time is over: their steps get nothing and their runs stand in line again, or the runs are to be cancelled. */
@@ -171,7 +172,7 @@ export async function expireWaits(
 ): Promise<{ readonly moved: Woke; readonly doomed: readonly Doomed[] }> {
   const rows = await db.query<ExpiredRow>(
     `with picked as materialized (select run_id, step_key from wait where due_at <= $1 order by due_at limit $2 ${db.dialect.skipLocked})
-     delete from wait where (run_id, step_key) in (select run_id, step_key from picked) returning run_id, step_key, kind`,
+     delete from wait where (run_id, step_key) in (select run_id, step_key from picked) returning run_id, step_key, kind, need`,
     [now, limit],
   )
   const steps = rows.filter(({ kind }) => kind === "event" || kind === "signal" || kind === "run")
@@ -183,11 +184,10 @@ export async function expireWaits(
     })),
     now,
   )
-  const doomed = rows.flatMap(({ run_id, step_key, kind }): Doomed[] => {
+  const doomed = rows.flatMap(({ run_id, step_key, kind, need }): Doomed[] => {
     if (kind !== "deadline") return []
-    const unbegun = step_key === startKey
-    const reason = unbegun ? "it did not begin in time (timeouts.start)" : "it did not end in time (timeouts.finish)"
-    return [{ runId: run_id, reason, unbegun }]
+    if (step_key === startKey) return [{ runId: run_id, reason: "it did not begin in time (timeouts.start)", below: (need ?? 0) + 1 }]
+    return [{ runId: run_id, reason: "it did not end in time (timeouts.finish)", below: null }]
   })
   return { moved, doomed }
 }

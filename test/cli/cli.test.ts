@@ -239,6 +239,9 @@ describe("commands", () => {
       out: expect.stringContaining("has ended: cancelled  (RunCancelled: the run was cancelled: not needed)"),
     })
     expect(await fanfare("runs", "cancel", runId)).toMatchObject({ code: 1, out: expect.stringContaining("had ended") })
+    expect(await fanfare("runs", "retry", runId)).toMatchObject({ code: 0, out: expect.stringContaining("set going again") })
+    expect(await fanfare("runs", "retry", runId)).toMatchObject({ code: 2, err: expect.stringContaining("under way") })
+    expect((await fanfare("runs", "cancel", runId)).code).toBe(0)
     const replay = JSON.parse((await fanfare("runs", "replay", runId, "--json")).out) as { runId: string }
     await until(async () => (await fanfare("runs", "why", replay.runId)).out.includes("the signal go on"), "the replay to wait")
     const sent = await fetch(`${url}/api/v1/signals`, {

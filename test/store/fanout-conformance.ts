@@ -3,7 +3,8 @@ import { gated } from "../../src/core/admit.ts"
 import type { Change, Unit, UnitResult } from "../../src/core/change.ts"
 import type { GateRules } from "../../src/core/gate.ts"
 import type { ClaimedRun } from "../../src/core/run.ts"
-import type { Store, TurnResult } from "../../src/store/store.ts"
+import type { Store } from "../../src/store/store.ts"
+import type { TurnResult } from "../../src/store/turn.ts"
 import { completed, kinds, pair, part, settle, type StoreUnderTest, unit } from "./conformance.ts"
 
 const failure = (message: string) => ({ to: "failed", output: null, failure: { name: "Error", message } }) as const

@@ -122,6 +122,8 @@ async function exerciseFanouts(app: Fanfare): Promise<void> {
   await app.fanouts.resume(id)
   await app.fanouts.cancel(id)
   await stands("ended")
+  const [broken] = (await app.runs.list({ state: "failed" })).items
+  if (broken !== undefined) await app.runs.retry(broken.id)
   const name = `source ${systemClock.now()}`
   await app.fanOut({ id: name, source: (cursor) => ({ items: [{ name: "nobody" }], next: cursor === null ? "2" : null }) })
   await app.fanOut({ id: name, source: [] })

@@ -66,8 +66,8 @@ export function event(data: unknown, name = "app/paid"): Unit {
   ])
 }
 
-export function cancel(runId: string, over: { unbegun?: boolean } = {}): Unit {
-  const run = { id: runId, functionId: "app-f", rank: 1, fanoutId: null, limits: [], reason: "test", unbegun: false, ...over }
+export function cancel(runId: string, over: { readonly below?: number | null } = {}): Unit {
+  const run = { id: runId, functionId: "app-f", rank: 1, fanoutId: null, limits: [], reason: "test", below: null, ...over }
   return unit([{ kind: "run.cancel", run, at: 1 }])
 }
 
@@ -181,10 +181,10 @@ export function waitsConformance(name: string, open: () => Promise<StoreUnderTes
       expect(await store.turn({ units: [event({ n: 1 })], claim: null })).toMatchObject({ doomed: 1 })
       expect(await store.wake(10)).toMatchObject({ doomed: 2 })
       const doomed = await store.doomed(10)
-      expect(doomed.map(({ id: runId, unbegun }) => [runId, unbegun])).toEqual(
+      expect(doomed.map(({ id: runId, below }) => [runId, below])).toEqual(
         [
-          [one.id, false],
-          [two.id, false],
+          [one.id, null],
+          [two.id, null],
           [late.runId, true],
         ].toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1)),
       )
@@ -219,7 +219,7 @@ export function waitsConformance(name: string, open: () => Promise<StoreUnderTes
 
     it("leaves a run that has begun when it was to be cancelled unbegun", async () => {
       const run = await started()
-      expect(await commit(cancel(run.id, { unbegun: true }))).toEqual([{ kind: "gone" }])
+      expect(await commit(cancel(run.id, { below: 1 }))).toEqual([{ kind: "gone" }])
       expect(await commit(complete(run))).toMatchObject([{ kind: "applied" }])
     })
 
