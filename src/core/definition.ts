@@ -26,6 +26,7 @@ export interface CronDefinition extends CronRule {
 
 /** Starts a run for each event of a name; the name may end in `/*` or `.*`. */
 export interface EventTrigger<Name extends string = string> {
+  /** Name of the events; it may end in `/*` or `.*`. */
   readonly event: Name
   /** CEL condition over `event`; a missing field means that it does not hold. */
   readonly if?: string

@@ -57,7 +57,7 @@ export interface RetryOptions {
 
 /** Fan-outs, seen and repaired as one thing. */
 export interface Fanouts {
-  /** @throws FanfareError `not_found` */
+  /** Its counts, state, rate and rest, as of now. @throws FanfareError `not_found` */
   get(id: string): Promise<FanoutSummary>
   /** Newest first. */
   list(options?: { readonly after?: string; readonly limit?: number }): Promise<Page<FanoutSummary>>
@@ -78,5 +78,6 @@ export interface Fanouts {
   resume(id: string): Promise<FanoutSummary>
   /** What a send of these events would do, without sending: counts, duplicates, functions, a sample. */
   plan(events: readonly EventInput[]): Promise<FanoutPlan>
+  /** How far a `retry` or `cancel` is. */
   operation(id: string): Promise<Operation>
 }

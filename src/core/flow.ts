@@ -1,7 +1,7 @@
 import type { Duration } from "./duration.ts"
 
-/** Counts runs apart by the value of `key`, a CEL expression over `event`, such as `event.data.tenant`. At most 256 characters a value. */
 export interface Keyed {
+  /** Counts runs apart by its value: a CEL expression over `event`, such as `event.data.tenant`. At most 256 characters a value. */
   readonly key?: string
 }
 
@@ -56,6 +56,7 @@ export interface BatchOptions extends Keyed {
 
 /** At most one run at a time that has not ended: a new one is skipped, or cancels the one before. */
 export interface SingletonOptions extends Keyed {
+  /** What becomes of a new one: it is skipped; or the one before is cancelled and it starts. */
   readonly mode: "skip" | "cancel"
 }
 

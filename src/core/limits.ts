@@ -51,8 +51,10 @@ export const limits = {
   /** Characters of an app or function id; of a function name. */
   idChars: 128,
   nameChars: 256,
+  /** Triggers of one function; functions of one app. */
   triggersPerFunction: 10,
   functionsPerApp: 1_000,
+  /** Characters of a cron line; of an expression. */
   cronChars: 256,
   expressionChars: 4_096,
   /** Steps of one evaluation of an expression, characters of a text that it makes, and of one that it matches a pattern on. */
@@ -81,6 +83,7 @@ export const limits = {
   waitsUnkeyed: 10_000,
   /** Events that a wait with a look-back looks at. */
   lookBackEvents: 10_000,
+  /** Characters of the name of a signal. */
   signalChars: 256,
   /** Names and fields of events that runs wait for, which every sender must know. */
   watches: 10_000,
@@ -93,6 +96,7 @@ export const limits = {
   joinFailures: 100,
   joinSlowest: 5,
   joinOutputs: 1_000,
+  /** Steps of one run; characters of the id of one. */
   stepsPerRun: 1_000,
   stepIdChars: 256,
 
@@ -109,6 +113,7 @@ export const limits = {
   errorStackChars: 16 * KiB,
   errorCauses: 5,
 
+  /** Most that a concurrency limit, or the attempts of one node at the same time, may be set to. */
   concurrencyMax: 100_000,
   /** Concurrency rules of one function. */
   concurrencyRules: 4,
@@ -175,6 +180,7 @@ export const limits = {
   missedWithinMs: 24 * hour,
   missedCap: 100,
   missedCapMax: 1_000,
+  /** Longest jitter of a schedule; shortest and longest time between the moments of `every`. */
   jitterMaxMs: hour,
   everyMinMs: 1 * second,
   everyMaxMs: 366 * day,

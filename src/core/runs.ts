@@ -21,7 +21,7 @@ export type BulkKind = "cancel" | "replay" | "retry"
 
 /** Runs, looked at and put right. */
 export interface Runs {
-  /** @throws FanfareError `not_found` */
+  /** One run with its attempts, steps, logs and output. @throws FanfareError `not_found` */
   get(id: string): Promise<RunDetail>
   /** Newest first. */
   list(filter?: RunFilter): Promise<Page<RunSummary>>

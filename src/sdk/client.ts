@@ -48,6 +48,7 @@ export interface SendOptions extends FanOutRules {
 export interface EventSource<S extends EventSchemas> extends FanOutRules {
   /** Names it: the same name goes on where it stopped. 1 to 256 characters. */
   readonly id: string
+  /** Where the events come from. */
   readonly source: Source<SendableEvent<S>>
 }
 
@@ -64,6 +65,7 @@ export type SourceOptions<S extends EventSchemas, Data> = EventSource<S> | ItemS
 export class Fanfare<const S extends EventSchemas = EventSchemas, const M extends readonly Middleware<object>[] = readonly []>
   implements App
 {
+  /** As it was given. */
   readonly id: string
   readonly #schemas: EventSchemas
   readonly #functions = new Map<string, HostedFunction>()

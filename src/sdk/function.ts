@@ -37,13 +37,17 @@ export type EventOf<S extends EventSchemas, T extends Trigger> = T extends CronT
 type EventOfAny<S extends EventSchemas, T extends readonly Trigger[]> = [T[number]] extends [never] ? HandlerEvent : EventOf<S, T[number]>
 
 export interface HandlerContext<S extends EventSchemas, T extends readonly Trigger[]> {
+  /** Why it runs: `{ id, name, data, ts }`. */
   readonly event: EventOfAny<S, T>
   /** All events of the run; `event` is the first. */
   readonly events: readonly EventOfAny<S, T>[]
+  /** Its durable steps. */
   readonly step: StepTools<S>
+  /** Lines of it are kept with the run. */
   readonly logger: Logger
   /** 0 for the first attempt. */
   readonly attempt: number
+  /** Id of the run: the same in all its attempts. */
   readonly runId: string
   /** The fan-out that this run belongs to, if any. */
   readonly fanout?: { readonly id: string }

@@ -50,7 +50,7 @@ export interface AppSchedules<S extends EventSchemas = EventSchemas> {
   upsertMany(schedules: readonly ScheduleOptions<S>[]): Promise<UpsertResult>
   /** Changes what is named and leaves the rest. @throws FanfareError `not_found`, or as `upsert` does */
   update(id: string, changes: Partial<ScheduleOptions<S>>): Promise<Schedule>
-  /** @throws FanfareError `not_found` */
+  /** One schedule: its rule, policies and next moment. @throws FanfareError `not_found` */
   get(id: string): Promise<Schedule>
   /** In the order of their ids. */
   list(options?: ListOptions): Promise<Page<Schedule>>
@@ -60,8 +60,9 @@ export interface AppSchedules<S extends EventSchemas = EventSchemas> {
   next(id: string, n?: number): Promise<readonly UpcomingMoment[]>
   /** Its moments pass from now on, recorded as `paused`. The note is for people. */
   pause(id: string, options?: { readonly note?: string }): Promise<Schedule>
+  /** Goes on with the next moment. */
   resume(id: string): Promise<Schedule>
-  /** @throws FanfareError `invalid_option` for one of a cron trigger: it belongs to the code */
+  /** Removes one that was made at run time. @throws FanfareError `invalid_option` for one of a cron trigger: it belongs to the code */
   delete(id: string): Promise<void>
   /** Starts what a moment would start, now. The ledger and the moments to come stay as they are. */
   run(id: string): Promise<{ readonly runIds: readonly string[] }>

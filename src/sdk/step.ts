@@ -95,6 +95,7 @@ type WaitedEvent<S extends EventSchemas, Name extends string> = string extends k
     : HandlerEvent<Name>
 
 export interface WaitForEventOptions<Name extends string = string> {
+  /** Its name: a whole one. */
   readonly event: Name
   /** At most 366 days. */
   readonly timeout: Duration
@@ -123,13 +124,17 @@ export interface InvokeOptions<F> {
   readonly function: F
   /** Data of the event that the function gets. */
   readonly data?: InvokeData<F>
+  /** Default and most 366 days. */
   readonly timeout?: Duration
 }
 
 /** Parts of a request that can be kept. */
 export interface FetchInit {
+  /** Default `"GET"`. */
   readonly method?: string
+  /** Of the request. */
   readonly headers?: Readonly<Record<string, string>>
+  /** Of the request: text. */
   readonly body?: string
   /** Default 5 minutes. */
   readonly timeout?: Duration

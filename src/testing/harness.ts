@@ -44,19 +44,23 @@ export interface Harness {
   jump(duration: Duration): Promise<void>
   /** Starts a run of a function by hand and lets it happen; gives the run as it stands then. */
   trigger(functionId: string, data?: unknown): Promise<RunDetail>
+  /** One run with its attempts, steps, logs and output. */
   run(id: string): Promise<RunDetail>
   /** Newest first, at most 500. */
   runs(filter?: RunFilter): Promise<readonly RunSummary[]>
+  /** Newest first, at most 500. */
   fanouts(): Promise<readonly FanoutSummary[]>
   /** The node dies at this moment without a word, and another one starts on the same store. */
   crash(): Promise<void>
   /** Hears the engine's facts, over crashes too; gives the way to stop. */
   listen(listener: Listener): () => void
+  /** Ends it: nothing of it is left. */
   close(): Promise<void>
 }
 
 const begin = Date.UTC(2026, 0, 1)
 
+/** Starts an engine for a test, on a store in memory and a clock that stands still. */
 export async function createHarness(options: HarnessOptions): Promise<Harness> {
   const clock = new VirtualClock(options.now === undefined ? begin : new Date(options.now).getTime())
   const opened = await sqlite(":memory:").open(clock)
