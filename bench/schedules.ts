@@ -18,7 +18,7 @@ import { openSqlite } from "../src/store/sqlite.ts"
 import { openStore, type Store } from "../src/store/store.ts"
 import { startPostgres } from "../test/store/postgres.ts"
 
-// node bench/schedules.ts [--db postgres] [--schedules 1000000] [--seconds 30]
+// node bench/schedules.ts [--db postgres] [--schedules 1000000] [--seconds 30] [--json]
 // So many schedules, a thousandth of them due in each second: how late their moments are decided, and what the ticker costs its node. The store
 // is in this thread, and nothing else runs here: all that this process uses is the ticker's.
 const { values } = parseArgs({
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     db: { type: "string", default: "sqlite" },
     schedules: { type: "string", default: "1000000" },
     seconds: { type: "string", default: "30" },
+    json: { type: "boolean", default: false },
   },
 })
 const schedules = Number(values.schedules)
@@ -80,7 +81,7 @@ function quantile(sorted: readonly number[], q: number): number {
 const { db, close } = await open()
 const store = await openStore(db, systemClock)
 const rate = await fill(store)
-console.log(`${values.db}: ${schedules} schedules upserted at ${Math.round(rate)}/s`)
+if (!values.json) console.log(`${values.db}: ${schedules} schedules upserted at ${Math.round(rate)}/s`)
 let looks = 0
 const counted: Pick<Store, "tick"> = { tick: (chance) => (looks++, store.tick(chance)) }
 const ticker = createTicker({
@@ -115,9 +116,20 @@ const late = (
   .map((row) => row.late)
   .toSorted((a, b) => a - b)
 const share = ((used.user + used.system) / 1_000 / (until - since)) * 100
-console.log(
-  `${late.length} moments in ${seconds} s (${Math.round(late.length / seconds)}/s), ${looks} looks; late p50 ${quantile(late, 0.5)} ms, p99 ${quantile(late, 0.99)} ms, ` +
-    `most ${late.at(-1) ?? 0} ms; ticker ${share.toFixed(1)} % of one core`,
-)
+const figures = {
+  schedules,
+  seconds,
+  moments: late.length,
+  p50: quantile(late, 0.5),
+  p99: quantile(late, 0.99),
+  max: late.at(-1) ?? 0,
+  share,
+}
+if (values.json) console.log(JSON.stringify(figures))
+else
+  console.log(
+    `${late.length} moments in ${seconds} s (${Math.round(late.length / seconds)}/s), ${looks} looks; late p50 ${quantile(late, 0.5)} ms, p99 ${quantile(late, 0.99)} ms, ` +
+      `most ${late.at(-1) ?? 0} ms; ticker ${share.toFixed(1)} % of one core`,
+  )
 await close()
 process.exit(0)

@@ -18,6 +18,8 @@ export interface ClusterPlan {
 }
 
 export interface ClusterReport {
+  /** Where all of it is left. */
+  readonly url: string
   readonly done: Readonly<Record<"kills" | "freezes" | "restarts", number>>
   readonly cuts: Readonly<Record<Cut, number>>
   readonly acknowledged: number
@@ -68,7 +70,7 @@ export async function clusterChaos(
     }
     proxy.rate = 0
     await cluster.settle(url)
-    return { done, cuts: proxy.cuts, acknowledged: cluster.acked.size, ...(await inspect(url, cluster.acked, plan.children)) }
+    return { url, done, cuts: proxy.cuts, acknowledged: cluster.acked.size, ...(await inspect(url, cluster.acked, plan.children)) }
   } finally {
     cluster.end()
     await proxy.close()

@@ -7,17 +7,17 @@ import { sqlite } from "../../src/sqlite.ts"
 const [file = ""] = process.argv.slice(2)
 const app = new Fanfare({ id: "chaos" })
 
-app.createFunction({ id: "parent", triggers: [{ event: "chaos/begin" }] }, async ({ step }) => {
+// A death of the node counts as an attempt from the second in a row on. No run here is to blame for them: each may have many.
+app.createFunction({ id: "parent", triggers: [{ event: "chaos/begin" }], retries: 20 }, async ({ step }) => {
   await app.send(Array.from({ length: 10_000 }, (_, i) => ({ name: "chaos/child", data: { i } })))
   await step.run("after", () => "sent")
 })
-// A death of the node counts as an attempt from the second in a row on. No run here is to blame for them: it may have many.
 app.createFunction({ id: "child", triggers: [{ event: "chaos/child" }], retries: 20 }, async ({ step, event }) => {
   // Slow enough for the fan-out to live through many lives of the engine.
   await delay(50)
   if (Number(event.data["i"]) % 10 === 0) await step.run("work", () => event.data["i"])
 })
-app.createFunction({ id: "extra", triggers: [{ event: "chaos/extra" }], concurrency: { limit: 5 } }, () => null)
+app.createFunction({ id: "extra", triggers: [{ event: "chaos/extra" }], concurrency: { limit: 5 }, retries: 20 }, () => null)
 
 const server = await createServer({ client: app, db: sqlite(file), logs: "none" })
 await server.start()

@@ -9,7 +9,8 @@ import { seededRandom } from "../../src/testing/random.ts"
 import { localTransport } from "../../src/transport/local.ts"
 import { giveBack, takeDatabase } from "./database.ts"
 
-export type Fault = "none" | "slow" | "refused" | "crash-before" | "crash-after"
+export const faults = ["none", "slow", "refused", "crash-before", "crash-after"] as const
+export type Fault = (typeof faults)[number]
 
 const failuresMost = 20
 
