@@ -34,6 +34,16 @@ function ask(body: string): Promise<void> {
 
 function callOf(i: number): string {
   const event = { id: `evt_${i}`, name: "bench/leaf", data: `{"i":${i}}`, ts: Date.now() }
-  const first = { attempt: 0, maxAttempts: 5, stepId: null, planOnly: false, version: -1, memos: [], byApi: false }
+  const first = {
+    attempt: 0,
+    maxAttempts: 5,
+    stepId: null,
+    planOnly: false,
+    version: -1,
+    memos: [],
+    byApi: false,
+    ticket: null,
+    linked: true,
+  }
   return callBody({ runId: `run_${i}`, events: [event], ...first })
 }

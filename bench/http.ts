@@ -23,7 +23,7 @@ const url = server.url ?? ""
 const app = start("./http-app.ts", [url, steps])
 let firstAt = 0
 app.on("message", (message: { first?: number }) => {
-  firstAt = message.first ?? firstAt
+  if (firstAt === 0) firstAt = message.first ?? 0
 })
 const { port } = await told<{ port: number }>(app)
 const appUrl = `http://127.0.0.1:${port}/api/inngest`
@@ -49,6 +49,7 @@ async function fanOut(): Promise<{ rate: number; text: string }> {
   const body = JSON.stringify(list)
   const cpuBefore = process.cpuUsage()
   const appBefore = cpuOf(app.pid)
+  firstAt = 0
   const began = Date.now()
   const answer = await fetch(`${url}/e/bench`, {
     method: "POST",

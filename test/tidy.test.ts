@@ -76,7 +76,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   "server/front.ts": ["transport/address.ts", "transport/http-client.ts", "transport/http.ts", "transport/transport.ts"],
   "server/apps.ts": ["transport/http-client.ts"],
   // The read side of the store.
-  "server/door.ts": ["store/store.ts"],
+  "server/sdk-runs.ts": ["store/store.ts"],
   "server/api.ts": ["store/store.ts"],
   "server/look.ts": ["store/store.ts"],
   "server/stream.ts": ["store/store.ts"],

@@ -82,6 +82,8 @@ export interface SendWay {
   readonly fanned?: boolean
   /** An id that is in use means the event that was first, also with another body: nothing is refused for it. */
   readonly firstWins?: boolean
+  /** The run from which an app elsewhere sends. */
+  readonly runId?: string
 }
 
 /** A fan-out whose items come from a source. */
@@ -121,5 +123,7 @@ export interface Recorder {
   /** Makes waits that have begun durable, when the attempt does not park at once. */
   register(): Promise<void>
   sendSignal(signal: string, data: unknown): Promise<SignalResult>
+  /** The run's code has sent this event by another way: a fan-out that it belongs to is the run's. */
+  sent(eventId: string): void
   log(level: LogLine["level"], message: string, fields?: Readonly<Record<string, unknown>>): void
 }

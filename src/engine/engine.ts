@@ -97,8 +97,9 @@ export class Engine {
     this.intake = new EventIntake({ ...asked, committer, joined, course, registry, reload, clock, newId, telemetry })
     this.#waiting = new Waiting({ store, committer, registry, reload, clock, newId })
     const shared = { committer, intake: this.intake, registry, telemetry, clock, random, newId }
+    const attribute: Store["attribute"] = (eventId, runId) => store.attribute(eventId, runId)
     const joinedOf: Store["joined"] = (id, outputs) => store.joined(id, outputs)
-    this.#executor = new Executor({ ...shared, waiting: this.#waiting, joined: joinedOf, course, transport })
+    this.#executor = new Executor({ ...shared, waiting: this.#waiting, joined: joinedOf, course, attribute, transport })
     const executor = this.#executor
     const { nodeId } = this
     const concurrency = options.concurrency ?? limits.nodeConcurrency

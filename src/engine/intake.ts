@@ -93,7 +93,7 @@ export class EventIntake implements Intake {
     while (ids.length < checked.total) {
       const part = await checked.part(ids.length)
       const fanout = id === null ? null : { id, key: null, from: ids.length, sealed: part.last, cursor: null, rules, startedAt, runsBefore }
-      const written = await this.write(part.events, { runId: joined?.runId ?? null, fanout, functionId }, (unit) =>
+      const written = await this.write(part.events, { runId: joined?.runId ?? way.runId ?? null, fanout, functionId }, (unit) =>
         joined === undefined
           ? this.#parts.committer.submit(way.firstWins === true ? { ...unit, firstWins: true } : unit)
           : this.#parts.joined.commit(joined, unit),
@@ -232,7 +232,7 @@ export class EventIntake implements Intake {
     if (result.kind === "applied")
       telemetry.emit({ name: "events.accepted", events: events.length, runs, fanoutId: origin.fanout?.id ?? null })
     const ids = known === null ? eventIds : eventIds.map((id) => known[id]?.id ?? id)
-    const allKnown = known !== null && origin.runId === null && Object.keys(known).length === events.length
+    const allKnown = known !== null && Object.keys(known).length === events.length
     return { result, ids, runs, ...(allKnown ? { firstFanoutId: Object.values(known)[0]?.fanoutId ?? null } : {}) }
   }
 

@@ -15,6 +15,7 @@ import type { StepRecord } from "../core/step.ts"
 import { finishKey, type Wait } from "../core/wait.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
+import { cut, encodeFields } from "./log-line.ts"
 import { type EventIntake, rulesFor, type SendOrigin, type Written } from "./intake.ts"
 import { refusal } from "./refusal.ts"
 import { produce } from "./producer.ts"
@@ -31,6 +32,7 @@ export interface RecordingParts {
   readonly newId: (kind: "fan") => string
   readonly joined: Store["joined"]
   readonly course: Store["course"]
+  readonly attribute: Store["attribute"]
 }
 
 /** What a kept send remembers. */
@@ -151,6 +153,12 @@ export class Recording implements Recorder {
 
   sendSignal(signal: string, data: unknown): Promise<SignalResult> {
     return this.#parts.intake.sendSignal(signal, data)
+  }
+
+  sent(eventId: string): void {
+    const { attribute, telemetry } = this.#parts
+    // Only people look at it: a run does not fail for this.
+    attribute(eventId, this.#run.id).catch((error: unknown) => telemetry.emit({ name: "agent.failed", agent: "sends", error }))
   }
 
   async send(key: string, events: readonly EventInput[], way: Omit<SendWay, "joined"> = {}): Promise<SendResult> {
@@ -371,27 +379,4 @@ function orderChanged(before: string, now: string): FanfareError {
     field: "send",
     hint: "Sends of a run are told apart by their order. Where order or number may change, name them: step.sendEvent(id, events).",
   })
-}
-
-function cut(text: string): string {
-  return text.length <= limits.logLineChars ? text : `${text.slice(0, limits.logLineChars - 1)}…`
-}
-
-/** Logging never fails: what JSON cannot carry is shown as text. */
-function encodeFields(fields: Readonly<Record<string, unknown>> | undefined): string | null {
-  if (fields === undefined || fields === null) return null
-  const seen = new WeakSet<object>()
-  try {
-    const text = JSON.stringify(fields, (_key, value: unknown) => {
-      if (typeof value === "bigint") return value.toString()
-      if (value instanceof Error) return { name: value.name, message: value.message, stack: value.stack }
-      if (typeof value !== "object" || value === null) return value
-      if (seen.has(value)) return "(seen above)"
-      seen.add(value)
-      return value
-    })
-    return text === undefined ? null : text.length <= limits.logLineChars ? text : JSON.stringify({ cut: cut(text) })
-  } catch {
-    return JSON.stringify({ cut: "(fields cannot be shown)" })
-  }
 }

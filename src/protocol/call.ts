@@ -30,12 +30,26 @@ export interface Call {
   readonly memos: readonly (readonly [opId: string, memo: string])[]
   /** The app is to fetch events and steps itself. */
   readonly byApi: boolean
+  /** Where the app tells of steps that it ends during the call; null: it answers after each. */
+  readonly ticket: CallTicket | null
+  /** The app is to say in what it sends which run it sends from. */
+  readonly linked: boolean
 }
+
+export interface CallTicket {
+  /** The function's, in the form of a UUID. */
+  readonly functionUuid: string
+  /** Names the attempt. */
+  readonly item: string
+}
+
+/** The session in which an app sends what it sends from a run. */
+export const runSession = "fanfare_run"
 
 /** The body of a call, as text. */
 export function callBody(call: Call): string {
-  const { memos, byApi } = call
-  const events = call.events.map(eventText)
+  const { memos, byApi, ticket } = call
+  const events = call.events.map((event) => eventText(event, call.linked ? call.runId : null))
   const stack = byApi ? [] : memos.map(([id]) => id)
   const ctx = {
     run_id: call.runId,
@@ -46,6 +60,7 @@ export function callBody(call: Call): string {
     stack: { stack, current: stack.length },
     disable_immediate_execution: call.planOnly,
     use_api: byApi,
+    ...(ticket === null ? {} : { fn_id: ticket.functionUuid, qi_id: ticket.item, request_id: ticket.item, generation_id: 1 }),
   }
   const steps = byApi ? "" : memos.map(([id, memo]) => `${JSON.stringify(id)}:${memo}`).join(",")
   return `{"ctx":${JSON.stringify(ctx)},"event":${events[0] ?? "{}"},"events":[${byApi ? "" : events.join(",")}],"steps":{${steps}},"use_api":${byApi},"version":${call.version}}`
@@ -56,8 +71,10 @@ export function canonicalBody(body: string): string {
   return canonicalJson(JSON.parse(body))
 }
 
-export function eventText({ id, name, data, ts }: CalledEvent): string {
-  return `{"data":${dataToWire(name, data)},"id":${JSON.stringify(id)},"name":${JSON.stringify(eventNameToWire(name))},"ts":${ts}}`
+/** @param runId the run that the SDK is to name in what it sends: it hands on the sessions of the events of a run */
+export function eventText({ id, name, data, ts }: CalledEvent, runId: string | null = null): string {
+  const meta = runId === null ? "" : `"meta":{"sessions":{"${runSession}":${JSON.stringify(runId)}}},`
+  return `{"data":${dataToWire(name, data)},"id":${JSON.stringify(id)},${meta}"name":${JSON.stringify(eventNameToWire(name))},"ts":${ts}}`
 }
 
 /** The steps that an app may be told of by `moment`, in the order in which they ended. */
@@ -107,7 +124,9 @@ export function callUrl(url: string, stepId: string | null): string {
 }
 
 /** A call as an app reads it. `error`: it is not one. */
-export function parseCall(body: unknown): { readonly call: Omit<Call, "stepId" | "maxAttempts"> } | { readonly error: string } {
+export function parseCall(
+  body: unknown,
+): { readonly call: Omit<Call, "stepId" | "maxAttempts" | "ticket" | "linked"> } | { readonly error: string } {
   if (!isObject(body)) return { error: "the body is no object" }
   const { ctx, event, events, steps } = body
   if (!isObject(ctx) || typeof ctx["run_id"] !== "string") return { error: "ctx.run_id is missing" }

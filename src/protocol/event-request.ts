@@ -1,7 +1,18 @@
 import { FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
+import { runSession } from "./call.ts"
 import { isSystemName } from "./names.ts"
 import { isObject } from "./ops.ts"
+
+const runShape = /^run_[0-9a-z]{22}$/
+
+/** The run from which an app sends, if it says so: in a header, or in the session that the call gave it. */
+export function sendingRun(body: unknown, header: string | undefined): string | null {
+  const first: unknown = Array.isArray(body) ? body[0] : body
+  const meta = isObject(first) && isObject(first["meta"]) ? first["meta"]["propagated_sessions"] : undefined
+  const said = header ?? (isObject(meta) ? meta[runSession] : undefined)
+  return typeof said === "string" && runShape.test(said) ? said : null
+}
 
 /**
  * The events of a request to `/e/:key`: an object or an array of them. What an event has beyond name, data, id and ts is left out.

@@ -39,4 +39,6 @@ export const headers = {
   eventSeed: "x-inngest-event-id-seed",
   /** Ours: the fan-out that a send of several events is. */
   fanoutId: "x-fanfare-fanout-id",
+  /** Ours: the run that sends. */
+  sendingRun: "x-fanfare-run-id",
 } as const

@@ -26,6 +26,12 @@ export function opIdOf(key: string): string {
   return key.startsWith(opaque) ? key.slice(opaque.length) : sha1(key)
 }
 
+/** A name in the form of a UUID: the same one each time. */
+export function uuidOf(name: string): string {
+  const hex = sha1(name)
+  return [hex.slice(0, 8), hex.slice(8, 12), `5${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join("-")
+}
+
 /** Text that may stand in a column: the stores differ in what else they take. */
 export function isPlainText(text: string, chars: number): boolean {
   // oxlint-disable-next-line no-control-regex -- control characters are exactly what is refused

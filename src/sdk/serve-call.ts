@@ -142,7 +142,7 @@ class CallRecording implements Recorder {
     const { url, eventKey } = this.#served
     const answer = await fetch(new URL(`/e/${encodeURIComponent(eventKey)}`, url), {
       method: "POST",
-      headers: { "content-type": "application/json", [names.eventSeed]: this.#seed(key) },
+      headers: { "content-type": "application/json", [names.eventSeed]: this.#seed(key), [names.sendingRun]: this.#call.runId },
       body: JSON.stringify(events),
     })
     const said = (await answer.json().catch(() => null)) as { ids?: string[]; error?: string } | null
@@ -173,6 +173,9 @@ class CallRecording implements Recorder {
     if (!answer.ok) throw new FanfareError("not_connected", `the server answered ${answer.status}`)
     return { delivered: true, runId: said?.data?.run_id ?? null }
   }
+
+  /** What is sent here names its run. */
+  sent(): void {}
 
   log(level: "debug" | "info" | "warn" | "error", message: string, fields?: Readonly<Record<string, unknown>>): void {
     // oxlint-disable-next-line no-console -- where functions are served, the platform gathers what is written there

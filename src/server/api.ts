@@ -15,7 +15,7 @@ import type { Access } from "./access.ts"
 import type { Apps } from "./apps.ts"
 import { createCounters } from "./counters.ts"
 import { dashboardRoutes } from "./dashboard.ts"
-import { createDoor } from "./door.ts"
+import { createDoor, type DoorParts } from "./door.ts"
 import { guard } from "./guard.ts"
 import { Identity } from "./identity.ts"
 import { loginRoutes } from "./login.ts"
@@ -37,10 +37,11 @@ export interface ApiParts {
   readonly access: Access
   readonly apps: Apps
   readonly stream: Stream
+  readonly checkpoints: DoorParts["checkpoints"]
 }
 
 /** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
-export function createApi({ engine, reader, storeName, access, apps, stream }: ApiParts): Hono {
+export function createApi({ engine, reader, storeName, access, apps, stream, checkpoints }: ApiParts): Hono {
   const api = new Hono()
   const counters = createCounters(engine.telemetry)
   const identity = new Identity({ access, clock: systemClock, wrongKeys: new WrongKeys() })
@@ -50,7 +51,7 @@ export function createApi({ engine, reader, storeName, access, apps, stream }: A
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
   guard(api, identity)
   api.use("/api/v1/*", touching(stream))
-  api.route("/", createDoor({ engine, reader, identity, apps }))
+  api.route("/", createDoor({ engine, reader, identity, apps, checkpoints }))
 
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {

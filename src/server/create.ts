@@ -111,7 +111,7 @@ interface Started {
 type Resolved = Omit<ServerOptions, "stopGrace"> & { readonly stopGraceMs: number }
 
 async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[], transport: Transport): Promise<Started> {
-  const front = options.http === undefined ? null : await openFront(options.http)
+  const front = options.http === undefined ? null : await openFront(options.http, choice.exclusive)
   const opened = await choice.open(systemClock)
   try {
     const engine = new Engine({

@@ -34,11 +34,14 @@ export interface Front {
 /** What has to be there before the engine: the way to apps. */
 export interface OpenedFront {
   readonly transport: Transport
-  listen(parts: Omit<ApiParts, "access" | "apps" | "stream">): Promise<Front>
+  listen(parts: Omit<ApiParts, "access" | "apps" | "stream" | "checkpoints">): Promise<Front>
 }
 
-/** @throws FanfareError `invalid_option`: keys that are none, or no keys on an address that others reach */
-export async function openFront({ port, host = "127.0.0.1", allow, ...keys }: HttpOptions): Promise<OpenedFront> {
+/**
+ * @param alone whether no other node shares the store
+ * @throws FanfareError `invalid_option`: keys that are none, or no keys on an address that others reach
+ */
+export async function openFront({ port, host = "127.0.0.1", allow, ...keys }: HttpOptions, alone: boolean): Promise<OpenedFront> {
   const access = await createAccess(keys)
   if (access.kind === "dev" && !isLoopback(host)) {
     throw new FanfareError("invalid_option", `without keys this server may not listen on ${host}: anybody there could use it`, {
@@ -47,14 +50,14 @@ export async function openFront({ port, host = "127.0.0.1", allow, ...keys }: Ht
     })
   }
   const client = new HttpClient(addressRule(allow ?? (access.kind === "dev" ? ["private"] : [])))
-  const transport = new HttpTransport({ client, keys: access.signing, kind: access.kind })
+  const transport = new HttpTransport({ client, keys: access.signing, kind: access.kind, alone })
   return {
     transport,
     async listen(parts) {
       const apps = new Apps({ engine: parts.engine, client, access, clock: systemClock })
       const { engine, reader } = parts
       const stream = new Stream({ telemetry: engine.telemetry, reader, clock: systemClock, nodeId: engine.nodeId })
-      const api = await startHttp({ ...parts, access, apps, stream }, host, port)
+      const api = await startHttp({ ...parts, access, apps, stream, checkpoints: transport }, host, port)
       return {
         apps,
         api: {

@@ -70,6 +70,7 @@ function keyedEvents(changes: readonly Change[]): (NewEvent & { key: string })[]
 export function withoutDuplicates(changes: readonly Change[], known: Duplicates): Change[] {
   const events = Object.keys(known).length
   const part = changes.find((change) => change.kind === "fanout.grow")
+  const isKept = changes.some((change) => change.kind === "step.save")
   const dropped = new Set(changes.flatMap((change) => (change.kind === "run.add" && change.run.eventId in known ? [change.run.id] : [])))
   let place = part?.runsBefore ?? 0
   return changes.flatMap((change): Change[] => {
@@ -80,8 +81,8 @@ export function withoutDuplicates(changes: readonly Change[], known: Duplicates)
       return change.run.eventId in known ? [] : [{ ...change, run: gated(change.run, part?.rules ?? null, place++) }]
     }
     if (change.kind === "fanout.grow") {
-      // The same send once more from outside a run is the first one, not another fan-out.
-      const again = change.events === events && change.runId === null && change.key === null && change.from === 0 && change.sealed
+      // The same send once more, unless a step is to keep it, is the first one, not another fan-out.
+      const again = change.events === events && !isKept && change.key === null && change.from === 0 && change.sealed
       return again ? [] : [{ ...change, events: change.events - events, runs: change.runs - dropped.size }]
     }
     if (change.kind === "step.save" && change.step.kind === "send") return [{ ...change, step: withFirstIds(change.step, known) }]

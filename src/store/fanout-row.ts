@@ -1,4 +1,5 @@
 import type { Ended } from "../core/join.ts"
+import type { Db } from "./db.ts"
 import type { GateColumns } from "./gate.ts"
 
 /** A fan-out as it stands after a count. */
@@ -34,4 +35,12 @@ export const counted = names.map((name) => `fanout.${name}`).join(", ")
 
 export function withSeal(row: Counted): Counted & Ended {
   return { ...row, sealed: row.sealed_at !== null }
+}
+
+/** The fan-out that an event belongs to was sent by this run, unless another one is known. */
+export async function attributeFanout(db: Db, eventId: string, runId: string): Promise<void> {
+  await db.execute(`update fanout set run_id = $2 where run_id is null and id = (select fanout_id from event where id = $1)`, [
+    eventId,
+    runId,
+  ])
 }

@@ -34,6 +34,7 @@ import { migrate } from "./migrate.ts"
 import { type Lines, runsIn } from "./queue.ts"
 import * as read from "./read.ts"
 import { failureGroups } from "./failure-groups.ts"
+import { attributeFanout } from "./fanout-row.ts"
 import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
 import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
 import { countRuns, retryRun } from "./operate-runs.ts"
@@ -101,6 +102,8 @@ export interface Store {
   resume(fanoutId: string): Promise<boolean>
   /** Releases what the gate of a fan-out held, now that it is open. */
   releaseGate(fanoutId: string): Promise<void>
+  /** The fan-out that an event belongs to was sent by this run, unless another one is known. */
+  attribute(eventId: string, runId: string): Promise<void>
   /** How far a fan-out has come; by its id, or its sender's name for it. */
   course(by: "id" | "key", value: string): Promise<FanoutCourse | null>
   /** Makes names of events, and the fields that runs look at, known to every sender. False: not now, ask again. */
@@ -222,6 +225,7 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     },
     releaseGate: openGate,
     ...waitCommands(db),
+    attribute: (eventId, runId) => attributeFanout(db, eventId, runId),
     course: (by, value) => fanoutCourse(db, by, value),
     async operate(chance) {
       const { lines, ...operated } = await inTx(async (tx, now) => operate(tx, contextOf(await known.offered(tx), chance, now)))

@@ -6,13 +6,23 @@ import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import type { RetryWish } from "../core/retry.ts"
 import type { StepRecord } from "../core/step.ts"
-import { type Call, memosOf } from "../protocol/call.ts"
+import { type Call, type CallTicket, memosOf } from "../protocol/call.ts"
 import { opIdOf } from "../protocol/op-id.ts"
-import type { Op } from "../protocol/ops.ts"
+import { isObject, type Op } from "../protocol/ops.ts"
 import type { Reply } from "../protocol/reply.ts"
 import { isWait, sleepEnd, waitReport } from "./http-waits.ts"
 
 type Send = (call: Call, signal: AbortSignal) => Promise<Reply>
+/** How an app is called. */
+export interface Calling {
+  readonly retries: number
+  readonly send: Send
+  /** Where the app may tell of steps during a call; null: it answers after each. */
+  readonly ticket: CallTicket | null
+  /** The app says in what it sends which run it sends from. */
+  readonly linked: boolean
+}
+
 type Ops = Extract<Reply, { kind: "ops" }>
 
 /**
@@ -21,8 +31,7 @@ type Ops = Extract<Reply, { kind: "ops" }>
  */
 export class HttpAttempt {
   readonly #attempt: Attempt
-  readonly #retries: number
-  readonly #send: Send
+  readonly #calling: Calling
   readonly #steps: Map<string, StepRecord>
   /** Their names on the wire, each made once: a run of many steps is called many times. */
   readonly #ids = new Map<string, string>()
@@ -38,13 +47,16 @@ export class HttpAttempt {
   #racing = false
   /** Steps that came to their end in this attempt. */
   #ended = 0
+  /** Those of them that the app told of during a call: it knows them. */
+  #checkpointed = 0
   /** Whatever was new in this attempt. */
   #news = 0
 
-  constructor(attempt: Attempt, retries: number, send: Send) {
+  #stateChars = 0
+
+  constructor(attempt: Attempt, calling: Calling) {
     this.#attempt = attempt
-    this.#retries = retries
-    this.#send = send
+    this.#calling = calling
     this.#steps = new Map(attempt.steps)
   }
 
@@ -63,7 +75,7 @@ export class HttpAttempt {
 
   async #goOn(): Promise<Outcome> {
     for (let idle = 0; idle < idleCalls; idle++) {
-      const before = this.#ended
+      const before = this.#unknownEnds
       const known = this.#news
       const startedAt = this.#now()
       const reply = await this.#call(null)
@@ -76,12 +88,13 @@ export class HttpAttempt {
       const end = await this.#take(reply, startedAt)
       if (end !== null) return end
       if (this.#steps.size > limits.stepsPerRun) return tooManySteps
+      if (this.#stateChars > limits.stateBytes) return tooMuchState
       while (this.#running.size > 0) {
         await Promise.race(this.#running.values())
         if (!this.#waitsForAll()) break
       }
       if (this.#news > known) idle = -1
-      if (this.#ended > before && !(this.#waitsForAll() && this.#isPlannedLater())) continue
+      if (this.#unknownEnds > before && !(this.#waitsForAll() && this.#isPlannedLater())) continue
       if (this.#running.size > 0) continue
       const parked = this.#park()
       if (parked !== null) return parked
@@ -92,17 +105,20 @@ export class HttpAttempt {
   /** Calls for a step, or for whatever comes next. */
   #call(stepId: string | null, attempt = this.#attemptNumber()): Promise<Reply> {
     const { run } = this.#attempt
-    return this.#send(
+    const { retries, send, ticket, linked } = this.#calling
+    return send(
       {
         runId: run.id,
-        attempt: Math.min(attempt, this.#retries),
-        maxAttempts: this.#retries + 1,
+        attempt: Math.min(attempt, retries),
+        maxAttempts: retries + 1,
         stepId,
         planOnly: stepId === null && (this.#running.size > 0 || this.#isSomeRetriedLater()),
         version: this.#version,
         events: run.events ?? [run.event],
         memos: memosOf(this.#steps.values(), this.#now(), (key) => this.#idOf(key)),
         byApi: false,
+        ticket: stepId === null ? ticket : null,
+        linked,
       },
       stepId === null ? this.#attempt.signal : AbortSignal.any([this.#attempt.signal, this.#abort.signal]),
     )
@@ -113,6 +129,31 @@ export class HttpAttempt {
     const retried = [...this.#steps.values()].filter((step) => step.state === "retrying" && this.#isDue(step))
     if (retried.length > 0) return Math.max(...retried.map(({ attempts }) => attempts))
     return this.#ended > 0 ? 0 : this.#attempt.run.attempt - 1
+  }
+
+  /**
+   * Steps that the app has ended while its call goes on. Resolves when they are durable; false: this attempt is over, or has too many.
+   */
+  async checkpoint(runId: string, fence: number, ops: readonly Op[]): Promise<boolean> {
+    const { run, recorder, signal } = this.#attempt
+    if (run.id !== runId || run.fence !== fence || recorder.closed || signal.aborted) return false
+    if (this.#steps.size + ops.length > limits.stepsPerRun || this.#stateChars > limits.stateBytes) return false
+    const startedAt = this.#now()
+    const over = new Promise<false>((resolve) => signal.addEventListener("abort", () => resolve(false), { once: true }))
+    const kept = Promise.all(
+      ops
+        .filter(({ kind }) => kind === "StepRun" || kind === "Step")
+        .map(async (op) => {
+          const before = this.#steps.get(op.key)?.state
+          await this.#report(op, "policy", startedAt)
+          if (before === undefined || before === "retrying") this.#checkpointed++
+        }),
+    )
+    return Promise.race([kept.then(() => true as const), over])
+  }
+
+  get #unknownEnds(): number {
+    return this.#ended - this.#checkpointed
   }
 
   /** Keeps what a reply reports; gives how the attempt ends if it does. */
@@ -177,7 +218,11 @@ export class HttpAttempt {
     const known = this.#steps.get(op.key)
     // The app tells of what it waits for with each call; the first word counts.
     if (known !== undefined && known.state !== "retrying") return
-    await this.#keep(this.#toReport(op, retry, startedAt))
+    const report = this.#toReport(op, retry, startedAt)
+    await this.#keep(report)
+    const sent = op.opts["type"] === "step.sendEvent" && isObject(op.data) ? op.data["ids"] : null
+    // A single event is no fan-out.
+    if ("output" in report && Array.isArray(sent) && sent.length > 1 && typeof sent[0] === "string") this.#attempt.recorder.sent(sent[0])
   }
 
   #toReport(op: Op, retry: RetryWish, startedAt: number): StepReport {
@@ -202,6 +247,7 @@ export class HttpAttempt {
   async #keep(report: StepReport): Promise<void> {
     const record = await this.#attempt.recorder.report(report)
     this.#steps.set(record.key, record)
+    this.#stateChars += record.output?.length ?? 0
     this.#news++
     if (record.state === "completed" || record.state === "failed") this.#ended++
   }
@@ -279,6 +325,12 @@ const nothingToDo: Outcome = {
 const tooManySteps: Outcome = {
   kind: "failed",
   failure: { name: "FanfareError", code: "too_many", message: `the run has more than ${limits.stepsPerRun} steps` },
+  retry: "never",
+}
+
+const tooMuchState: Outcome = {
+  kind: "failed",
+  failure: { name: "FanfareError", code: "too_large", message: `the results of the run's steps are over ${limits.stateBytes} bytes` },
   retry: "never",
 }
 

@@ -6,6 +6,8 @@ import type { Outcome } from "../core/outcome.ts"
 import type { KnownFunctions } from "../core/views.ts"
 import { type Call, callBody, callUrl, canonicalBody } from "../protocol/call.ts"
 import { headers } from "../protocol/names.ts"
+import { uuidOf } from "../protocol/op-id.ts"
+import type { Op } from "../protocol/ops.ts"
 import { parseReply, type Reply } from "../protocol/reply.ts"
 import type { SigningKeys } from "../protocol/signature.ts"
 import { HttpAttempt } from "./http-attempt.ts"
@@ -18,6 +20,11 @@ export interface CalledFunction {
   /** The same, to be asked for whatever comes next. */
   readonly nextUrl: string
   readonly retries: number
+  readonly uuid: string
+  /** Its SDK hands on the sessions of a run's events to what it sends. */
+  readonly linked: boolean
+  /** Its SDK can tell of steps during a call. */
+  readonly checkpoints: boolean
 }
 
 export interface HttpTransportOptions {
@@ -25,12 +32,17 @@ export interface HttpTransportOptions {
   /** Null for apps that are developed: nothing is signed. */
   readonly keys: SigningKeys | null
   readonly kind: "dev" | "cloud"
+  /** Whether what an app tells during a call comes to this node: there is no other. */
+  readonly alone: boolean
 }
 
 /** User code elsewhere, called over HTTP. */
 export class HttpTransport implements Transport {
   readonly #options: HttpTransportOptions
   #functions: ReadonlyMap<string, CalledFunction> = new Map()
+  /** Attempts under way, each in a place of its own; not a Map, for the same reason as in the executor. */
+  readonly #places: (HttpAttempt | null)[] = []
+  readonly #freePlaces: number[] = []
 
   constructor(options: HttpTransportOptions) {
     this.#options = options
@@ -39,10 +51,11 @@ export class HttpTransport implements Transport {
   learn({ functions, apps }: KnownFunctions): void {
     const retries = new Map(functions.map(({ definition }) => [definition.id, definition.retries]))
     this.#functions = new Map(
-      apps.flatMap(({ calls }) =>
-        Object.entries(calls).map(
-          ([id, url]) => [id, { url, nextUrl: callUrl(url, null), retries: retries.get(id) ?? limits.retriesDefault }] as const,
-        ),
+      apps.flatMap(({ calls, sdk }) =>
+        Object.entries(calls).map(([id, url]) => {
+          const traits = { uuid: uuidOf(id), linked: linking.test(sdk), checkpoints: this.#options.alone && checkpointing.test(sdk) }
+          return [id, { url, nextUrl: callUrl(url, null), retries: retries.get(id) ?? limits.retriesDefault, ...traits }] as const
+        }),
       ),
     )
   }
@@ -54,7 +67,24 @@ export class HttpTransport implements Transport {
   async execute(attempt: Attempt): Promise<Outcome> {
     const called = this.#functions.get(attempt.run.functionId)
     if (called === undefined) return { kind: "returned" }
-    return new HttpAttempt(attempt, called.retries, (call, signal) => this.#call(called, call, attempt.recorder.now(), signal)).outcome()
+    const place = this.#freePlaces.pop() ?? this.#places.length
+    const live = new HttpAttempt(attempt, {
+      retries: called.retries,
+      linked: called.linked,
+      ticket: called.checkpoints ? { functionUuid: called.uuid, item: `${place}.${attempt.run.fence}` } : null,
+      send: (call, signal) => this.#call(called, call, attempt.recorder.now(), signal),
+    })
+    this.#places[place] = live
+    const outcome = await live.outcome()
+    this.#places[place] = null
+    this.#freePlaces.push(place)
+    return outcome
+  }
+
+  /** Keeps steps that an app has ended during a call. False: the attempt that it belongs to is not this node's, or is over. */
+  async checkpoint(runId: string, item: string, ops: readonly Op[]): Promise<boolean> {
+    const [place, fence] = item.split(".").map(Number)
+    return (await this.#places[place ?? -1]?.checkpoint(runId, fence ?? 0, ops)) ?? false
   }
 
   /** Never rejects: no answer is a failure that is tried again. */
@@ -92,3 +122,7 @@ export class HttpTransport implements Transport {
     }
   }
 }
+
+/** The official SDK for JavaScript: from version 4 on sessions are handed on, and from 3 on it may tell of steps during a call. */
+const linking = /^js:v?([4-9]|\d\d)\./
+const checkpointing = /^js:v?([3-9]|\d\d)\./

@@ -165,6 +165,8 @@ describe("a call", () => {
           events: [value],
           memos,
           byApi,
+          ticket: { functionUuid: "u", item: "1.1" },
+          linked: true,
         })
         const read = JSON.parse(body) as Record<string, Record<string, unknown>>
         expect(read["event"]?.["data"]).toEqual(JSON.parse(value.data))

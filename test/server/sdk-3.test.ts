@@ -8,6 +8,8 @@ import { sdkSuite } from "./sdk-suite.ts"
 const sdks: readonly Sdk[] = [
   {
     name: "inngest 3, Express",
+    checkpoints: false,
+    linked: false,
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
     reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
@@ -17,19 +19,21 @@ const sdks: readonly Sdk[] = [
     },
   },
   {
-    name: "inngest 3, node",
+    name: "inngest 3 with checkpoints, node",
+    checkpoints: true,
+    linked: false,
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
     reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
     async start(id, home, functions) {
-      const { client, made, signingKey } = three(id, home, functions)
+      const { client, made, signingKey } = three(id, home, functions, true)
       return listen(nodeAdapter({ client, functions: made, ...signingKey }), client)
     },
   },
 ]
 
-function three(id: string, { signingKey, ...home }: Home, functions: readonly Fn[]) {
-  const client = new Inngest({ id, ...home, logger: quiet })
+function three(id: string, { signingKey, ...home }: Home, functions: readonly Fn[], checkpointing = false) {
+  const client = new Inngest({ id, ...home, logger: quiet, checkpointing })
   const made = functions.map(({ handler, triggers, ...options }) =>
     client.createFunction(options as never, triggers as never, handler as never),
   )

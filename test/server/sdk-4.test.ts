@@ -8,6 +8,8 @@ import { sdkSuite } from "./sdk-suite.ts"
 const sdks: readonly Sdk[] = [
   {
     name: "inngest 4, Express",
+    checkpoints: true,
+    linked: true,
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
     reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
@@ -20,12 +22,14 @@ const sdks: readonly Sdk[] = [
     },
   },
   {
-    name: "inngest 4, node",
+    name: "inngest 4 without checkpoints, node",
+    checkpoints: false,
+    linked: true,
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
     reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
     async start(id, home, functions) {
-      const client = new Inngest({ id, ...home, logger: quiet })
+      const client = new Inngest({ id, ...home, logger: quiet, checkpointing: false })
       const made = functions.map(({ handler, triggers, ...options }) =>
         client.createFunction({ ...options, triggers: [...triggers] } as never, handler as never),
       )

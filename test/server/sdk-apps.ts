@@ -49,6 +49,9 @@ export interface SdkApp {
 /** One major of the official SDK behind one of its adapters. */
 export interface Sdk {
   readonly name: string
+  /** Whether it tells of steps during a call, and of the run in which something is sent. */
+  readonly checkpoints: boolean
+  readonly linked: boolean
   readonly NonRetriable: new (message: string) => Error
   readonly RetryAfter: new (message: string, after: number | string | Date) => Error
   /** A function by its ids, to be invoked. */

@@ -3,6 +3,8 @@ import type { Fn, Sdk, Seen } from "./sdk-apps.ts"
 /** What happened outside: what an app did, by name. */
 export class Ledger {
   readonly done: string[] = []
+  /** The app's own way to send, for its functions. */
+  send: (events: object) => Promise<{ ids: string[] }> = () => Promise.reject(new Error("the app has not started"))
   did = (what: string): string => {
     this.done.push(what)
     return what
@@ -98,12 +100,25 @@ export function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: 
       fails("exhausted-run", 9, () => new RetryAfter("still", 1_000)),
       { retries: 1 },
     ),
-    of("sends", async ({ step }) =>
-      step.sendEvent(
+    of("sends", async ({ event, step }) => {
+      const from = Number(event.data["from"] ?? 0)
+      return step.sendEvent(
         "kids",
-        Array.from({ length: 3 }, (_, i) => ({ name: "t/kid", data: { i } })),
-      ),
-    ),
+        [0, 1, 2].map((i) => ({ name: "t/kid", data: { i: from + i } })),
+      )
+    }),
+    of("sends-inside", async ({ step }) => {
+      const kids = (from: number): object[] => [from, from + 1].map((i) => ({ name: "t/kid", data: { i } }))
+      const { ids } = await step.run("a step", () => ledger.send(kids(10)))
+      return ids
+    }),
+    of("chain", async ({ step }) => {
+      ledger.did("chain called")
+      let sum = 0
+      for (let i = 1; i <= 3; i++) sum += await step.run(`link ${i}`, () => Number(ledger.did(`${i}`)))
+      await step.sleep("nap", "1s")
+      return sum
+    }),
     of("kid", ({ event }) => ledger.did(`kid ${event.data["i"]}`)),
     of("some", ({ event }) => event.data, { triggers: [{ event: "t/any", if: "event.data.yes == true" }, { event: "t/other" }] }),
     of("ticks", ({ event }) => ledger.did(`tick ${event.name}`), { triggers: [{ cron: "* * * * *" }] }),

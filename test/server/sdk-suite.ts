@@ -47,6 +47,7 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
       beforeAll(async () => {
         server = await startServer(http)
         app = await sdk.start("demo", home(server.url ?? ""), functions(sdk, ledger))
+        ledger.send = (events) => app.send(events)
         await server.apps?.sync(app.url)
       })
       afterAll(async () => {
@@ -132,7 +133,26 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         for (const id of ids) await ended(id)
         expect([0, 1, 2].map((i) => ledger.count(`kid ${i}`))).toEqual([1, 1, 1])
         const { items } = await get<Page<FanoutSummary>>("/api/v1/fanouts")
-        expect(items.find(({ name }) => name === "t/kid")).toMatchObject({ events: 3, completed: 3 })
+        expect(items.filter(({ name, events, completed }) => name === "t/kid" && events === 3 && completed === 3)).not.toEqual([])
+      })
+
+      it("has what it sends shown as sent by its run: from a step for sending, and from code in a step where the SDK says so", async () => {
+        const { id: runId } = await run("sends", { from: 20 })
+        const sent = await until(async () => {
+          const { items } = await get<Page<string>>(`/api/v1/runs/${runId}/fanouts`)
+          return items[0]
+        }, "the fan-out of the run")
+        expect(await get<FanoutSummary>(`/api/v1/fanouts/${sent}`)).toMatchObject({ name: "t/kid", events: 3, runId })
+        const inside = await run("sends-inside")
+        const { items } = await get<Page<string>>(`/api/v1/runs/${inside.id}/fanouts`)
+        expect(items).toHaveLength(sdk.linked ? 1 : 0)
+      })
+
+      it("tells of steps during one call, or answers after each", async () => {
+        expect(output(await run("chain"))).toBe(6)
+        expect(["1", "2", "3"].map((link) => ledger.count(link))).toEqual([1, 1, 1])
+        // One call for three steps, and one after the sleep: or one for each, and one that finds the sleep.
+        expect(ledger.count("chain called")).toBe(sdk.checkpoints ? 2 : 5)
       })
 
       it("starts nothing twice for an id, whatever the second event holds", async () => {

@@ -7,8 +7,8 @@ import type { Call } from "../../src/protocol/call.ts"
 import { parseReply } from "../../src/protocol/reply.ts"
 import { sha1 } from "../../src/protocol/sha1.ts"
 import { HttpAttempt } from "../../src/transport/http-attempt.ts"
+import { now, run } from "./run.ts"
 
-const now = 1_790_000_000_000
 const retries = 2
 
 interface Answer {
@@ -19,21 +19,6 @@ interface Answer {
 
 /** An app that follows a script: gets each call, gives an answer. */
 type Script = (call: Call) => Answer | Promise<Answer>
-
-const run: ClaimedRun = {
-  id: "run_1",
-  functionId: "app-fn",
-  attempt: 1,
-  fence: 1,
-  losses: 0,
-  rank: now,
-  fanoutId: null,
-  createdAt: now,
-  claimedAt: now,
-  event: { id: "e", name: "app/x", data: "{}", ts: now },
-  limits: [],
-  logLines: 0,
-}
 
 const op = (id: string, kind: string, rest: object = {}): object => ({
   id: sha1(id),
@@ -79,14 +64,19 @@ async function attempt(script: Script, version: number, steps: readonly StepReco
     },
   }
   const live = { run: { ...run, ...rest }, steps: kept, signal: new AbortController().signal, recorder: recorder as Recorder }
-  const http = new HttpAttempt(live, retries, async (call) => {
-    calls.push(call)
-    clock++
-    const { status, body, headers = {} } = await script(call)
-    return parseReply(
-      { status, headers: { "x-inngest-sdk": "x", "x-inngest-req-version": String(version), ...headers }, body: JSON.stringify(body) },
-      clock,
-    )
+  const http = new HttpAttempt(live, {
+    retries,
+    ticket: null,
+    linked: false,
+    send: async (call) => {
+      calls.push(call)
+      clock++
+      const { status, body, headers = {} } = await script(call)
+      return parseReply(
+        { status, headers: { "x-inngest-sdk": "x", "x-inngest-req-version": String(version), ...headers }, body: JSON.stringify(body) },
+        clock,
+      )
+    },
   })
   const outcome: Outcome = await http.outcome()
   return {

@@ -122,6 +122,7 @@ async function execute({ call, run, steps }: Extract<ToCode, { kind: "execute" }
     },
     register: async () => void (await ask<null>((id) => ({ kind: "register", ask: id, call }))),
     sendSignal: (signal, data) => ask((id) => ({ kind: "signal", ask: id, call, signal, data })),
+    sent: () => undefined,
     report: (report) => ask((id) => ({ kind: "report", ask: id, call, report })),
     send: (key, events, way = {}) => ask((id) => ({ kind: "send", ask: id, call, key, events, way })),
     sendSource: (key, way, pull) => askSource(call, { ...way, key, runId: null }, pull),
