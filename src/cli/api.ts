@@ -1,5 +1,6 @@
 import { FanfareError } from "../core/errors.ts"
 import { bearerOf } from "../protocol/signature.ts"
+import { below } from "../sdk/below.ts"
 import { fromProblem } from "../sdk/remote-call.ts"
 import type { Globals } from "./globals.ts"
 
@@ -16,7 +17,7 @@ export async function call<T>(
   const filled = path.replaceAll(/:(\w+)/g, (_, name: string) => encodeURIComponent(options.params?.[name] ?? ""))
   let target: URL
   try {
-    target = new URL(filled, url)
+    target = below(url, filled)
   } catch (cause) {
     throw new FanfareError("invalid_option", `--url: "${url}" is not a URL`, { field: "url", cause })
   }

@@ -35,7 +35,7 @@ export async function mend(kind: BulkKind, id: string | undefined, options: Mend
   if (state === undefined && functionId === undefined && since === undefined) {
     throw new FanfareError("invalid_option", `${kind} which runs?`, {
       field: "function",
-      hint: `Say which runs are meant with --function, --state and --since, or give the id of one.`,
+      hint: "Say which runs are meant with --function, --state and --since, or give the id of one.",
     })
   }
   const filter: BulkFilter = {

@@ -11,6 +11,7 @@ import { eventNameToWire, headers as names } from "../protocol/names.ts"
 import { isObject } from "../protocol/ops.ts"
 import { conditionOf } from "../protocol/registration-body.ts"
 import { sha1 } from "../protocol/sha1.ts"
+import { below } from "./below.ts"
 import { runAttempt } from "./runner.ts"
 import { platformClock } from "./serve-clock.ts"
 
@@ -84,12 +85,8 @@ function answerOf(outcome: Outcome, { ops, retry }: CallRecording): CallAnswer {
 }
 
 function retryHeaders(retry: RetryWish): Record<string, string> {
-  const after: Record<string, string> = { [names.noRetry]: String(retry === "never") }
-  if (typeof retry === "object") {
-    after[names.retryAfter] = new Date(retry.at).toISOString()
-    if (retry.limit !== undefined) after[names.limit] = encodeURIComponent(retry.limit)
-  }
-  return after
+  const after = typeof retry === "object" ? { [names.retryAfter]: new Date(retry.at).toISOString() } : {}
+  return { [names.noRetry]: String(retry === "never"), ...after }
 }
 
 function serialized(failure: Failure): Record<string, unknown> {
@@ -144,7 +141,7 @@ class CallRecording implements Recorder {
     if (kept?.output !== undefined && kept.output !== null) return JSON.parse(kept.output) as SendResult
     if (events.length === 0) return { ids: [], fanoutId: null }
     const { url, eventKey } = this.#served
-    const answer = await fetch(new URL(`/e/${encodeURIComponent(eventKey)}`, url), {
+    const answer = await fetch(below(url, `/e/${encodeURIComponent(eventKey)}`), {
       method: "POST",
       headers: { "content-type": "application/json", [names.eventSeed]: this.#seed(key), [names.sendingRun]: this.#call.runId },
       body: JSON.stringify(events),
@@ -167,7 +164,7 @@ class CallRecording implements Recorder {
 
   async sendSignal(signal: string, data: unknown): Promise<SignalResult> {
     const { url, bearer } = this.#served
-    const answer = await fetch(new URL("/v1/signals", url), {
+    const answer = await fetch(below(url, "/v1/signals"), {
       method: "POST",
       headers: { "content-type": "application/json", ...(bearer === null ? {} : { authorization: `Bearer ${bearer}` }) },
       body: JSON.stringify({ signal, data }),
@@ -265,7 +262,7 @@ const noEvent: CalledEvent = { id: "", name: "", data: "{}", ts: 0 }
 /** What was too much for one call. */
 async function fetched({ runId, events }: Call, { url, bearer }: Served): Promise<Pick<Call, "events" | "memos">> {
   const ask = async (path: string): Promise<unknown> => {
-    const answer = await fetch(new URL(`/v0/runs/${encodeURIComponent(runId)}/${path}`, url), {
+    const answer = await fetch(below(url, `/v0/runs/${encodeURIComponent(runId)}/${path}`), {
       headers: bearer === null ? {} : { authorization: `Bearer ${bearer}` },
     })
     if (!answer.ok) throw new FanfareError("not_connected", `the server answered ${answer.status} when it was asked for the steps`)

@@ -7,6 +7,7 @@ import { canonicalJson } from "../protocol/canonical.ts"
 import { headers as names } from "../protocol/names.ts"
 import { registrationOf } from "../protocol/registration-body.ts"
 import { bearerOf, type SigningKeys, signingKeys } from "../protocol/signature.ts"
+import { below } from "./below.ts"
 import { environment } from "./environment.ts"
 import { answerCall, type Served } from "./serve-call.ts"
 import { platformClock } from "./serve-clock.ts"
@@ -108,7 +109,7 @@ async function register(request: Request, ready: Ready, self: string, isSigned: 
   if (request.headers.get(names.syncKind) === "in_band") {
     return isSigned ? signed(ready, 200, body, { [names.syncKind]: "in_band" }) : json(401, { message: "Unauthorized" })
   }
-  const answer = await fetch(new URL("/fn/register", ready.url), {
+  const answer = await fetch(below(ready.url, "/fn/register"), {
     method: "POST",
     headers: {
       "content-type": "application/json",

@@ -1,5 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { once } from "node:events"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -321,6 +323,23 @@ describe("the HTTP API", () => {
     expect(await problem(fetch(`${url}/api/v1/runs?limit=0`))).toMatchObject({ http: 400, field: "limit", bound: 500 })
     expect(await problem(fetch(`${url}/api/nowhere`))).toMatchObject({ http: 404 })
     expect(await problem(fetch(`${url}/api/v1/fanouts/fan_x`))).toMatchObject({ http: 404 })
+  })
+
+  it("is found below the path at which a proxy has it, by the command line and by clients", async () => {
+    const asked: string[] = []
+    const proxy = createServer((incoming, answer) => {
+      asked.push(incoming.url ?? "")
+      answer.setHeader("content-type", "application/json")
+      answer.end('{"items":[],"next":null}')
+    })
+    proxy.listen(0, "127.0.0.1")
+    await once(proxy, "listening")
+    const base = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/jobs/`
+    expect((await fanfare("runs", "--url", base)).out).toBe("no runs\n")
+    const { Fanfare } = await import("../../src/index.ts")
+    await new Fanfare({ id: "elsewhere", url: base }).runs.list()
+    proxy.close()
+    expect(asked).toEqual(["/jobs/api/v1/runs?limit=20", "/jobs/api/v1/runs"])
   })
 
   it("is healthy, and takes sends of another process's client", async () => {
