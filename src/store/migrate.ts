@@ -85,7 +85,7 @@ async function appliedTo(db: Db): Promise<Applied[]> {
     if (checksumOf(known) !== checksum) {
       throw new FanfareError("store_unfit", `the store's schema ${version} was made by a different program than this one`, {
         field: "db",
-        hint: "Before version 1.0 schemas may change without a migration: start with a fresh store.",
+        hint: "Before version 1.0 schemas may change without a migration: start with a fresh store (another file or schema, or `fanfare dev --fresh`).",
       })
     }
   }
