@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -91,19 +91,11 @@ describe("the pages", () => {
 
 /** Variables of Fanfare's own that the source names. */
 function variables(): string[] {
-  const found = new Set<string>()
-  for (const path of [
-    "cli/start.ts",
-    "cli/main.ts",
-    "cli/api.ts",
-    "store/place.ts",
-    "sdk/serve.ts",
-    "sdk/remote-call.ts",
-    "sdk/adapters/workers.ts",
-  ]) {
-    for (const [name] of readFileSync(join(root, "src", path), "utf8").matchAll(/\bFANFARE_[A-Z_]+\b|\bDATABASE_URL\b/g)) found.add(name)
-  }
-  return [...found]
+  const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"))
+  const names = sources.flatMap(
+    (path) => readFileSync(join(root, "src", path), "utf8").match(/\bFANFARE_[A-Z_]+\b|\bDATABASE_URL\b/g) ?? [],
+  )
+  return [...new Set(names)]
 }
 
 describe("the code in the pages", () => {

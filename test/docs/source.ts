@@ -64,7 +64,8 @@ export function membersOf(path: string, name: string): Member[] {
     if (fit === null || /^\s*(\*|\/\/|return|if|constructor|const|type|field|bound|hint)\b/.test(line) || !(depth === indent || inside))
       continue
     const [, own = "", optional = "", rest = ""] = fit
-    const type = rest
+    const shape = line.trim().startsWith("get ") ? rest.replace(/^\(\)/, "") : rest
+    const type = shape
       .replace(/^: ?/, "")
       .replace(/\s*\{$/, "")
       .replace(/;$/, "")
