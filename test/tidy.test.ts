@@ -80,6 +80,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   "server/api.ts": ["store/store.ts"],
   "server/look.ts": ["store/store.ts"],
   "server/stream.ts": ["store/store.ts"],
+  "server/metrics.ts": ["store/store.ts"],
 }
 
 /** Time and chance come in through these; the rest asks the ports. */

@@ -214,6 +214,8 @@ export const limits = {
   /** Characters of a payload that a page shows; the rest is for download. */
   previewChars: 64 * KiB,
 
+  /** Runs that are looked at each time metrics are asked for, whether they stand in one place: of the newest ones, and of all in turns. */
+  placingRuns: 5_000,
   /** A login of a person ends after this time, or this long after it was last used; its cookie is renewed when it is so old. */
   sessionMs: 12 * hour,
   sessionIdleMs: hour,

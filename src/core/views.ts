@@ -177,6 +177,26 @@ export interface Depth {
   readonly waiting: number
 }
 
+/** What waits, and for how long, for those who watch over it. */
+export interface Backlog {
+  readonly counts: Depth
+  /** Functions with runs in line: how many, up to 10,000, and how many milliseconds the one that waits longest is late. */
+  readonly functions: readonly { readonly functionId: string; readonly ready: number; readonly lateMs: number }[]
+  /** How late the first timer is that has not gone off, and the first schedule that has not been looked at; 0 when none is. */
+  readonly timerLateMs: number
+  readonly scheduleLateMs: number
+  readonly nodes: number
+}
+
+/** Some runs, looked at for whether each stands in exactly one place. */
+export interface Placing {
+  readonly looked: number
+  /** Runs that stand nowhere, or in two places. There are none, unless something is wrong. */
+  readonly orphans: number
+  /** The oldest of those that were looked at; null when there are no older ones. */
+  readonly next: string | null
+}
+
 /** The functions that are known, and the version that tells whether they are still. */
 export interface KnownFunctions {
   readonly version: number

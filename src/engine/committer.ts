@@ -26,8 +26,8 @@ export interface TurnPartner {
   opened(fanoutIds: readonly string[]): void
   /** Runs are to be cancelled. */
   doomed(): void
-  /** The store's time. */
-  told(now: number): void
+  /** A turn is over: the store's time, the milliseconds that it took, the units and the runs in it. */
+  taken(turn: { readonly now: number; readonly ms: number; readonly units: number; readonly claimed: number }): void
 }
 
 /**
@@ -130,7 +130,7 @@ export class Committer {
   }
 
   #deliver(batch: readonly Waiting[], turn: TurnResult, claim: ClaimRequest | null): void {
-    this.#partner.told(turn.now)
+    this.#partner.taken({ now: turn.now, ms: this.#tookMs, units: batch.length, claimed: turn.claim?.runs.length ?? 0 })
     // A full claim may have left more behind; so may a turn that could not claim.
     if (claim === null || turn.claim?.runs.length === claim.limit) this.#rung = true
     else if (turn.claim !== null && turn.claim.lookInMs !== null) this.#lookLater(turn.claim.lookInMs)

@@ -86,7 +86,10 @@ export class Engine {
       ended: () => this.#fanoutsEnded(),
       opened: (fanoutIds) => this.#release(fanoutIds),
       doomed: () => this.#agents.canceller.ring(),
-      told: (now) => clock.told(now),
+      taken: ({ now, ...turn }) => {
+        clock.told(now)
+        telemetry.emit({ name: "turn.taken", ...turn })
+      },
     })
     const committer = this.#committer
     const reload = async (): Promise<void> => this.#learn(await store.functions())

@@ -6,6 +6,7 @@ export type Fact =
   | { readonly name: "engine.started"; readonly nodeId: string; readonly functions: number }
   | { readonly name: "engine.stopped"; readonly nodeId: string; readonly returned: number; readonly abandoned: number }
   | { readonly name: "agent.failed"; readonly agent: string; readonly error: unknown }
+  | { readonly name: "turn.taken"; readonly ms: number; readonly units: number; readonly claimed: number }
   | { readonly name: "loop.blocked"; readonly ms: number; readonly functionIds: readonly string[] }
   | {
       readonly name: "tick.decided"

@@ -13,13 +13,14 @@ import type { Reader } from "../store/store.ts"
 import { checkUrl } from "../protocol/registration.ts"
 import type { Access } from "./access.ts"
 import type { Apps } from "./apps.ts"
-import { createCounters } from "./counters.ts"
 import { dashboardRoutes } from "./dashboard.ts"
 import { createDoor, type DoorParts } from "./door.ts"
 import { guard } from "./guard.ts"
 import { Identity } from "./identity.ts"
 import { loginRoutes } from "./login.ts"
 import { found, lookRoutes, previewOf } from "./look.ts"
+import { createMeters } from "./meters.ts"
+import { metricsRoute } from "./metrics.ts"
 import { problem } from "./problem.ts"
 import { jsonBody, pageSize } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
@@ -43,7 +44,7 @@ export interface ApiParts {
 /** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
 export function createApi({ engine, reader, storeName, access, apps, stream, checkpoints }: ApiParts): Hono {
   const api = new Hono()
-  const counters = createCounters(engine.telemetry)
+  const meters = createMeters(engine.telemetry)
   const identity = new Identity({ access, clock: systemClock, wrongKeys: new WrongKeys() })
   const backlog = spaced(() => reader.depth(), systemClock)
 
@@ -55,7 +56,7 @@ export function createApi({ engine, reader, storeName, access, apps, stream, che
 
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {
-    const { completed, failed, retried } = counters.counts
+    const { completed, failed, retried } = meters.totals
     const status: Status = {
       version,
       nodeId: engine.nodeId,
@@ -93,6 +94,7 @@ export function createApi({ engine, reader, storeName, access, apps, stream, che
   runRoutes(api, engine.intake, jsonBody)
   appRoutes(api, engine, apps)
   streamRoute(api, stream)
+  metricsRoute(api, { engine, reader, meters, clock: systemClock, streams: () => stream.listening }, identity)
   loginRoutes(api, identity)
   dashboardRoutes(api, identity)
   return api

@@ -65,6 +65,7 @@ function describe(fact: Fact): Entry | null {
       const message = `the event loop was blocked for ${fact.ms} ms; functions under way: ${fact.functionIds.join(", ") || "none"}`
       return { time, level: "warn", event: fact.name, message, ms: fact.ms }
     }
+    case "turn.taken":
     case "tick.decided":
     case "engine.started":
     case "engine.stopped":

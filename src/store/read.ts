@@ -256,7 +256,7 @@ export async function functionList(db: Db): Promise<FunctionSummary[]> {
   }))
 }
 
-const depthCap = 10_000
+export const depthCap = 10_000
 const firstTimers = `(select state from timer order by due_at limit ${depthCap}) as t`
 
 export async function depth(db: Db): Promise<Depth> {

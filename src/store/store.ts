@@ -10,6 +10,7 @@ import type { RunEvent } from "../core/run.ts"
 import type { Schedule, Tick } from "../core/schedule.ts"
 import type { CheckedSchedule, ScheduleFilter, UpsertResult } from "../core/schedules.ts"
 import type {
+  Backlog,
   Depth,
   EventDetail,
   EventSummary,
@@ -19,6 +20,7 @@ import type {
   LimitSummary,
   NodeSummary,
   Page,
+  Placing,
   RunDetail,
   RunFilter,
   RunSummary,
@@ -45,6 +47,7 @@ import { failureCauses } from "./read-failures.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
+import { backlog, placing } from "./read-backlog.ts"
 import { standing } from "./read-standing.ts"
 import * as schedules from "./schedule-operate.ts"
 import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
@@ -157,6 +160,9 @@ export interface Reader {
   /** Live runs by where they stand, each count capped at 10,000. */
   depth(): Promise<Depth>
   standing(): Promise<Standing>
+  backlog(): Promise<Backlog>
+  /** Looks at so many runs before this one, the newest ones without one. */
+  placing(before: string | null, limit: number): Promise<Placing>
   nodes(): Promise<readonly NodeSummary[]>
   /** Limits that runs count against or wait for, and those set by hand, in the order of their keys. */
   limits(after: string | null, limit: number): Promise<Page<LimitSummary>>
@@ -319,6 +325,8 @@ export function openReader(db: Db): Reader {
     functionList: () => read.functionList(db),
     depth: () => read.depth(db),
     standing: () => standing(db),
+    backlog: () => backlog(db),
+    placing: (before, limit) => placing(db, before, limit),
     nodes: () => nodes(db),
     limits: (after, limit) => limitList(db, after, limit),
     tallies: (functionId, from) => tallies(db, functionId, from),

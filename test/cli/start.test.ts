@@ -87,7 +87,7 @@ describe("fanfare start", () => {
     const runs = await command(["runs", "--json"], seen)
     expect(JSON.parse(runs.out)).toMatchObject({ items: [{ functionId: "shop-greet", state: "completed" }] })
     const stranger = await command(["runs"], { FANFARE_URL: url })
-    expect(stranger).toMatchObject({ code: 3, err: expect.stringContaining("signing key") as string })
+    expect(stranger).toMatchObject({ code: 3, err: expect.stringContaining("a key of this server") as string })
     child.kill("SIGTERM")
     const [code] = (await once(child, "exit")) as [number]
     expect(code).toBe(0)

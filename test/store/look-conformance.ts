@@ -92,6 +92,24 @@ export function lookConformance(name: string, open: () => Promise<StoreUnderTest
       expect(now.registry).toBeGreaterThan(before.registry)
     })
 
+    it("says what waits and how late it is, and that each run stands in one place", async () => {
+      const { reader } = under.opened
+      const now = Date.now()
+      const late = unit(pair({ createdAt: now - 60_000, dueAt: now - 50_000 }))
+      await commit(late, ...Array.from({ length: 4 }, () => unit(pair({ createdAt: now - 1_000, dueAt: now - 1_000 }))))
+      const { functions, counts, timerLateMs } = await reader.backlog()
+      expect(functions).toMatchObject([{ functionId: "app-f", ready: 5 }])
+      expect(functions[0]?.lateMs).toBeGreaterThan(49_000)
+      expect(functions[0]?.lateMs).toBeLessThan(58_000)
+      expect([counts.ready, timerLateMs]).toEqual([5, 0])
+      const [first] = await claim(2)
+      if (first === undefined) throw new Error("a run expected")
+      await commit(settle(first, completed))
+      const newest = await reader.placing(null, 3)
+      expect(newest).toMatchObject({ looked: 3, orphans: 0 })
+      expect(await reader.placing(newest.next, 3)).toEqual({ looked: 2, orphans: 0, next: null })
+    })
+
     it("lists failed runs along with what they have in common, whatever the function, and pages through them", async () => {
       await commit(...Array.from({ length: 7 }, (_, i) => unit(pair({ functionId: i < 5 ? "app-f" : "app-g" }))))
       const claimed = await claim(100, ["app-f", "app-g"])

@@ -161,6 +161,7 @@ describe("with a million runs on PostgreSQL", () => {
     const walks = [
       /^Index (Only )?Scan of (r|run|fanout|f|result|event)\b/,
       /^(Seq|Index Only) Scan of ready in select r\.id/,
+      /^Index Only Scan of ready in with recursive f/,
       / in select count\(\*\) as n from \(select 1 from/,
       ofCode,
     ]
