@@ -37,6 +37,8 @@ export interface ErrorDetail {
   readonly bound?: string | number
   /** What to do about it, in a sentence. */
   readonly hint?: string
+  /** Milliseconds that whoever refused asks to wait: a step that fails so is tried again then. */
+  readonly retryAfterMs?: number
   readonly cause?: unknown
 }
 
@@ -47,6 +49,7 @@ export class FanfareError extends Error {
   readonly field: string | undefined
   readonly bound: string | number | undefined
   readonly hint: string | undefined
+  readonly retryAfterMs: number | undefined
 
   constructor(code: ErrorCode, message: string, detail: ErrorDetail = {}) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause })
@@ -54,6 +57,7 @@ export class FanfareError extends Error {
     this.field = detail.field
     this.bound = detail.bound
     this.hint = detail.hint
+    this.retryAfterMs = detail.retryAfterMs
   }
 }
 

@@ -15,6 +15,18 @@ export function retryDelay(failures: number, random: number, own: readonly numbe
   return Math.round(base * (1 + limits.retryJitter * random))
 }
 
+/** The answers of a service that is busy: what `Retry-After` says goes for them. */
+export function isBusy(status: number): boolean {
+  return status === 429 || status === 503
+}
+
+/** The moment that a header `Retry-After` asks for, in seconds or as a date, within the bounds of `retryAfterMoment`; null when there is none. */
+export function retryAfterHeader(value: string | null | undefined, now: number): number | null {
+  const text = value?.trim() ?? ""
+  if (text === "") return null
+  return retryAfterMoment(/^\d+$/.test(text) ? Number(text) * 1_000 : text, now)
+}
+
 /** The moment that a `RetryAfterError` asks for, not before `now` and at most 7 days after it; null when it cannot be read. */
 export function retryAfterMoment(wish: RetryAfterError["retryAfter"], now: number): number | null {
   let at: number

@@ -41,4 +41,6 @@ export const headers = {
   fanoutId: "x-fanfare-fanout-id",
   /** Ours: the run that sends. */
   sendingRun: "x-fanfare-run-id",
+  /** Ours: beside `retry-after`, URL-encoded: the limit that nobody who shares it starts under before then. */
+  limit: "x-fanfare-limit",
 } as const

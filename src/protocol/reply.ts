@@ -1,5 +1,5 @@
 import { type Failure, toFailure } from "../core/failure.ts"
-import { retryAfterMoment, type RetryWish } from "../core/retry.ts"
+import { isBusy, retryAfterHeader, type RetryWish } from "../core/retry.ts"
 import { headers as names } from "./names.ts"
 import { isObject, type Op, parseOps, ProtocolError } from "./ops.ts"
 
@@ -25,7 +25,8 @@ export function parseReply(raw: RawReply, now: number): Reply {
   try {
     return raw.status === 201 ? parseAnswer(unwrap(raw), now) : parseAnswer(raw, now)
   } catch (thrown) {
-    return { kind: "failed", failure: toFailure(thrown), retry: "policy" }
+    // What stands before an app, such as a proxy, says so as well when it is busy.
+    return { kind: "failed", failure: toFailure(thrown), retry: isBusy(raw.status) ? retryWish(raw.headers, now) : "policy" }
   }
 }
 
@@ -56,10 +57,18 @@ function unwrap({ headers, body }: RawReply): RawReply {
 
 function retryWish(headers: RawReply["headers"], now: number): RetryWish {
   if (headers[names.noRetry] === "true") return "never"
-  const after = headers[names.retryAfter]?.trim()
-  if (after === undefined || after === "") return "policy"
-  const at = retryAfterMoment(/^\d+$/.test(after) ? Number(after) * 1_000 : after, now)
-  return at === null ? "policy" : { at }
+  const at = retryAfterHeader(headers[names.retryAfter], now)
+  if (at === null) return "policy"
+  const limit = decoded(headers[names.limit])
+  return { at, ...(limit === "" ? {} : { limit }) }
+}
+
+function decoded(value: string | undefined): string {
+  try {
+    return decodeURIComponent(value?.trim() ?? "")
+  } catch {
+    return ""
+  }
 }
 
 function versionOf(headers: RawReply["headers"]): number {

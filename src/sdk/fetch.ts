@@ -1,7 +1,25 @@
+import { RetryAfterError } from "../core/errors.ts"
+import { isBusy, retryAfterHeader } from "../core/retry.ts"
 import type { FetchInit, FetchResult } from "./step.ts"
 
-/** One request; whatever is answered is a result. */
-export async function request(url: string | URL, { method = "GET", headers = {}, body }: FetchInit): Promise<FetchResult> {
+/** How long a service is left alone that is busy and does not say how long. */
+const restMs = 30_000
+
+/**
+ * One request; whatever is answered is a result, but that a service is busy when `limit` is given: then it is asked again later.
+ * @throws RetryAfterError
+ */
+export async function request(
+  url: string | URL,
+  { method = "GET", headers = {}, body, limit }: FetchInit,
+  now: number,
+): Promise<FetchResult> {
   const response = await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) })
-  return { url: response.url, status: response.status, headers: Object.fromEntries(response.headers), body: await response.text() }
+  const { status } = response
+  if (limit !== undefined && isBusy(status)) {
+    const at = retryAfterHeader(response.headers.get("retry-after"), now) ?? now + restMs
+    await response.body?.cancel()
+    throw new RetryAfterError(`${new URL(response.url).host} answered ${status}: it is busy`, new Date(at), { limit })
+  }
+  return { url: response.url, status, headers: Object.fromEntries(response.headers), body: await response.text() }
 }

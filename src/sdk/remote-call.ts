@@ -1,5 +1,6 @@
 import { codes, type ErrorCode, FanfareError } from "../core/errors.ts"
 import type { Problem } from "../protocol/api.ts"
+import { isBusy } from "../core/retry.ts"
 import { bearerOf } from "../protocol/signature.ts"
 import { below } from "./below.ts"
 import { environment } from "./environment.ts"
@@ -42,16 +43,19 @@ export async function call<T>(configured: string | undefined, path: string, { me
   }
   const answer: unknown = await response.json().catch(() => null)
   if (response.ok) return answer as T
-  throw fromProblem(answer, response.status)
+  throw fromProblem(answer, response.status, response.headers.get("retry-after"))
 }
 
-/** An error answer of the API as the error that the server met. */
-export function fromProblem(body: unknown, status: number): FanfareError {
+/** An error answer of the API as the error that the server met. @param retryAfter the header of that name */
+export function fromProblem(body: unknown, status: number, retryAfter: string | null = null): FanfareError {
   const problem = (typeof body === "object" && body !== null ? body : {}) as Partial<Problem>
   const code: ErrorCode = problem.code !== undefined && problem.code in codes ? problem.code : "internal"
+  // A date is measured by no clock of ours here: seconds are what servers say.
+  const seconds = isBusy(status) && /^\d{1,6}$/.test(retryAfter ?? "") ? Number(retryAfter) : null
   return new FanfareError(code, problem.detail ?? `the server answered ${status}`, {
     ...(problem.field === undefined ? {} : { field: problem.field }),
     ...(problem.bound === undefined ? {} : { bound: problem.bound }),
     ...(problem.hint === undefined ? {} : { hint: problem.hint }),
+    ...(seconds === null ? {} : { retryAfterMs: seconds * 1_000 }),
   })
 }

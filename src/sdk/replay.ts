@@ -104,7 +104,7 @@ export class Replay {
       fetch: (async (id: StepId, url: string | URL, init: FetchInit = {}) => {
         const timeout = init.timeout ?? fetchTimeoutMs
         const timed = typeof id === "string" ? { id, timeout } : { timeout, ...id }
-        return this.#run(this.#begin(id, "step.fetch"), timed, () => request(url, init))
+        return this.#run(this.#begin(id, "step.fetch"), timed, () => request(url, init, recorder.now()))
       }) as StepTools["fetch"],
       [undoing]: (id: string, work: () => unknown) => this.#undo(id, work),
     }

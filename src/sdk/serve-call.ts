@@ -85,8 +85,12 @@ function answerOf(outcome: Outcome, { ops, retry }: CallRecording): CallAnswer {
 }
 
 function retryHeaders(retry: RetryWish): Record<string, string> {
-  const after = typeof retry === "object" ? { [names.retryAfter]: new Date(retry.at).toISOString() } : {}
-  return { [names.noRetry]: String(retry === "never"), ...after }
+  const after: Record<string, string> = { [names.noRetry]: String(retry === "never") }
+  if (typeof retry === "object") {
+    after[names.retryAfter] = new Date(retry.at).toISOString()
+    if (retry.limit !== undefined) after[names.limit] = encodeURIComponent(retry.limit)
+  }
+  return after
 }
 
 function serialized(failure: Failure): Record<string, unknown> {

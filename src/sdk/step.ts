@@ -81,8 +81,8 @@ export interface StepTools<S extends EventSchemas = EventSchemas> {
    */
   invoke<F>(id: StepId, options: InvokeOptions<F>): Promise<InvokeOutput<F>>
   /**
-   * An HTTP request as a step. Each answer is a result, whatever its status; only a request that gets none is tried again. The body is
-   * kept as text, at most 4 MiB of it.
+   * An HTTP request as a step. Each answer is a result, whatever its status (but see `limit`); only a request that gets none is tried again.
+   * The body is kept as text, at most 4 MiB of it.
    */
   fetch(id: StepId, url: string | URL, init?: FetchInit): Promise<FetchResult>
 }
@@ -138,6 +138,11 @@ export interface FetchInit {
   readonly body?: string
   /** Default 5 minutes. */
   readonly timeout?: Duration
+  /**
+   * With it an answer 429 or 503 is no result: the step is tried again when its `Retry-After` says (else after 30 s), and no run starts
+   * before then under this limit of the run; see `RetryAfterError`.
+   */
+  readonly limit?: string
 }
 
 export interface FetchResult {

@@ -224,6 +224,9 @@ describe("an answer", () => {
     expect(retry(new Date(now - 5_000).toUTCString())).toEqual({ at: now })
     expect(retry("99999999999")).toEqual({ at: now + limits.retryAfterMaxMs })
     expect(retry("soon")).toBe("policy")
+    const limit = (name: string): unknown => reply(500, {}, { "retry-after": "1", "x-fanfare-limit": name })
+    expect(limit("till%20%2F%201")).toMatchObject({ retry: { at: now + 1_000, limit: "till / 1" } })
+    expect(limit("%")).toMatchObject({ retry: { at: now + 1_000 } })
   })
 
   it("that is streamed is the document at its end", () => {
@@ -235,6 +238,12 @@ describe("an answer", () => {
     expect(reply(201, `      ${JSON.stringify(inner)}`)).toMatchObject({ kind: "ops", version: 1, retry: { at: now + 3_000 } })
     expect(reply(201, { status: 200, headers: {}, body: { a: 1 } })).toEqual({ kind: "done", output: { a: 1 } })
     expect(reply(201, "   ")).toMatchObject({ kind: "failed", failure: { name: "ProtocolError" }, retry: "policy" })
+  })
+
+  it("that no app gave, but what stands before it and is busy, says when to try again", () => {
+    const raw = (status: number) => ({ status, headers: { "retry-after": "30" }, body: "slow down" })
+    for (const status of [429, 503]) expect(parseReply(raw(status), now)).toMatchObject({ kind: "failed", retry: { at: now + 30_000 } })
+    expect(parseReply(raw(502), now)).toMatchObject({ kind: "failed", retry: "policy" })
   })
 
   it("that no app gave is tried again, whatever its status", () => {

@@ -75,6 +75,12 @@ function shop(did: (what: string) => number): Fanfare {
   client.createFunction({ id: "hopeless", triggers: [{ event: "shop/hopeless" }] }, () => {
     throw new NonRetriableError("hopeless")
   })
+  const shared = { limit: 5, scope: "env", key: "'till / 1'" } as const
+  client.createFunction({ id: "polite", triggers: [{ event: "shop/polite" }], retries: 0, concurrency: shared }, ({ step }) =>
+    step.run("ask", () => {
+      throw new RetryAfterError("busy", "1h", { limit: "till / 1" })
+    }),
+  )
   client.createFunction({ id: "ticks", triggers: [{ cron: "0 0 1 1 *", timezone: "Europe/Paris" }] }, ({ event }) => event.name)
   return client
 }
@@ -148,6 +154,13 @@ describe.each([
       attempt: 1,
       failure: { name: "NonRetriableError", message: "hopeless" },
     })
+  })
+
+  it("have others that share a limit wait, as their errors say", async () => {
+    expect(await run("polite")).toMatchObject({ state: "failed", failure: { name: "RetryAfterError" } })
+    await ask(`/e/${eventKey}`, { name: "shop/polite" })
+    const { items } = await get<Page<RunSummary>>("/api/v1/runs?function=shop-polite&state=waiting")
+    expect(items[0]?.reason).toMatch(/^the limit env:till \/ 1 is at rest until .*, as one of its runs asked$/)
   })
 
   it("send once, also when the run is tried again after it", async () => {
@@ -262,7 +275,7 @@ describe("a handler", () => {
     }
     expect((await handle(new Request(target, { method: "DELETE" }))).status).toBe(405)
     const about = await handle(new Request(target))
-    expect([about.headers.has("x-inngest-sdk"), await about.json()]).toMatchObject([true, { function_count: 9, mode: "dev" }])
+    expect([about.headers.has("x-inngest-sdk"), await about.json()]).toMatchObject([true, { function_count: 10, mode: "dev" }])
   })
 
   it("is the same behind every adapter", async () => {

@@ -185,7 +185,7 @@ export function waitsConformance(name: string, open: () => Promise<StoreUnderTes
         [
           [one.id, null],
           [two.id, null],
-          [late.runId, true],
+          [late.runId, 1],
         ].toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1)),
       )
       expect((await commit(...doomed.map((facts) => cancel(facts.id, facts)))).map(({ kind }) => kind)).toEqual([
