@@ -7,4 +7,8 @@ export interface BulkFilter {
   /** Created at this moment or later; and before that one. */
   readonly from?: number
   readonly to?: number
+  /** Of this fan-out. */
+  readonly fanoutId?: string
+  /** With state `failed`: those that failed like this, as `failures` names it. */
+  readonly fingerprint?: string
 }

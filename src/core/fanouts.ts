@@ -28,7 +28,8 @@ export interface Operation {
   readonly runId: string | null
   /** Runs it has changed so far. */
   readonly affected: number
-  readonly state: "running" | "done"
+  /** `stopped`: by hand, before all was done. */
+  readonly state: "running" | "done" | "stopped"
   readonly createdAt: number
   readonly endedAt: number | null
 }

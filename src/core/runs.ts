@@ -46,4 +46,11 @@ export interface Runs {
   count(filter: BulkFilter): Promise<number>
   /** Cancels, replays, or (failed and cancelled ones) retries many runs: on the server, in parts, over restarts. */
   bulk(kind: BulkKind, filter: BulkFilter): Promise<Operation>
+  /** What is or was done to many runs, fan-outs included: newest first. */
+  operations(options?: { readonly after?: string; readonly limit?: number }): Promise<Page<Operation>>
+  /**
+   * Stops what is being done to many runs where it is: what is done stays done.
+   * @throws FanfareError `not_found`; `invalid_option`: the rest of a fan-out is being cancelled, which cannot be stopped
+   */
+  stop(operationId: string): Promise<Operation>
 }

@@ -103,7 +103,7 @@ function ruleInput(rule: Schedule["rule"]): object {
   return rule.kind === "every" ? { every: rule.everyMs } : { at: rule.at }
 }
 
-export interface BackfillRange extends Required<BackfillOptions> {
+export interface BackfillRange extends Required<Omit<BackfillOptions, "dryRun">> {
   readonly from: number
   readonly to: number
 }

@@ -42,6 +42,8 @@ export interface UpsertResult {
 export interface BackfillOptions {
   /** `"allow"` (default): the runs start at once, as far as the function's own limits allow. `"queue"`: one executes at a time, in order. */
   readonly overlap?: "allow" | "queue"
+  /** Only counts what it would do. Default: false. */
+  readonly dryRun?: boolean
 }
 
 export interface BackfillResult {

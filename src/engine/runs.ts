@@ -15,8 +15,8 @@ import { type CancellerParts, cancelRun } from "./canceller.ts"
 import { refusal } from "./refusal.ts"
 
 export interface RunsParts extends Omit<CancellerParts, "store" | "pollMs"> {
-  readonly store: Pick<Store, "cancelFacts" | "addOperation" | "retry">
-  readonly reader: Pick<Reader, "run" | "runs" | "batch" | "countRuns" | "operation">
+  readonly store: Pick<Store, "cancelFacts" | "addOperation" | "stopOperation" | "retry">
+  readonly reader: Pick<Reader, "run" | "runs" | "batch" | "countRuns" | "operation" | "operations">
   /** There is an operation to do. */
   readonly begun: () => void
   /** Throws while the functions are not known yet, or not any more. */
@@ -119,6 +119,20 @@ export class StoredRuns implements Runs {
     return operation
   }
 
+  operations({ after, limit = limits.pageRows }: { after?: string; limit?: number } = {}): Promise<Page<Operation>> {
+    return this.#parts.reader.operations(after ?? null, limit)
+  }
+
+  async stop(operationId: string): Promise<Operation> {
+    await this.#parts.store.stopOperation(operationId)
+    const operation = await this.#parts.reader.operation(operationId)
+    if (operation === null) throw new FanfareError("not_found", `there is no operation ${operationId}`, { field: "id" })
+    if (operation.state === "running") {
+      throw new FanfareError("invalid_option", "the rest of a fan-out is being cancelled: its runs are held back already", { field: "id" })
+    }
+    return operation
+  }
+
   /** Functions may be named by their own id. */
   #named(filter: BulkFilter): BulkFilter {
     const { functionId } = filter
@@ -173,7 +187,7 @@ function replayLine(id: string, fromStep: string | undefined, edited: boolean, a
   return { at, level: "info", message: `replays ${id}${from}${edited ? " with other data" : ""}`, fields: null } as const
 }
 
-const fields = new Set(["functionId", "state", "from", "to"])
+const fields = new Set(["functionId", "state", "from", "to", "fanoutId", "fingerprint"])
 
 function checkFilter(filter: BulkFilter): void {
   const invalid = (field: string, message: string): FanfareError => new FanfareError("invalid_option", message, { field })
@@ -183,7 +197,12 @@ function checkFilter(filter: BulkFilter): void {
     throw invalid("filter", "the filter is empty: name a function, a state or a time")
   }
   if (filter.state !== undefined && !(filter.state in moves)) throw invalid("state", `there is no state "${String(filter.state)}"`)
-  if (filter.functionId !== undefined && typeof filter.functionId !== "string") throw invalid("functionId", "functionId must be a text")
+  for (const field of ["functionId", "fanoutId", "fingerprint"] as const) {
+    if (filter[field] !== undefined && typeof filter[field] !== "string") throw invalid(field, `${field} must be a text`)
+  }
+  if (filter.fingerprint !== undefined && filter.state !== "failed") {
+    throw invalid("fingerprint", 'a fingerprint is of failed runs: give state: "failed" with it')
+  }
   for (const field of ["from", "to"] as const) {
     const at = filter[field]
     if (at !== undefined && !Number.isFinite(at)) throw invalid(field, `${field} must be milliseconds since 1970`)

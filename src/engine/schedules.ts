@@ -132,9 +132,11 @@ export class StoredSchedules implements Schedules {
   }
 
   async backfill(id: string, from: number, to: number, options: ScheduleScope & BackfillOptions = {}): Promise<BackfillResult> {
-    const { app, ...rest } = options
+    const { app, dryRun = false, ...rest } = options
     const schedule = await this.get(id, app === undefined ? {} : { app })
     const range = readBackfill(schedule, momentsOf(schedule.rule, schedule.policies), from, to, rest, this.#parts.clock.now())
+    if (typeof dryRun !== "boolean") throw new FanfareError("invalid_option", "dryRun must be true or false", { field: "dryRun" })
+    if (dryRun) return this.#counted(schedule, range.from, range.to)
     const sum = { started: 0, known: 0 }
     for (let at: number | null = range.from; at !== null; ) {
       const part: Omit<BackfillPart, "lines"> = this.#found(
@@ -147,6 +149,20 @@ export class StoredSchedules implements Schedules {
       at = part.rest
       this.#parts.lined()
     }
+    return sum
+  }
+
+  /** What a backfill would do. */
+  async #counted({ id, rule, policies }: Schedule, from: number, to: number): Promise<BackfillResult> {
+    const inLedger = new Set<number>()
+    for (let after: string | null = String(to + 1); after !== null; ) {
+      const page: Page<Tick> = await this.#parts.reader.ticks(id, Number(after), limits.pageRowsMax)
+      for (const { at } of page.items) inLedger.add(at)
+      after = (page.items.at(-1)?.at ?? 0) < from ? null : page.next
+    }
+    const sum = { started: 0, known: 0 }
+    const moments = momentsOf(rule, policies)
+    for (let at = moments.next(from - 1); at !== null && at <= to; at = moments.next(at)) sum[inLedger.has(at) ? "known" : "started"]++
     return sum
   }
 

@@ -28,7 +28,11 @@ export const paths = {
   fanoutResume: "/api/v1/fanouts/:id/resume",
   /** What a send of these events would do. */
   fanoutPlan: "/api/v1/fanouts/plan",
+  /** What is or was done to many runs, newest first. */
+  operations: "/api/v1/operations",
   operation: "/api/v1/operations/:id",
+  operationStop: "/api/v1/operations/:id/stop",
+  /** `?function=`: those of one function. */
   limits: "/api/v1/limits",
   limit: "/api/v1/limits/:id",
   /** Those made at run time and those of cron triggers; `?tag=`, `?app=`. POST makes or changes many: `{ app, schedules }`. */
@@ -40,7 +44,7 @@ export const paths = {
   schedulePause: "/api/v1/schedules/:id/pause",
   scheduleResume: "/api/v1/schedules/:id/resume",
   scheduleRun: "/api/v1/schedules/:id/run",
-  /** `{ from, to, overlap }`: a `Date` as ISO 8601 or milliseconds. */
+  /** `{ from, to, overlap, dryRun }`: a `Date` as ISO 8601 or milliseconds. */
   scheduleBackfill: "/api/v1/schedules/:id/backfill",
   /** One letter per run, in the order in which they were sent; see `Cell`. */
   fanoutCells: "/api/v1/fanouts/:id/cells",

@@ -17,6 +17,7 @@ export function remoteSchedules(ask: Ask): Schedules {
     resume: (id, scope) => ask(paths.scheduleResume, { ...one(id, scope), body: {} }),
     delete: async (id, scope) => void (await ask(paths.schedule, { ...one(id, scope), method: "DELETE", body: {} })),
     run: (id, scope) => ask(paths.scheduleRun, { ...one(id, scope), body: {} }),
-    backfill: (id, from, to, { overlap, ...scope } = {}) => ask(paths.scheduleBackfill, { ...one(id, scope), body: { from, to, overlap } }),
+    backfill: (id, from, to, { overlap, dryRun, ...scope } = {}) =>
+      ask(paths.scheduleBackfill, { ...one(id, scope), body: { from, to, overlap, dryRun } }),
   }
 }

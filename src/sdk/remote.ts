@@ -37,6 +37,8 @@ export function remoteIntake(configured: string | undefined): Intake {
     retry: (id) => ask(paths.runRetry, { params: { id }, body: {} }),
     count: async (filter) => (await ask<{ count: number }>(paths.runsCount, { body: filter })).count,
     bulk: (kind, filter) => ask(paths.runsBulk, { body: { kind, filter } }),
+    operations: ({ after, limit } = {}) => ask(paths.operations, { query: { after, limit } }),
+    stop: (operationId) => ask(paths.operationStop, { params: { id: operationId }, body: {} }),
   }
   return {
     fanouts,

@@ -136,7 +136,11 @@ function flowRoutes(api: Hono, engine: Engine, reader: Reader): void {
     await engine.pause(id, null)
     return c.json({ id, paused: null })
   })
-  api.get(paths.limits, async (c) => c.json(await reader.limits(c.req.query("after") ?? null, pageSize(c) ?? limits.pageRows)))
+  api.get(paths.limits, async (c) => {
+    const functionId = c.req.query("function")
+    const of = functionId === undefined ? undefined : findFunction(engine, functionId).id
+    return c.json(await reader.limits(c.req.query("after") ?? null, pageSize(c) ?? limits.pageRows, of))
+  })
   api.post(paths.limit, async (c) => {
     const id = c.req.param("id")
     const { max } = ((await jsonBody(c)) ?? {}) as { max?: unknown }

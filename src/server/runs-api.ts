@@ -3,6 +3,7 @@ import type { Intake } from "../core/attempt.ts"
 import type { BulkFilter } from "../core/bulk.ts"
 import type { BulkKind, ReplayOptions } from "../core/runs.ts"
 import { paths } from "../protocol/api.ts"
+import { pageSize } from "./request.ts"
 
 /** Routes that put runs right. `jsonBody` gives a request's body, or null when it has none. */
 export function runRoutes(api: Hono, intake: Intake, jsonBody: (c: Context) => Promise<unknown>): void {
@@ -18,6 +19,11 @@ export function runRoutes(api: Hono, intake: Intake, jsonBody: (c: Context) => P
     const { kind, filter } = ((await jsonBody(c)) ?? {}) as { kind: BulkKind; filter: BulkFilter }
     return c.json(await runs.bulk(kind, filter))
   })
+  api.get(paths.operations, async (c) => {
+    const [after, limit] = [c.req.query("after"), pageSize(c)]
+    return c.json(await runs.operations({ ...(after === undefined ? {} : { after }), ...(limit === undefined ? {} : { limit }) }))
+  })
+  api.post(paths.operationStop, async (c) => c.json(await runs.stop(c.req.param("id"))))
   api.post(paths.signals, async (c) => {
     const { signal, data } = ((await jsonBody(c)) ?? {}) as { signal: string; data?: unknown }
     return c.json(await intake.sendSignal(signal, data))

@@ -36,8 +36,11 @@ export function scheduleRoutes(api: Hono, schedules: Schedules): void {
   api.post(paths.scheduleResume, async (c) => c.json(await schedules.resume(id(c), scope(c))))
   api.post(paths.scheduleRun, async (c) => c.json(await schedules.run(id(c), scope(c))))
   api.post(paths.scheduleBackfill, async (c) => {
-    const { from, to, overlap } = await objectBody(c)
-    const options = overlap === undefined ? {} : { overlap: overlap as NonNullable<BackfillOptions["overlap"]> }
+    const { from, to, overlap, dryRun } = await objectBody(c)
+    const options = {
+      ...(overlap === undefined ? {} : { overlap: overlap as NonNullable<BackfillOptions["overlap"]> }),
+      ...(dryRun === undefined ? {} : { dryRun: dryRun as boolean }),
+    }
     const [start, end] = [readTime(from as TimeInput, "from"), readTime(to as TimeInput, "to")]
     return c.json(await schedules.backfill(id(c), start, end, { ...scope(c), ...options }))
   })

@@ -65,10 +65,35 @@ async function heldKeys(db: Db, id: string): Promise<string[]> {
 
 const heldCap = 1_000
 
+/** From the first of two keys up to the second, which is not meant. */
+type Range = readonly [from: string, to: string]
+/** No key has a sign before this one, or after that one. */
+const [low, high] = ["\u0001", "\uffff"]
+
 /** A walk from key to key over what holds runs, what they count against, and what was set by hand. */
-export async function limitList(db: Db, after: string | null, limit: number): Promise<Page<LimitSummary>> {
+export async function limitList(db: Db, after: string | null, limit: number, functionId?: string): Promise<Page<LimitSummary>> {
   const size = Math.min(Math.max(limit, 1), limits.pageRowsMax)
+  const start = after === null ? "" : `${after}${low}`
   const keys = new Set<string>()
+  for (const [from, to] of functionId === undefined ? [["", high] as const] : rangesOf(functionId)) {
+    if (to > start) for (const key of await keysBetween(db, [start > from ? start : from, to], size + 1)) keys.add(key)
+  }
+  const page = [...keys].toSorted().slice(0, size + 1)
+  const items = await summaries(db, page.slice(0, size))
+  return { items, next: page.length > size ? (items.at(-1)?.id ?? null) : null }
+}
+
+/** A function's own limits: the name of each alone, with the number of the rule, and with the value of a key. */
+function rangesOf(functionId: string): readonly Range[] {
+  return [`fn:${functionId}`, `throttle:${functionId}`].flatMap((name) => [
+    [name, `${name}${low}`] as const,
+    [`${name}#`, `${name}$`] as const,
+    [`${name}:`, `${name};`] as const,
+  ])
+}
+
+async function keysBetween(db: Db, [from, to]: Range, most: number): Promise<string[]> {
+  const found: string[] = []
   for (const [table, column, where] of [
     ["held", "limit_key", ""],
     ["slot", "limit_key", ""],
@@ -76,17 +101,15 @@ export async function limitList(db: Db, after: string | null, limit: number): Pr
   ] as const) {
     const rows = await db.query<{ key: string | null }>(
       `with recursive k(key, n) as (
-         select (select min(${column}) from ${table} where ${column} > $1 ${where}), 1
-         union all select (select min(${column}) from ${table} where ${column} > k.key ${where}), k.n + 1
+         select (select min(${column}) from ${table} where ${column} >= $1 and ${column} < $3 ${where}), 1
+         union all select (select min(${column}) from ${table} where ${column} > k.key and ${column} < $3 ${where}), k.n + 1
            from k where k.key is not null and k.n <= $2)
        select key from k where key is not null`,
-      [after ?? "", size + 1],
+      [from, most, to],
     )
-    for (const { key } of rows) if (key !== null) keys.add(key)
+    found.push(...rows.flatMap(({ key }) => (key === null ? [] : [key])))
   }
-  const page = [...keys].toSorted().slice(0, size + 1)
-  const items = await summaries(db, page.slice(0, size))
-  return { items, next: page.length > size ? (items.at(-1)?.id ?? null) : null }
+  return found
 }
 
 async function summaries(db: Db, keys: readonly string[]): Promise<LimitSummary[]> {

@@ -16,9 +16,10 @@ import { releaseHeld } from "./release.ts"
 /** Runs looked at in one part. */
 const batch = 500
 
-/** A filter as an operation keeps it. `last`: the newest run there was. */
+/** A filter as an operation keeps it. `last`: the newest run there was; `first`: none before it is meant. */
 export interface FrozenFilter extends BulkFilter {
   readonly last: string
+  readonly first?: string
 }
 
 export interface BulkPart {
@@ -67,18 +68,54 @@ const meant: Readonly<Record<BulkPart["kind"], string>> = {
 const places = `left join result as x on x.run_id = r.id left join lease as l on l.run_id = r.id left join timer as t on t.run_id = r.id
   left join ready as q on q.function_id = r.function_id and q.rank = r.rank and q.run_id = r.id`
 
-function bounds({ functionId, from, to }: BulkFilter, add: (value: Param) => string): string[] {
+type Add = (value: Param) => string
+
+/** @param column of the run */
+function bounds({ functionId, fanoutId, from, to }: BulkFilter, add: Add, column = (name: string): string => name): string[] {
   return [
-    ...(functionId === undefined ? [] : [`function_id = ${add(functionId)}`]),
-    ...(from === undefined ? [] : [`created_at >= ${add(from)}`]),
-    ...(to === undefined ? [] : [`created_at < ${add(to)}`]),
+    ...(functionId === undefined ? [] : [`${column("function_id")} = ${add(functionId)}`]),
+    ...(fanoutId === undefined ? [] : [`${column("fanout_id")} = ${add(fanoutId)}`]),
+    ...(from === undefined ? [] : [`${column("created_at")} >= ${add(from)}`]),
+    ...(to === undefined ? [] : [`${column("created_at")} < ${add(to)}`]),
   ]
+}
+
+const ended = (state: "failed" | "cancelled" | "skipped"): string =>
+  `select run_id, fingerprint from result where state = '${state}' and state <> 'completed'`
+const live = (place: string): string => `select run_id, null as fingerprint from ${place}`
+
+/** Where runs of a state are found without a walk over all there ever were. */
+const sources: Readonly<Partial<Record<RunState, readonly string[]>>> = {
+  failed: [ended("failed")],
+  cancelled: [ended("cancelled")],
+  skipped: [ended("skipped")],
+  running: [live("lease where run_id <> ''")],
+  scheduled: [live("timer where state = 'scheduled'")],
+  waiting: [live("timer where state = 'waiting'"), live("held where run_id <> ''")],
+}
+/** In the order of runs this one would be a walk over all of it: it is only counted like this. */
+const counted: typeof sources = { ...sources, ready: [live("ready where run_id <> ''")] }
+
+function sourcesOf(kind: BulkPart["kind"], { state }: BulkFilter): readonly string[] | undefined {
+  return state === undefined ? (kind === "retry" ? [ended("failed"), ended("cancelled")] : undefined) : sources[state]
 }
 
 /** The number of runs that a filter means, counted up to a bound. */
 export async function countRuns(db: Db, filter: BulkFilter): Promise<number> {
   const params: Param[] = []
   const add = (value: Param): string => `$${params.push(value)}`
+  const found = filter.state === undefined ? undefined : counted[filter.state]
+  if (found !== undefined) {
+    // A column that is asked for row by row leads no database to read all runs.
+    const conditions = bounds(filter, add, (name) => `(select ${name} from run where run.id = s.run_id)`)
+    if (filter.fingerprint !== undefined) conditions.push(`s.fingerprint = ${add(filter.fingerprint)}`)
+    const [row] = await db.query<{ n: number }>(
+      `select count(*) as n from (select 1 from (${found.join(" union all ")}) as s
+         ${conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`} limit ${limits.bulkCount}) as c`,
+      params,
+    )
+    return row?.n ?? 0
+  }
   const inner = bounds(filter, add)
   const [row] = await db.query<{ n: number }>(
     `select count(*) as n from (select r.id from (select * from run ${inner.length === 0 ? "" : `where ${inner.join(" and ")}`}) as r ${places}
@@ -88,9 +125,35 @@ export async function countRuns(db: Db, filter: BulkFilter): Promise<number> {
   return row?.n ?? 0
 }
 
-export async function freeze(db: Db, filter: BulkFilter): Promise<FrozenFilter> {
+export async function freeze(db: Db, kind: BulkPart["kind"], filter: BulkFilter): Promise<FrozenFilter> {
   const [row] = await db.query<{ id: string | null }>("select max(id) as id from run")
-  return { ...filter, last: row?.id ?? "" }
+  const frozen = { ...filter, last: row?.id ?? "" }
+  if (kind !== "cancel") return frozen
+  // What ended before the oldest run that lives need not be walked over.
+  const [oldest] = await db.query<{ id: string | null }>(
+    `select min(id) as id from (select min(run_id) as id from lease union all select min(run_id) as id from timer
+       union all select min(run_id) as id from held union all select min(run_id) as id from ready) as m`,
+  )
+  return { ...frozen, first: oldest?.id ?? frozen.last }
+}
+
+/** The next runs to look at, in the order of their ids. */
+function walk({ kind, filter, snapshotAt, cursor }: BulkPart, add: Add): string {
+  const from = cursor === "" ? idBefore("run", Math.max(0, (filter.from ?? 0) - limits.clockSkewMs)) : cursor
+  const [after, last] = [add(from), add(filter.last)]
+  const found = sourcesOf(kind, filter)
+  if (found === undefined) {
+    const oldest = filter.first === undefined ? [] : [`id >= ${add(filter.first)}`]
+    const conditions = [`id > ${after}`, `id <= ${last}`, ...oldest, `created_at <= ${add(snapshotAt)}`, ...bounds(filter, add)]
+    return `(select *, 1 as fits from run where ${conditions.join(" and ")} order by id limit ${batch})`
+  }
+  const parts = found.map(
+    (source) => `select * from (${source} and run_id > ${after} and run_id <= ${last} order by run_id limit ${batch}) as s`,
+  )
+  const conditions = [`run.created_at <= ${add(snapshotAt)}`, ...bounds(filter, add, (name) => `run.${name}`)]
+  if (filter.fingerprint !== undefined) conditions.push(`s.fingerprint = ${add(filter.fingerprint)}`)
+  return `(select run.*, case when ${conditions.join(" and ")} then 1 else 0 end as fits
+      from (select * from (${parts.join(" union all ")}) as p order by run_id limit ${batch}) as s join run on run.id = s.run_id)`
 }
 
 /** Does the next part. Runs in a transaction. */
@@ -98,30 +161,29 @@ export async function bulkPart(db: Db, part: BulkPart, { functions, newId, now }
   const { kind, filter, snapshotAt } = part
   const params: Param[] = []
   const add = (value: Param): string => `$${params.push(value)}`
-  const from = part.cursor === "" ? idBefore("run", Math.max(0, (filter.from ?? 0) - limits.clockSkewMs)) : part.cursor
-  const inner = [`id > ${add(from)}`, `id <= ${add(filter.last)}`, `created_at <= ${add(snapshotAt)}`, ...bounds(filter, add)]
+  const found = walk(part, add)
   const looked = await db.query<Found & { fits: number }>(
     `select r.id, r.function_id, r.event_id, r.fanout_id, r.rank, r.limits, x.state as result_state, x.fingerprint,
          (select max(fence) from attempt as a where a.run_id = r.id) as fence,
-         case when ${meant[kind]} and ${filter.state === undefined ? "true" : states[filter.state]}
+         case when r.fits = 1 and ${meant[kind]} and ${filter.state === undefined ? "true" : states[filter.state]}
            and (x.run_id is null or x.ended_at <= ${add(snapshotAt)}) then 1 else 0 end as fits
-       from (select * from run where ${inner.join(" and ")} order by id limit ${batch}) as r ${places} order by r.id`,
+       from ${found} as r ${places} order by r.id`,
     params,
   )
   const last = looked.at(-1)
   if (last === undefined) return { cursor: null, affected: 0, doomed: 0, lines: new Map() }
-  const found = looked.filter(({ fits }) => fits === 1)
-  const done = { cursor: last.id, affected: found.length, doomed: 0, lines: new Map() }
-  if (found.length === 0) return done
+  const these = looked.filter(({ fits }) => fits === 1)
+  const done = { cursor: last.id, affected: these.length, doomed: 0, lines: new Map() }
+  if (these.length === 0) return done
   if (kind === "cancel") {
     await doom(
       db,
-      found.map(({ id }) => ({ runId: id, reason: "by request, with others", below: null })),
+      these.map(({ id }) => ({ runId: id, reason: "by request, with others", below: null })),
     )
-    return { ...done, doomed: found.length }
+    return { ...done, doomed: these.length }
   }
-  if (kind === "replay") return { ...done, lines: await anew(db, found, { functions, newId, now }) }
-  const { affected, lines } = await again(db, found, { functions, now })
+  if (kind === "replay") return { ...done, lines: await anew(db, these, { functions, newId, now }) }
+  const { affected, lines } = await again(db, these, { functions, now })
   return { ...done, affected, lines }
 }
 

@@ -6,6 +6,7 @@ import { gateClaims, left } from "../core/gate.ts"
 import { beforeRuns } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { TickContext } from "../core/tick.ts"
+import type { Page } from "../core/views.ts"
 import { cancelChanges, insertCancelled, takeStanding } from "./cancel.ts"
 import { writeChanges } from "./commit.ts"
 import { countFanouts, sealFanouts } from "./commit-fanout.ts"
@@ -33,6 +34,7 @@ interface OperationRow {
   affected: number
   created_at: number
   ended_at: number | null
+  stopped: number
 }
 
 export interface Operated {
@@ -228,7 +230,7 @@ export async function addOperation(
 ): Promise<Operation> {
   const begun = { id, kind, fanoutId, fingerprint, runId, affected: 0, state: "running", createdAt: now, endedAt: null } as const
   if (filter !== undefined) {
-    await insertOperation(db, begun, await freeze(db, filter))
+    await insertOperation(db, begun, await freeze(db, kind, filter))
     return { ...begun, filter }
   }
   if (runId !== null) await failedRun(db, fanoutId, runId)
@@ -254,8 +256,8 @@ async function insertOperation(
   filter: FrozenFilter | null,
 ): Promise<void> {
   await db.execute(
-    `insert into operation (id, kind, fanout_id, filter, fingerprint, run_id, snapshot_at, cursor, looks, next_at, affected, created_at)
-       values ($1, $2, $3, $4, $5, $6, $7, '', 0, $7, 0, $7)`,
+    `insert into operation (id, kind, fanout_id, filter, fingerprint, run_id, snapshot_at, cursor, looks, next_at, affected, created_at, stopped)
+       values ($1, $2, $3, $4, $5, $6, $7, '', 0, $7, 0, $7, 0)`,
     [id, kind, fanoutId, filter === null ? null : JSON.stringify(filter), fingerprint, runId, createdAt],
   )
 }
@@ -295,17 +297,43 @@ export async function resumeFanout(db: Db, fanoutId: string, now: number): Promi
 
 export async function operation(db: Db, id: string): Promise<Operation | null> {
   const [row] = await db.query<OperationRow>("select * from operation where id = $1", [id])
-  if (row === undefined) return null
+  return row === undefined ? null : toOperation(row)
+}
+
+/** Newest first. */
+export async function operations(db: Db, after: string | null, limit: number): Promise<Page<Operation>> {
+  const rows = await db.query<OperationRow>(`select * from operation ${after === null ? "" : "where id < $2"} order by id desc limit $1`, [
+    limit + 1,
+    ...(after === null ? [] : [after]),
+  ])
+  const items = rows.slice(0, limit).map(toOperation)
+  return { items, next: rows.length > limit ? (items.at(-1)?.id ?? null) : null }
+}
+
+/** Ends an operation where it is: what it has done stays done. What is cancelled of a fan-out is held back at once, so that cannot be stopped. */
+export async function stopOperation(db: Db, id: string, now: number): Promise<void> {
+  await db.execute(
+    "update operation set ended_at = $2, stopped = 1 where id = $1 and ended_at is null and not (kind = 'cancel' and fanout_id <> '')",
+    [id, now],
+  )
+}
+
+function toOperation(row: OperationRow): Operation {
+  const filter = row.filter === null ? null : (JSON.parse(row.filter) as FrozenFilter)
   return {
     id: row.id,
     kind: row.kind,
     fanoutId: row.fanout_id,
     fingerprint: row.fingerprint,
     runId: row.run_id,
-    ...(row.filter === null ? {} : { filter: JSON.parse(row.filter) as BulkFilter }),
+    ...(filter === null ? {} : { filter: givenOf(filter) }),
     affected: row.affected,
-    state: row.ended_at === null ? "running" : "done",
+    state: row.ended_at === null ? "running" : row.stopped === 1 ? "stopped" : "done",
     createdAt: row.created_at,
     endedAt: row.ended_at,
   }
+}
+
+function givenOf({ last: _, first: __, ...given }: FrozenFilter): BulkFilter {
+  return given
 }

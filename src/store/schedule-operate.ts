@@ -93,7 +93,7 @@ export async function removeSchedule(db: Db, id: string): Promise<boolean> {
   return (await db.execute("delete from schedule where id = $1 and app_id is null", [id])) > 0
 }
 
-export interface BackfillRequest extends Required<BackfillOptions> {
+export interface BackfillRequest extends Required<Omit<BackfillOptions, "dryRun">> {
   readonly id: string
   readonly from: number
   readonly to: number

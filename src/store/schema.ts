@@ -124,7 +124,8 @@ const causes = [
       next_at bigint not null,             -- when its next part may be done
       affected bigint not null,
       created_at bigint not null,
-      ended_at bigint
+      ended_at bigint,
+      stopped bigint not null default 0    -- 1: by hand, before all was done
     )`,
   `create index operation_open on operation (next_at, id) where ended_at is null`,
   `create index operation_ended on operation (ended_at) where ended_at is not null`,

@@ -37,7 +37,7 @@ import { type Lines, runsIn } from "./queue.ts"
 import * as read from "./read.ts"
 import { failureGroups } from "./failure-groups.ts"
 import { attributeFanout } from "./fanout-row.ts"
-import { addOperation, type NewOperation, type Operated, operate, operation, resumeFanout } from "./operate.ts"
+import { addOperation, type NewOperation, type Operated, operate, operation, operations, resumeFanout, stopOperation } from "./operate.ts"
 import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
 import { countRuns, retryRun } from "./operate-runs.ts"
 import { tallies, talliesByFunction } from "./read-activity.ts"
@@ -101,6 +101,7 @@ export interface Store {
    * @throws FanfareError `not_found`, `invalid_option`
    */
   retry(runId: string): Promise<void>
+  stopOperation(id: string): Promise<void>
   /** Lets a fan-out that was stopped go on; false when it has no gate, or was cancelled. */
   resume(fanoutId: string): Promise<boolean>
   /** Releases what the gate of a fan-out held, now that it is open. */
@@ -149,6 +150,7 @@ export interface Reader {
   fanouts(after: string | null, limit: number): Promise<Page<FanoutSummary>>
   failureGroups(fanoutId: string): Promise<readonly FailureGroup[]>
   operation(id: string): Promise<Operation | null>
+  operations(after: string | null, limit: number): Promise<Page<Operation>>
   /** Of several ids the first that there is. */
   schedule(ids: readonly string[]): Promise<Schedule | null>
   schedules(filter: ScheduleFilter): Promise<Page<Schedule>>
@@ -164,8 +166,8 @@ export interface Reader {
   /** Looks at so many runs before this one, the newest ones without one. */
   placing(before: string | null, limit: number): Promise<Placing>
   nodes(): Promise<readonly NodeSummary[]>
-  /** Limits that runs count against or wait for, and those set by hand, in the order of their keys. */
-  limits(after: string | null, limit: number): Promise<Page<LimitSummary>>
+  /** Limits that runs count against or wait for, and those set by hand, in the order of their keys; of one function those of its own. */
+  limits(after: string | null, limit: number, functionId?: string): Promise<Page<LimitSummary>>
   /** What was counted from a moment on: of one function, or of all together with an empty id. */
   tallies(functionId: string, from: number): Promise<readonly Tally[]>
   talliesByFunction(from: number): Promise<readonly Tally[]>
@@ -214,6 +216,7 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
     leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
     functions: () => db.tx(read.knownFunctions),
+    stopOperation: (id) => inTx((tx, now) => stopOperation(tx, id, now)),
     async addOperation(asked) {
       const begun = await inTx((tx, now) => addOperation(tx, asked, now))
       // Apart from it: the lock of a limit comes before that of a fan-out.
@@ -318,6 +321,7 @@ export function openReader(db: Db): Reader {
     fanouts: (after, limit) => fanouts(db, after, limit),
     failureGroups: (fanoutId) => failureGroups(db, fanoutId),
     operation: (id) => operation(db, id),
+    operations: (after, limit) => operations(db, after, limit),
     schedule: (ids) => readSchedules.schedule(db, ids),
     schedules: (filter) => readSchedules.scheduleList(db, filter),
     ticks: (scheduleId, after, limit) => readSchedules.ticks(db, scheduleId, after, limit),
@@ -328,7 +332,7 @@ export function openReader(db: Db): Reader {
     backlog: () => backlog(db),
     placing: (before, limit) => placing(db, before, limit),
     nodes: () => nodes(db),
-    limits: (after, limit) => limitList(db, after, limit),
+    limits: (after, limit, functionId) => limitList(db, after, limit, functionId),
     tallies: (functionId, from) => tallies(db, functionId, from),
     talliesByFunction: (from) => talliesByFunction(db, from),
     events: (after, limit) => events(db, after, limit),

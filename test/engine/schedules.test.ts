@@ -178,6 +178,7 @@ describe("backfill", () => {
     await app.schedules.upsert({ id: "s", cron: "* * * * *", event: "app/due" })
     await harness.advance("10m")
     const day = ["2026-01-02T00:00:00Z", "2026-01-03T00:10:00Z"] as const
+    expect(await app.schedules.backfill("s", ...day, { dryRun: true })).toEqual({ started: 1_441, known: 10 })
     expect(await app.schedules.backfill("s", ...day)).toEqual({ started: 1_441, known: 10 })
     await harness.settle()
     expect(seen).toHaveLength(1_451)

@@ -30,6 +30,14 @@ export function flowConformance(name: string, open: () => Promise<StoreUnderTest
       expect((await under.opened.reader.limits(null, 10)).items).toEqual([
         { id: "fn:app-f", own: 1, max: 3, setByHand: true, used: 3, held: 1, heldUntil: null },
       ])
+      const ofFunction = async (id: string): Promise<string[]> =>
+        (await under.opened.reader.limits(null, 10, id)).items.map((each) => each.id)
+      await store.setLimit("fn:app-f2", 3)
+      await store.setLimit("fn:app-f#2:acme", 3)
+      await store.setLimit("throttle:app-f:a b", 3)
+      expect(await ofFunction("app-f")).toEqual(["fn:app-f", "fn:app-f#2:acme", "throttle:app-f:a b"])
+      expect(await ofFunction("app-f2")).toEqual(["fn:app-f2"])
+      for (const key of ["fn:app-f2", "fn:app-f#2:acme", "throttle:app-f:a b"]) await store.setLimit(key, null)
       await store.setLimit("fn:app-f", null)
       expect(await claim()).toEqual([])
       expect((await under.opened.reader.limits("fn:app-f", 10)).items).toEqual([])

@@ -159,7 +159,7 @@ describe("with a million runs on PostgreSQL", () => {
     // The newest runs and fan-outs, with how they ended, are an index walked backwards until the page is full. The list of runs in line
     // looks through the backlog, never the history; what is counted is counted up to 10,000.
     const walks = [
-      /^Index (Only )?Scan of (r|run|fanout|f|result|event)\b/,
+      /^Index (Only )?Scan of (r|run|fanout|f|result|event|operation)\b/,
       /^(Seq|Index Only) Scan of ready in select r\.id/,
       /^Index Only Scan of ready in with recursive f/,
       / in select count\(\*\) as n from \(select 1 from/,
