@@ -5,6 +5,8 @@ export interface Notice {
   readonly id: number
   readonly kind: "done" | "going" | "failed"
   readonly text: string
+  /** Of what is going on: ends it where it is. */
+  readonly stop?: () => void
 }
 
 export const notices = shared<readonly Notice[]>([])
@@ -13,8 +15,8 @@ const keptMs = 8_000
 let last = 0
 
 /** Shows a notice, or replaces one. One that says that something is going on stays until it is replaced. */
-export function notify(kind: Notice["kind"], text: string, id = ++last): number {
-  notices.set([...notices.get().filter((notice) => notice.id !== id), { id, kind, text }])
+export function notify(kind: Notice["kind"], text: string, id = ++last, stop?: () => void): number {
+  notices.set([...notices.get().filter((notice) => notice.id !== id), { id, kind, text, ...(stop === undefined ? {} : { stop }) }])
   if (kind !== "going") setTimeout(() => dismiss(id), keptMs)
   return id
 }

@@ -1,7 +1,7 @@
 import type { BulkFilter, BulkKind, Operation } from "../../src/protocol/views.ts"
 import { lookAgain } from "./api/ask.ts"
 import { get, post } from "./api/client.ts"
-import { plural } from "./format.ts"
+import { count, plural } from "./format.ts"
 import { notify } from "./notices.ts"
 
 const lookMs = 300
@@ -20,17 +20,24 @@ export async function perform<T>(act: () => Promise<T>, done: (result: T) => str
   }
 }
 
-/** Says how far something is that is done to many runs. It goes on if this page is left. */
-async function follow(kind: BulkKind, begin: () => Promise<Operation>): Promise<void> {
+/**
+ * Says how far something is that is done to many runs. It goes on if this page is left.
+ * @param meant runs as they were counted before, where they were
+ */
+async function follow(kind: BulkKind, begin: () => Promise<Operation>, meant?: number): Promise<void> {
   const notice = notify("going", "Begun …")
   try {
     let operation = await begin()
+    const { id, fanoutId } = operation
+    const stop =
+      kind === "cancel" && fanoutId !== "" ? undefined : (): void => void post("operationStop", { id }, {}).catch(() => undefined)
     while (operation.state === "running") {
       await new Promise((resolve) => setTimeout(resolve, lookMs))
-      operation = await get("operation", { params: { id: operation.id } })
-      if (operation.affected > 0) notify("going", `${plural(operation.affected, "run")} ${doneWords[kind]} so far …`, notice)
+      operation = await get("operation", { params: { id } })
+      const of = meant === undefined ? "" : ` of ${count(meant)}`
+      notify("going", `${count(operation.affected)}${of} runs ${doneWords[kind]} so far …`, notice, stop)
     }
-    notify("done", `${plural(operation.affected, "run")} ${doneWords[kind]}.`, notice)
+    notify("done", `${operation.state === "stopped" ? "Stopped: " : ""}${plural(operation.affected, "run")} ${doneWords[kind]}.`, notice)
   } catch (error) {
     notify("failed", error instanceof Error ? error.message : String(error), notice)
   }
@@ -47,8 +54,8 @@ export function cancelFanout(id: string): Promise<void> {
 }
 
 /** Does something to all runs that a filter means. */
-export function bulk(kind: BulkKind, filter: BulkFilter): Promise<void> {
-  return follow(kind, () => post("runsBulk", {}, { kind, filter }))
+export function bulk(kind: BulkKind, filter: BulkFilter, meant: number): Promise<void> {
+  return follow(kind, () => post("runsBulk", {}, { kind, filter }), meant)
 }
 
 /** Starts a run of a function now; gives its id. */

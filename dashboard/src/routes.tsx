@@ -80,6 +80,11 @@ const failuresRoute = createRoute({
   path: "/failures",
   component: lazyRouteComponent(() => import("./pages/failures.tsx"), "FailuresPage"),
 })
+const operationsRoute = createRoute({
+  ...at,
+  path: "/operations",
+  component: lazyRouteComponent(() => import("./pages/operations.tsx"), "OperationsPage"),
+})
 const nodesRoute = createRoute({ ...at, path: "/nodes", component: lazyRouteComponent(() => import("./pages/nodes.tsx"), "NodesPage") })
 const settingsRoute = createRoute({
   ...at,
@@ -100,6 +105,7 @@ const routeTree = root.addChildren([
   schedulesRoute,
   scheduleRoute,
   failuresRoute,
+  operationsRoute,
   nodesRoute,
   settingsRoute,
 ])

@@ -15,6 +15,7 @@ export type {
   FanoutSummary,
   FunctionActivity,
   FunctionSummary,
+  LimitSummary,
   NodeSummary,
   Page,
   RunDetail,

@@ -334,6 +334,7 @@ function toOperation(row: OperationRow): Operation {
   }
 }
 
-function givenOf({ last: _, first: __, ...given }: FrozenFilter): BulkFilter {
+function givenOf(frozen: FrozenFilter): BulkFilter {
+  const { last: _, first: __, ...given } = frozen
   return given
 }

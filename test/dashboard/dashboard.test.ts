@@ -54,7 +54,6 @@ async function sound(url: string): Promise<string[]> {
   await page.locator(".loading").first().waitFor({ state: "detached" })
   for (const [width, colorScheme] of [
     [1280, "light"],
-    [1280, "dark"],
     [390, "dark"],
   ] as const) {
     await page.setViewportSize({ width, height: 800 })
@@ -125,7 +124,10 @@ describe("the dashboard", () => {
       `/events/${await newest("events?")}`,
       "/schedules",
       "/schedules/shop-nightly-digest",
+      "/functions/shop-post-to-team",
+      "/functions/shop-rebuild-search",
       "/failures",
+      "/operations",
       "/nodes",
       "/settings",
       "/runs/run_unknown",
@@ -189,7 +191,9 @@ describe("the dashboard", () => {
     await see("Started 1 run.")
     await page.getByRole("button", { name: "Backfill …" }).click()
     await page.getByLabel("From (UTC)").fill(new Date(Date.now() - 7 * 86_400_000).toISOString().slice(0, 16))
-    await page.getByRole("button", { name: "Backfill", exact: true }).click()
+    await page.getByRole("button", { name: "Count the moments" }).click()
+    await see(/[3-5] moments would start/)
+    await page.getByRole("button", { name: /^Start [3-5] moments$/ }).click()
     await see(/[3-5] moments started/)
     await page.locator("td").getByText("backfilled").first().waitFor()
     expect(await page.locator("td .tick-backfilled").count()).toBeGreaterThanOrEqual(3)
@@ -224,6 +228,52 @@ describe("the dashboard", () => {
       .click()
     await see(/1[2-9] runs cancelled\./)
     await see("No run is waiting of shop-remind.")
+  })
+
+  it("changes a limit while runs wait for it, and pauses its function", { timeout: 60_000 }, async () => {
+    await demo.client.send(
+      Array.from({ length: 12 }, (_, i) => ({ name: "shop/team.notice", data: { team: i % 2 === 0 ? "acme" : hostile } })),
+    )
+    await page.goto(`${demo.url}/functions/shop-post-to-team`)
+    const acme = page.getByRole("row").filter({ hasText: "acme" })
+    await acme.getByText("2 / 2").waitFor()
+    await acme.getByRole("button", { name: /^Change/ }).click()
+    await page.getByLabel(/^At most/).fill("3")
+    expect(await violations()).toEqual([])
+    await page.getByRole("button", { name: "Set", exact: true }).click()
+    await acme.getByText("by hand, 2 in code").waitFor()
+    await acme.getByText("3 / 3").waitFor()
+    await acme.getByRole("button", { name: /^Change/ }).click()
+    await page.getByRole("button", { name: "Reset to 2" }).click()
+    await acme.getByText("by hand, 2 in code").waitFor({ state: "detached" })
+    await page.getByRole("button", { name: "Pause …" }).click()
+    await page.getByLabel("are recorded as skipped").check()
+    await page.getByRole("button", { name: "Pause", exact: true }).click()
+    await see("new runs are skipped until it is resumed")
+    await demo.client.send({ name: "shop/team.notice", data: { team: "acme" } })
+    await page.locator("td .state-skipped").first().waitFor()
+    await page.getByRole("button", { name: "Resume" }).click()
+    await see("shop-post-to-team goes on.")
+    await page.goto(`${demo.url}/nodes`)
+    await page.getByRole("row").filter({ hasText: "account:slack" }).waitFor()
+    expect(await violations()).toEqual([])
+  })
+
+  it("retries one cause across functions, and says what was done", { timeout: 60_000 }, async () => {
+    demo.failing = true
+    await settled(demo, await demo.digests(400))
+    demo.failing = false
+    await page.goto(`${demo.url}/failures`)
+    await page.getByRole("button", { name: "Retry TypeError of shop-send-digest" }).click()
+    const dialog = page.getByRole("dialog")
+    await dialog.getByText(/^\d+ failed runs$/).waitFor()
+    expect(await violations()).toEqual([])
+    await dialog.getByRole("button", { name: /^Retry \d+$/ }).click()
+    await see(/\d+ runs set going again\./)
+    await page.getByText("TypeError").waitFor({ state: "detached" })
+    await page.getByRole("link", { name: "Operations" }).click()
+    await page.getByRole("row").filter({ hasText: "TypeError" }).getByText("done").last().waitFor()
+    demo.failing = true
   })
 
   it("keeps filters in the address, holds the list still, and counts what is new", { timeout: 60_000 }, async () => {

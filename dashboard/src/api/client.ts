@@ -10,6 +10,7 @@ import type {
   FanoutSummary,
   FunctionActivity,
   FunctionSummary,
+  LimitSummary,
   NodeSummary,
   Operation,
   Page,
@@ -36,6 +37,8 @@ export interface Answers {
   fanoutFailures: Page<FailureGroup>
   fanoutCell: CellRun
   operation: Operation
+  operations: Page<Operation>
+  limits: Page<LimitSummary>
   events: Page<EventSummary>
   event: EventDetail
   failures: FailureCauses
@@ -51,6 +54,10 @@ export type Route = keyof Answers
 interface Commands {
   events: { readonly ids: readonly string[]; readonly fanoutId: string | null }
   trigger: TriggerResult
+  functionPause: { readonly id: string }
+  functionResume: { readonly id: string }
+  limit: { readonly id: string }
+  operationStop: Operation
   fanoutRetry: Operation
   fanoutCancel: Operation
   fanoutResume: FanoutSummary

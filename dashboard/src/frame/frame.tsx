@@ -26,6 +26,12 @@ export const pages = [
   { to: "/nodes", name: "Nodes", key: "n", icon: "M2 2h12v5H2zm0 7h12v5H2zm2-5v1h2V4zm0 7v1h2v-1z" },
 ] as const
 
+/** Pages that have no place on the rail. */
+const others = [
+  { to: "/operations", name: "Operations" },
+  { to: "/settings", name: "Settings" },
+]
+
 /** What is around every page: the rail, the banner of a lost server, notices, and keys that work everywhere. */
 export function Frame(): ReactNode {
   const navigate = useNavigate()
@@ -54,7 +60,7 @@ export function Frame(): ReactNode {
       </main>
       <Notices />
       <Help />
-      <Palette pages={pages} />
+      <Palette pages={[...pages, ...others]} />
     </>
   )
 }
@@ -120,9 +126,14 @@ function Banner(): ReactNode {
 function Notices(): ReactNode {
   return (
     <div className="notices" role="status" aria-live="polite">
-      {notices.use().map(({ id, kind, text }) => (
+      {notices.use().map(({ id, kind, text, stop }) => (
         <div key={id} className={`notice notice-${kind}`}>
           <span>{text}</span>
+          {stop === undefined ? null : (
+            <button type="button" className="link" onClick={stop}>
+              Stop
+            </button>
+          )}
           <button type="button" className="link" aria-label="Dismiss" onClick={() => dismiss(id)}>
             ✕
           </button>

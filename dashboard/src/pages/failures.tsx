@@ -1,3 +1,4 @@
+import { Link } from "@tanstack/react-router"
 import type { ReactNode } from "react"
 import { often, useAsk } from "../api/ask.ts"
 import { count } from "../format.ts"
@@ -5,12 +6,24 @@ import { Page } from "../frame/page.tsx"
 import { Empty } from "../parts/copy.tsx"
 import { FailureRows } from "../parts/failure-rows.tsx"
 import { Answered } from "../parts/problem.tsx"
+import { RetryAll, RetryCause } from "../parts/retry-cause.tsx"
 
-/** What fails, across all functions, by its cause. */
+/** What fails, across all functions, by its cause; and its repair. */
 export function FailuresPage(): ReactNode {
   const failures = useAsk("failures", {}, { every: often })
+  const some = (failures.data?.items.length ?? 0) > 0
   return (
-    <Page title="Failures">
+    <Page
+      title="Failures"
+      actions={
+        <>
+          {some ? <RetryAll /> : null}
+          <Link to="/operations" className="button">
+            Operations
+          </Link>
+        </>
+      }
+    >
       <Answered answer={failures}>
         {({ items, looked, more }) =>
           items.length === 0 ? (
@@ -19,7 +32,12 @@ export function FailuresPage(): ReactNode {
             </Empty>
           ) : (
             <section className="card">
-              <FailureRows items={items} />
+              <FailureRows
+                items={items}
+                action={(cause) => (
+                  <RetryCause cause={cause} alike={items.filter(({ fingerprint }) => fingerprint === cause.fingerprint).length} />
+                )}
+              />
               {more ? <p className="faint">The newest {count(looked)} failed runs were looked at; there are older ones.</p> : null}
             </section>
           )

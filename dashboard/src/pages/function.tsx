@@ -1,16 +1,15 @@
 import { getRouteApi, Link } from "@tanstack/react-router"
-import { type ReactNode, useState } from "react"
+import type { ReactNode } from "react"
 import type { FunctionSummary, RunSummary } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { useNow } from "../clock.ts"
 import { count, percent, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
-import { runNow } from "../operations.ts"
 import { ChartFrame, OutcomeChart } from "../parts/chart.tsx"
 import { Empty } from "../parts/copy.tsx"
-import { Dialog } from "../parts/dialog.tsx"
 import { flowFacts } from "../parts/flow-facts.tsx"
-import { JsonField, problemOf } from "../parts/json-field.tsx"
+import { FunctionActions } from "../parts/function-actions.tsx"
+import { FunctionLimits } from "../parts/function-limits.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { RangeChoice } from "../parts/range.tsx"
 import { RunLink } from "../parts/links.tsx"
@@ -33,7 +32,7 @@ export function FunctionPage(): ReactNode {
       above={{ to: "/functions", name: "Functions" }}
       actions={
         <>
-          {each?.active === true ? <RunNow each={each} /> : null}
+          {each === undefined ? null : <FunctionActions each={each} />}
           <RangeChoice range={range} choose={(next) => void navigate({ search: { range: next } })} />
         </>
       }
@@ -60,7 +59,14 @@ function Found({ each, range }: { readonly each: FunctionSummary; readonly range
   const now = useNow()
   return (
     <>
+      {each.paused === undefined ? null : (
+        <div className="waits">
+          <strong>Paused:</strong>{" "}
+          {each.paused === "keep" ? "its runs wait until it is resumed" : "new runs are skipped until it is resumed"}.
+        </div>
+      )}
       <Rules each={each} />
+      <FunctionLimits each={each} />
       <Answered answer={activity}>
         {(data) => (
           <section className="card" aria-label="Runs by outcome">
@@ -116,12 +122,6 @@ function Rules({ each }: { readonly each: FunctionSummary }): ReactNode {
         <dt>An attempt may take</dt>
         <dd>{span(each.attemptTimeoutMs)}</dd>
       </div>
-      {each.paused === undefined ? null : (
-        <div>
-          <dt>Paused</dt>
-          <dd>{each.paused === "keep" ? "its runs wait until it is resumed" : "new runs are skipped until it is resumed"}</dd>
-        </div>
-      )}
       {each.active ? null : (
         <div>
           <dt>Standing</dt>
@@ -183,36 +183,5 @@ function NewestRow({ run }: { readonly run: RunSummary }): ReactNode {
         <Ago at={run.createdAt} />
       </td>
     </tr>
-  )
-}
-
-function RunNow({ each }: { readonly each: FunctionSummary }): ReactNode {
-  const navigate = route.useNavigate()
-  const [open, setOpen] = useState(false)
-  const [text, setText] = useState("{}")
-  const start = async (): Promise<void> => {
-    setOpen(false)
-    const id = await runNow(each.id, JSON.parse(text))
-    if (id !== null) await navigate({ to: "/runs/$id", params: { id } })
-  }
-  return (
-    <>
-      <button type="button" className="button button-main" onClick={() => setOpen(true)}>
-        Run now …
-      </button>
-      {open ? (
-        <Dialog title={`Run ${each.id} now`} close={() => setOpen(false)}>
-          <JsonField label="Data of its event, a JSON object" text={text} change={setText} />
-          <div className="buttons">
-            <button type="button" className="button" onClick={() => setOpen(false)}>
-              Leave it
-            </button>
-            <button type="button" className="button button-main" disabled={problemOf(text) !== ""} onClick={() => void start()}>
-              Run
-            </button>
-          </div>
-        </Dialog>
-      ) : null}
-    </>
   )
 }

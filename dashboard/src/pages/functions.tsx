@@ -91,6 +91,7 @@ function Row({
       <td className="name">
         <FunctionLink id={each.id} />
         {each.active ? null : <span className="badge">retired</span>}
+        {each.paused === undefined ? null : <span className="badge badge-wait">paused</span>}
         {parked ? <span className="badge badge-bad">no node has its code</span> : null}
       </td>
       <td className="wide-only">

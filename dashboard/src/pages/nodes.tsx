@@ -1,9 +1,11 @@
 import type { ReactNode } from "react"
 import type { NodeSummary } from "../../../src/protocol/views.ts"
-import { often, useAsk } from "../api/ask.ts"
+import { often, seldom, useAsk } from "../api/ask.ts"
 import { count, plural } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
+import { named } from "../parts/limit-names.tsx"
+import { LimitRows } from "../parts/limit-rows.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { Ago } from "../parts/time.tsx"
 
@@ -13,6 +15,7 @@ export function NodesPage(): ReactNode {
   return (
     <Page title="Nodes">
       <Answered answer={nodes}>{({ items }) => (items.length === 0 ? <None /> : <Table items={items} />)}</Answered>
+      <Limits />
     </Page>
   )
 }
@@ -50,6 +53,34 @@ function Table({ items }: { readonly items: readonly NodeSummary[] }): ReactNode
         </table>
       </div>
       <p className="faint">A node that was not seen for 5 s is taken for dead: others take over its runs.</p>
+    </section>
+  )
+}
+
+const limitsShown = 100
+
+/** All limits that bear on runs now: of functions, and those that functions share. */
+function Limits(): ReactNode {
+  const limits = useAsk("limits", { query: { limit: limitsShown } }, { every: often })
+  const functions = useAsk("functions", {}, { every: seldom })
+  const byId = new Map(functions.data?.items.map((each) => [each.id, each]))
+  return (
+    <section className="card" aria-label="Limits">
+      <h2>Limits</h2>
+      <Answered answer={limits}>
+        {({ items, next }) =>
+          items.length === 0 ? (
+            <p className="faint">No run counts against a limit now, and none was set by hand.</p>
+          ) : (
+            <>
+              <div className="scroll-x">
+                <LimitRows items={items.map((limit) => named(limit, byId, true))} />
+              </div>
+              {next === null ? null : <p className="faint">The first {limitsShown}; a function's page has its own.</p>}
+            </>
+          )
+        }
+      </Answered>
     </section>
   )
 }

@@ -32,11 +32,15 @@ interface Asked {
  */
 export function Bulk({ search }: { readonly search: RunSearch }): ReactNode {
   const [asked, setAsked] = useState<Asked | null>(null)
-  // The API means runs by function and state.
-  const kinds = search.fanout === undefined && search.event === undefined ? kindsOf(search.state) : []
+  // The API means runs by function, fan-out and state.
+  const kinds = search.event === undefined ? kindsOf(search.state) : []
   const ask = async (kind: BulkKind): Promise<void> => {
-    const { state, function: functionId } = search
-    const filter = { ...(state === undefined ? {} : { state }), ...(functionId === undefined ? {} : { functionId }) }
+    const { state, function: functionId, fanout: fanoutId } = search
+    const filter = {
+      ...(state === undefined ? {} : { state }),
+      ...(functionId === undefined ? {} : { functionId }),
+      ...(fanoutId === undefined ? {} : { fanoutId }),
+    }
     try {
       setAsked({ kind, filter, runs: (await post("runsCount", {}, filter)).count })
     } catch (error) {
@@ -55,7 +59,7 @@ export function Bulk({ search }: { readonly search: RunSearch }): ReactNode {
           title={`${words[asked.kind].act} ${plural(asked.runs, `${search.state ?? ""} run`)}?`}
           text={words[asked.kind].text}
           act={`${words[asked.kind].act} ${count(asked.runs)}`}
-          perform={() => void bulk(asked.kind, asked.filter)}
+          perform={() => void bulk(asked.kind, asked.filter, asked.runs)}
           close={() => setAsked(null)}
         />
       )}

@@ -28,8 +28,14 @@ export function Cause({ fingerprint }: { readonly fingerprint: string }): ReactN
   )
 }
 
-/** Failures of all functions by their cause. */
-export function FailureRows({ items }: { readonly items: readonly FailureCause[] }): ReactNode {
+/** Failures of all functions by their cause. `action`: what can be done about one. */
+export function FailureRows({
+  items,
+  action,
+}: {
+  readonly items: readonly FailureCause[]
+  readonly action?: (cause: FailureCause) => ReactNode
+}): ReactNode {
   return (
     <div className="scroll-x">
       <table className="failures">
@@ -41,37 +47,54 @@ export function FailureRows({ items }: { readonly items: readonly FailureCause[]
             <th className="wide-only">Last 24 h</th>
             <th className="wide-only">First</th>
             <th className="right wide-only">Last</th>
+            {action === undefined ? null : (
+              <th className="right">
+                <span className="off-screen">Actions</span>
+              </th>
+            )}
           </tr>
         </thead>
         <tbody>
           {items.map((cause) => (
-            <tr key={`${cause.functionId} ${cause.fingerprint}`}>
-              <td className="grow cause">
-                <Cause fingerprint={cause.fingerprint} />
-                <span className="faint">
-                  for example <RunLink id={cause.runId} short />
-                </span>
-                <span className="narrow-only faint">
-                  <FunctionLink id={cause.functionId} /> · last <Ago at={cause.lastAt} />
-                </span>
-              </td>
-              <td className="clip wide-only">
-                <FunctionLink id={cause.functionId} />
-              </td>
-              <td className="right">{count(cause.count)}</td>
-              <td className="wide-only">
-                <Spark counts={cause.hours} label={`${count(cause.hours.reduce((a, b) => a + b, 0))} in the last 24 hours`} bad />
-              </td>
-              <td className="wide-only nowrap faint">
-                <Ago at={cause.firstAt} />
-              </td>
-              <td className="right nowrap faint wide-only">
-                <Ago at={cause.lastAt} />
-              </td>
-            </tr>
+            <Row key={`${cause.functionId} ${cause.fingerprint}`} cause={cause} action={action} />
           ))}
         </tbody>
       </table>
     </div>
+  )
+}
+
+interface RowProps {
+  readonly cause: FailureCause
+  readonly action: ((cause: FailureCause) => ReactNode) | undefined
+}
+
+function Row({ cause, action }: RowProps): ReactNode {
+  return (
+    <tr>
+      <td className="grow cause">
+        <Cause fingerprint={cause.fingerprint} />
+        <span className="faint">
+          for example <RunLink id={cause.runId} short />
+        </span>
+        <span className="narrow-only faint">
+          <FunctionLink id={cause.functionId} /> · last <Ago at={cause.lastAt} />
+        </span>
+      </td>
+      <td className="clip wide-only">
+        <FunctionLink id={cause.functionId} />
+      </td>
+      <td className="right">{count(cause.count)}</td>
+      <td className="wide-only">
+        <Spark counts={cause.hours} label={`${count(cause.hours.reduce((a, b) => a + b, 0))} in the last 24 hours`} bad />
+      </td>
+      <td className="wide-only nowrap faint">
+        <Ago at={cause.firstAt} />
+      </td>
+      <td className="right nowrap faint wide-only">
+        <Ago at={cause.lastAt} />
+      </td>
+      {action === undefined ? null : <td className="right">{action(cause)}</td>}
+    </tr>
   )
 }

@@ -1,9 +1,9 @@
 import { type ReactNode, useState } from "react"
 import type { Schedule } from "../../../src/protocol/views.ts"
 import { post } from "../api/client.ts"
-import { now } from "../clock.ts"
 import { plural } from "../format.ts"
 import { perform } from "../operations.ts"
+import { Backfill } from "./backfill.tsx"
 import { Dialog } from "./dialog.tsx"
 
 /** What can be done to a schedule. */
@@ -72,52 +72,6 @@ function Pause({ id, close }: ActionProps): ReactNode {
         </button>
         <button type="button" className="button button-main" onClick={() => void pause()}>
           Pause
-        </button>
-      </div>
-    </Dialog>
-  )
-}
-
-const day = 86_400_000
-
-/** The value of a field for date and time, which knows no zone: ours is UTC. */
-function fieldOf(at: number): string {
-  return new Date(at).toISOString().slice(0, 16)
-}
-
-function Backfill({ id, close }: ActionProps): ReactNode {
-  const [from, setFrom] = useState(() => fieldOf(now() - day))
-  const [to, setTo] = useState(() => fieldOf(now()))
-  const [queue, setQueue] = useState(true)
-  const [start, end] = [Date.parse(`${from}Z`), Date.parse(`${to}Z`)]
-  const sound = Number.isFinite(start) && Number.isFinite(end) && start < end
-  const backfill = async (): Promise<void> => {
-    close()
-    await perform(
-      () => post("scheduleBackfill", { id }, { from: start, to: end, overlap: queue ? "queue" : "allow" }),
-      ({ started, known }) => `${plural(started, "moment")} started; ${plural(known, "moment")} in the ledger before.`,
-    )
-  }
-  return (
-    <Dialog title={`Backfill ${id}`} close={close}>
-      <p>Starts the moments of a stretch of time that are not in the ledger. Those that are there are left as they are.</p>
-      <label className="field">
-        From (UTC)
-        <input type="datetime-local" value={from} onChange={(event) => setFrom(event.target.value)} />
-      </label>
-      <label className="field">
-        To (UTC)
-        <input type="datetime-local" value={to} onChange={(event) => setTo(event.target.value)} />
-      </label>
-      <label>
-        <input type="checkbox" checked={queue} onChange={(event) => setQueue(event.target.checked)} /> One after the other
-      </label>
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button type="button" className="button button-main" disabled={!sound} onClick={() => void backfill()}>
-          Backfill
         </button>
       </div>
     </Dialog>
