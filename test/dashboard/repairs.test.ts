@@ -1,0 +1,171 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { type Demo, fill, hostile, settled, startDemo } from "./demo.ts"
+import { looking } from "./looking.ts"
+
+const at = looking()
+
+describe("the dashboard repairs", () => {
+  let demo: Demo
+  beforeAll(async () => {
+    demo = await startDemo()
+    await fill(demo, 200)
+  }, 60_000)
+  afterAll(() => demo.close())
+  const newest = async (query: string): Promise<string> =>
+    (await demo.get<{ items: { id: string }[] }>(`${query}&limit=1`)).items[0]?.id ?? ""
+
+  it("shows a fan-out to its end, and repairs it", { timeout: 60_000 }, async () => {
+    demo.failing = true
+    const id = await demo.digests(2_000)
+    await at.page.goto(`${demo.url}/fan-outs/${id}`)
+    await at.see("100 % · 2,000 of 2,000")
+    await at.see("60 failed")
+    await at.see("MailError")
+    // The eighth digest fails: its cell opens its run.
+    await at.page.locator(".cell-map").focus()
+    await at.page.keyboard.press("Home")
+    for (let i = 0; i < 7; i++) await at.page.keyboard.press("ArrowRight")
+    await at.see("Run 8 of 2,000: failed")
+    await at.page.keyboard.press("Enter")
+    await at.page.waitForURL(/\/runs\/run_/)
+    await at.see("MailError: upstream answered 503 for 7")
+    await at.page.goBack()
+
+    demo.failing = false
+    await at.page.getByRole("button", { name: "Retry", exact: true }).last().click()
+    await at.page.getByRole("dialog").getByRole("button", { name: "Retry 10" }).click()
+    await at.see("50 failed")
+    await at.page.getByRole("button", { name: "Retry 50 failed" }).click()
+    await at.page.getByRole("dialog").getByRole("button", { name: "Retry 50" }).click()
+    await at.see("50 runs set going again.")
+    await settled(demo, id)
+    await at.see("0 failed")
+    await at.see("None has failed.")
+  })
+
+  it("cancels the rest of a fan-out after it was told how many that are", { timeout: 60_000 }, async () => {
+    const { fanoutId: id } = await demo.client.send(Array.from({ length: 30 }, (_, i) => ({ name: "shop/cart.left", data: { cart: i } })))
+    await at.page.goto(`${demo.url}/fan-outs/${id}`)
+    await at.see("sleeping")
+    await at.page.keyboard.press("c")
+    await at.page.getByRole("dialog").getByText("Cancel the rest, about 30 runs?").waitFor()
+    await at.page.getByRole("button", { name: "Cancel 30" }).click()
+    await at.see("30 runs cancelled.")
+    await at.see("30 cancelled")
+  })
+
+  it("pauses a schedule with a note, lets it go on, runs it now, and backfills it", { timeout: 60_000 }, async () => {
+    await at.page.goto(`${demo.url}/schedules`)
+    await at.page.getByRole("button", { name: "Pause shop-nightly-digest" }).click()
+    await at.page.getByLabel("Why, for whoever finds it paused").fill("mail is down")
+    await at.page.getByRole("button", { name: "Pause", exact: true }).click()
+    await at.see("shop-nightly-digest is paused.")
+    await at.see("mail is down")
+    await at.page.getByRole("link", { name: "shop-nightly-digest" }).click()
+    await at.see("Next moments")
+    await at.page.getByRole("button", { name: "Resume shop-nightly-digest" }).click()
+    await at.see("shop-nightly-digest goes on.")
+    await at.page.getByRole("button", { name: "Run now: shop-nightly-digest" }).click()
+    await at.see("Started 1 run.")
+    await at.page.getByRole("button", { name: "Backfill …" }).click()
+    await at.page.getByLabel("From (UTC)").fill(new Date(Date.now() - 7 * 86_400_000).toISOString().slice(0, 16))
+    await at.page.getByRole("button", { name: "Count the moments" }).click()
+    await at.see(/[3-5] moments would start/)
+    await at.page.getByRole("button", { name: /^Start [3-5] moments$/ }).click()
+    await at.see(/[3-5] moments started/)
+    await at.page.locator("td").getByText("backfilled").first().waitFor()
+    expect(await at.page.locator("td .tick-backfilled").count()).toBeGreaterThanOrEqual(3)
+    expect(await at.violations()).toEqual([])
+    await at.page.locator("td .link-id").first().click()
+    await at.page.waitForURL(/\/runs\/run_/)
+  })
+
+  it("runs a run again with other data, and cancels one that waits", { timeout: 60_000 }, async () => {
+    await at.page.goto(`${demo.url}/runs/${await newest("runs?function=import-catalog")}`)
+    await at.page.getByRole("button", { name: "Run again …" }).click()
+    await at.page.getByLabel("With other data").check()
+    await at.page.getByLabel("Data of the event, a JSON object").fill('{"source":"by hand"}')
+    await at.page.getByRole("dialog").getByRole("button", { name: "Run again" }).click()
+    await at.see("Started a new run.")
+    await at.see('"by hand"')
+    await demo.client.send({ name: "shop/cart.left", data: { cart: "c_2" } })
+    await at.page.goto(`${demo.url}/runs/${await newest("runs?function=remind")}`)
+    await at.see("Why it waits:")
+    await at.page.keyboard.press("c")
+    await at.page.getByRole("dialog").getByRole("button", { name: "Cancel it" }).click()
+    await at.page.locator(".head .state-cancelled").waitFor()
+  })
+
+  it("does something to all runs of a filter after it has said how many they are", { timeout: 60_000 }, async () => {
+    for (let i = 0; i < 12; i++) await demo.client.send({ name: "shop/cart.left", data: { cart: i } })
+    await at.page.goto(`${demo.url}/runs?state=waiting&function=shop-remind`)
+    await at.page.getByRole("button", { name: "Cancel all …" }).click()
+    await at.page
+      .getByRole("dialog")
+      .getByRole("button", { name: /^Cancel 1[2-9]$/ })
+      .click()
+    await at.see(/1[2-9] runs cancelled\./)
+    await at.see("No run is waiting of shop-remind.")
+  })
+
+  it("changes a limit while runs wait for it, and pauses its function", { timeout: 60_000 }, async () => {
+    await demo.client.send(
+      Array.from({ length: 12 }, (_, i) => ({ name: "shop/team.notice", data: { team: i % 2 === 0 ? "acme" : hostile } })),
+    )
+    await at.page.goto(`${demo.url}/functions/shop-post-to-team`)
+    const acme = at.page.getByRole("row").filter({ hasText: "acme" })
+    await acme.getByText("2 / 2").waitFor()
+    await acme.getByRole("button", { name: /^Change/ }).click()
+    await at.page.getByLabel(/^At most/).fill("3")
+    expect(await at.violations()).toEqual([])
+    await at.page.getByRole("button", { name: "Set", exact: true }).click()
+    await acme.getByText("by hand, 2 in code").waitFor()
+    await acme.getByText("3 / 3").waitFor()
+    await acme.getByRole("button", { name: /^Change/ }).click()
+    await at.page.getByRole("button", { name: "Reset to 2" }).click()
+    await acme.getByText("by hand, 2 in code").waitFor({ state: "detached" })
+    await at.page.getByRole("button", { name: "Pause …" }).click()
+    await at.page.getByLabel("are recorded as skipped").check()
+    await at.page.getByRole("button", { name: "Pause", exact: true }).click()
+    await at.see("new runs are skipped until it is resumed")
+    await demo.client.send({ name: "shop/team.notice", data: { team: "acme" } })
+    await at.page.locator("td .state-skipped").first().waitFor()
+    await at.page.getByRole("button", { name: "Resume" }).click()
+    await at.see("shop-post-to-team goes on.")
+    await at.page.goto(`${demo.url}/nodes`)
+    await at.page.getByRole("row").filter({ hasText: "account:slack" }).waitFor()
+    expect(await at.violations()).toEqual([])
+  })
+
+  it("retries one cause across functions, and says what was done", { timeout: 60_000 }, async () => {
+    demo.failing = true
+    await settled(demo, await demo.digests(400))
+    demo.failing = false
+    await at.page.goto(`${demo.url}/failures`)
+    await at.page.getByRole("button", { name: "Retry TypeError of shop-send-digest" }).click()
+    const dialog = at.page.getByRole("dialog")
+    await dialog.getByText(/^\d+ failed runs$/).waitFor()
+    expect(await at.violations()).toEqual([])
+    await dialog.getByRole("button", { name: /^Retry \d+$/ }).click()
+    await at.see(/\d+ runs set going again\./)
+    await at.page.getByText("TypeError").waitFor({ state: "detached" })
+    await at.page.getByRole("link", { name: "Operations" }).click()
+    await at.page.getByRole("row").filter({ hasText: "TypeError" }).getByText("done").last().waitFor()
+    demo.failing = true
+  })
+
+  it("sends a test event and shows what it started", async () => {
+    await at.page.goto(`${demo.url}/events`)
+    await at.page.getByRole("button", { name: "Send an event …" }).click()
+    await at.page.getByLabel("Name").fill("shop/import.manual")
+    await at.page.getByLabel("Data, a JSON object").fill("[1]")
+    await at.see("It must be an object.")
+    expect(await at.page.getByRole("button", { name: "Send", exact: true }).isDisabled()).toBe(true)
+    await at.page.getByLabel("Data, a JSON object").fill('{"by":"hand"}')
+    await at.page.getByRole("button", { name: "Send", exact: true }).click()
+    await at.page.waitForURL(/\/events\/evt_/)
+    await at.see('"hand"')
+    expect(await at.page.locator("h1").innerText()).toBe("Events / shop/import.manual")
+    await at.see("shop-import-catalog")
+  })
+})
