@@ -41,9 +41,7 @@ export function createDoor({ engine, reader, identity, apps, checkpoints }: Door
     return c.json({ ids, status: 200 }, 200, fanoutId === null ? {} : { [headers.fanoutId]: fanoutId })
   })
 
-  door.use("/fn/*", allowed(identity))
-  door.use("/v0/*", allowed(identity))
-  door.use("/v1/*", allowed(identity))
+  for (const path of ["/fn/*", "/v0/*", "/v1/*"]) door.use(path, allowed(identity))
   door.post("/fn/register", async (c) => {
     const expected = c.req.header(headers.expectedServerKind)
     if (expected !== undefined && expected !== access.kind) {

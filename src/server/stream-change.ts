@@ -75,8 +75,15 @@ export class Gathering {
       case "tick.decided":
         add(this.#schedules, fact.scheduleId)
         break
-      default:
+      case "run.log":
+      case "run.superseded":
+      case "agent.failed":
+      case "engine.started":
+      case "engine.stopped":
+      case "loop.blocked":
         return false
+      default:
+        return fact satisfies never
     }
     this.#runs = true
     return true
