@@ -1,6 +1,7 @@
 import type { LogLine } from "./change.ts"
 import type { EventInput } from "./event.ts"
 import type { Failure } from "./failure.ts"
+import type { Functions, Limits } from "./flow-control.ts"
 import type { Fanouts } from "./fanouts.ts"
 import type { FanOutRules } from "./gate.ts"
 import type { JoinUntil } from "./join.ts"
@@ -103,6 +104,8 @@ export interface Intake {
   readonly fanouts: Fanouts
   readonly schedules: Schedules
   readonly runs: Runs
+  readonly functions: Functions
+  readonly limits: Limits
 }
 
 /** What an attempt may ask of the engine while it runs. */

@@ -27,8 +27,10 @@ export interface TickDecision {
 }
 
 /** What has to be known of a schedule to decide its moments. */
-export type TickState = Pick<Schedule, "id" | "lastTickAt" | "nextTickAt" | "waitingAt" | "pausedAt"> & {
+export type TickState = Pick<Schedule, "id" | "lastTickAt" | "nextTickAt" | "waitingAt"> & {
   readonly policies: SchedulePolicies
+  /** Why all its moments pass now; null when they do not. */
+  readonly paused: string | null
 }
 
 export function startsRuns(outcome: TickOutcome): boolean {
@@ -45,7 +47,7 @@ export function decideTicks(state: TickState, moments: Moments, busy: boolean, n
   const { id, policies, nextTickAt: first } = state
   const fires = (at: number): number => fireAt(id, at, policies.jitterMs)
   const { due, unlisted, next } = first === null ? { due: [], unlisted: false, next: null } : dueMoments(moments, first, fires, now)
-  const judged = state.pausedAt === null ? judge(due, fires, state, busy, now) : pausedTicks(due, state)
+  const judged = state.paused === null ? judge(due, fires, state, busy, now) : pausedTicks(due, state.paused, state)
   const oldest = judged.ticks.find(({ at }) => at === due[0])
   const ticks = judged.ticks.map((tick) =>
     unlisted && tick === oldest ? { ...tick, reason: `${tick.reason ?? ""}; earlier missed moments are not listed` } : tick,
@@ -96,10 +98,10 @@ function newestDue(moments: Moments, first: number, fires: (at: number) => numbe
 
 type Judged = Pick<TickDecision, "ticks" | "cancels" | "waitingAt">
 
-function pausedTicks(due: readonly number[], { waitingAt }: TickState): Judged {
+function pausedTicks(due: readonly number[], reason: string, { waitingAt }: TickState): Judged {
   const at = waitingAt === null ? due : [waitingAt, ...due]
   return {
-    ticks: at.map((moment) => ({ at: moment, outcome: "paused", reason: "the schedule is paused" })),
+    ticks: at.map((moment) => ({ at: moment, outcome: "paused", reason })),
     cancels: false,
     waitingAt: null,
   }
@@ -192,6 +194,14 @@ export function tickWrite(source: TickSource, { at, outcome, reason }: DecidedTi
   return { tick, changes }
 }
 
+const skipsNew = "its function is paused, and new runs are skipped meanwhile"
+
+/** Why all moments of a schedule pass now; null when they do not. */
+export function pausedBy(source: TickSource & Pick<Schedule, "pausedAt">, { functions }: Pick<TickContext, "functions">): string | null {
+  if (source.pausedAt !== null) return "the schedule is paused"
+  return source.event === null && functions.get(source.functionId ?? "")?.paused === "skip" ? skipsNew : null
+}
+
 /** The event of a moment and the runs that it starts. An event that nobody hears is not written. */
 export function started(source: TickSource, at: number, context: TickContext): { changes: Change[]; nobody: string | null } {
   const { functions, match, waitedFor, newId, now } = context
@@ -201,6 +211,7 @@ export function started(source: TickSource, at: number, context: TickContext): {
     return changes.length === 1 ? { changes: [], nobody: `no function hears "${source.event}"` } : { changes, nobody: null }
   }
   const definition = functions.get(source.functionId ?? "")
+  if (definition?.paused === "skip") return { changes: [], nobody: skipsNew }
   if (definition === undefined) return { changes: [], nobody: `no app offers the function ${source.functionId ?? ""} now` }
   const base = { key: null, fanoutId: null, sourceRunId: null, receivedAt: now }
   const event: NewEvent = { id: newId("evt"), name: scheduledTimerEvent, data: timerData(source, at), ts: at, ...base }

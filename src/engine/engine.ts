@@ -1,5 +1,5 @@
 import type { App } from "../core/app.ts"
-import type { FunctionDefinition, PausePolicy } from "../core/definition.ts"
+import type { FunctionDefinition } from "../core/definition.ts"
 import type { HttpApp } from "../core/http-app.ts"
 import { createIds, type IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
@@ -13,6 +13,7 @@ import { type Agents, createAgents } from "./agents.ts"
 import { Committer } from "./committer.ts"
 import { Dispatcher } from "./dispatcher.ts"
 import { Executor } from "./executor.ts"
+import { storedFunctions, storedLimits } from "./flow-control.ts"
 import { StoredFanouts } from "./fanouts.ts"
 import { EventIntake } from "./intake.ts"
 import { JoinedSends } from "./joined.ts"
@@ -97,7 +98,9 @@ export class Engine {
     const course: Store["course"] = (by, value) => store.course(by, value)
     this.#fanouts = this.#createFanouts(newId)
     const asked = { fanouts: this.#fanouts, schedules: this.#createSchedules(), runs: this.#createRuns(newId) }
-    this.intake = new EventIntake({ ...asked, committer, joined, course, registry, reload, clock, newId, telemetry })
+    const flow = { store, reader: options.reader, registry, reload, look: () => this.#look() }
+    const control = { functions: storedFunctions(flow), limits: storedLimits(flow) }
+    this.intake = new EventIntake({ ...asked, ...control, committer, joined, course, registry, reload, clock, newId, telemetry })
     this.#waiting = new Waiting({ store, committer, registry, reload, clock, newId })
     const shared = { committer, intake: this.intake, registry, telemetry, clock, random, newId }
     const attribute: Store["attribute"] = (eventId, runId) => store.attribute(eventId, runId)
@@ -167,19 +170,6 @@ export class Engine {
     this.#learn(await store.functions())
     for (const loop of this.#agents.all) loop.ring()
     this.#committer.ring()
-  }
-
-  /** Sets the most of a limit, from now on and on all nodes, in place of what its functions say; null: what they say. */
-  async setLimit(key: string, max: number | null): Promise<void> {
-    await this.#options.store.setLimit(key, max)
-    this.#look()
-  }
-
-  /** Pauses a function on all nodes, or with null lets it go on. What executes goes on to its end. */
-  async pause(functionId: string, policy: PausePolicy | null): Promise<void> {
-    await this.#options.store.pause(functionId, policy)
-    this.#learn(await this.#options.store.functions())
-    this.#look()
   }
 
   /** Runs may go on. */

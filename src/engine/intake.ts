@@ -4,6 +4,7 @@ import type { Change, FanoutPart, NewEvent, Unit, UnitResult } from "../core/cha
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import { type CheckedEvent, checkEvent, checkItem, type EventInput, functionInvokedEvent, scheduledTimerEvent } from "../core/event.ts"
+import type { Functions, Limits } from "../core/flow-control.ts"
 import type { Fanouts } from "../core/fanouts.ts"
 import { checkRules, type FanOutRules, type SettledRules, settleRules } from "../core/gate.ts"
 import type { IdKind } from "../core/id.ts"
@@ -26,13 +27,10 @@ import { closedFor, refusal } from "./refusal.ts"
 import type { Registry } from "./registry.ts"
 import type { Telemetry } from "./telemetry.ts"
 
-export interface IntakeParts {
+export interface IntakeParts extends Pick<Intake, "fanouts" | "schedules" | "runs" | "functions" | "limits"> {
   readonly committer: Committer
   readonly joined: JoinedSends
-  readonly fanouts: Fanouts
-  readonly schedules: Schedules
   readonly course: Store["course"]
-  readonly runs: Runs
   readonly registry: Registry
   /** Learns what functions there are now. */
   readonly reload: () => Promise<void>
@@ -59,6 +57,14 @@ export class EventIntake implements Intake {
 
   get schedules(): Schedules {
     return this.#parts.schedules
+  }
+
+  get functions(): Functions {
+    return this.#parts.functions
+  }
+
+  get limits(): Limits {
+    return this.#parts.limits
   }
 
   constructor(parts: IntakeParts) {

@@ -162,3 +162,20 @@ function schedulesOf(definition: FunctionDefinition): { id: string; trigger: Cro
   const crons = definition.triggers.filter((trigger) => "cron" in trigger)
   return crons.map((trigger, i) => ({ id: i === 0 ? definition.id : `${definition.id}#${i + 1}`, trigger }))
 }
+
+/** @param id a full id, or the own one of a function where only one app has it. @throws FanfareError `not_found` */
+export function findFunction({ definitions }: Registry, id: string): FunctionDefinition {
+  const exact = definitions.get(id)
+  if (exact !== undefined) return exact
+  const named = [...definitions.values()].filter(({ localId }) => localId === id)
+  if (named.length === 1 && named[0] !== undefined) return named[0]
+  const known = [...definitions.values()].map(({ localId }) => localId).join(", ")
+  throw new FanfareError(
+    "not_found",
+    named.length > 1 ? `several apps have a function "${id}"; give its full id` : `there is no function "${id}"`,
+    {
+      field: "function",
+      hint: `Known are: ${named.length > 1 ? named.map((definition) => definition.id).join(", ") : known || "none"}.`,
+    },
+  )
+}

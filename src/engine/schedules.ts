@@ -216,7 +216,7 @@ export class StoredSchedules implements Schedules {
 function startsNothing(id: string, why: string): FanfareError {
   return new FanfareError("not_found", `the schedule "${id}" starts nothing: ${why}`, {
     field: "id",
-    hint: "Start the app that has the function, then ask again.",
+    hint: "Start the app that has the function, or let the function go on; then ask again.",
   })
 }
 

@@ -7,6 +7,7 @@ import type { Fanouts } from "../core/fanouts.ts"
 import { type EventInput, functionCancelledEvent, functionFailedEvent } from "../core/event.ts"
 import { limits } from "../core/limits.ts"
 import { type Added, type Chain, chain, encodeEvents, type Middleware } from "../core/middleware.ts"
+import type { Functions, Limits } from "../core/flow-control.ts"
 import type { Runs } from "../core/runs.ts"
 import { currentScope } from "./context.ts"
 import type { FanOutRules } from "../core/gate.ts"
@@ -217,6 +218,22 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
    */
   get runs(): Runs {
     return (this.#local ?? this.#remote).runs
+  }
+
+  /**
+   * Functions: `list`, and `pause` and `resume` on all nodes.
+   * @example await fanfare.functions.pause("send-digest", { newRuns: "skip" })
+   */
+  get functions(): Functions {
+    return (this.#local ?? this.#remote).functions
+  }
+
+  /**
+   * Limits while everything runs: `list` who counts against what and who waits, `set` and `reset` the most of one.
+   * @example await fanfare.limits.set("env:openai", 5)
+   */
+  get limits(): Limits {
+    return (this.#local ?? this.#remote).limits
   }
 
   /**

@@ -44,6 +44,16 @@ export function remoteIntake(configured: string | undefined): Intake {
     fanouts,
     schedules: remoteSchedules(ask),
     runs,
+    functions: {
+      list: () => ask(paths.functions),
+      pause: (id, options = {}) => ask(paths.functionPause, { params: { id }, body: options }),
+      resume: (id) => ask(paths.functionResume, { params: { id }, body: {} }),
+    },
+    limits: {
+      list: ({ functionId, ...filter } = {}) => ask(paths.limits, { query: { ...filter, function: functionId } }),
+      set: (id, max) => ask(paths.limit, { params: { id }, body: { max } }),
+      reset: (id) => ask(paths.limit, { params: { id }, body: { max: null } }),
+    },
     sendSignal: (signal, data) => ask(paths.signals, { body: { signal, data } }),
     async send(events, { joined, rules } = {}) {
       if (joined !== undefined) throw needsEngine()

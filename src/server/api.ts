@@ -1,12 +1,13 @@
 import { type Context, Hono } from "hono"
 import { FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
-import type { FunctionDefinition } from "../core/definition.ts"
+import type { PauseOptions } from "../core/flow-control.ts"
 import type { Fanouts, RetryOptions } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
 import type { Engine } from "../engine/engine.ts"
+import { findFunction } from "../engine/registry.ts"
 import { systemClock } from "../engine/system.ts"
 import { type AppSummary, type EventsWithRules, paths, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
@@ -74,9 +75,9 @@ export function createApi({ engine, reader, storeName, access, apps, stream, che
     const { events, rules } = isWithRules(body) ? body : { events: [body].flat() as EventInput[], rules: {} }
     return c.json(await engine.intake.send(events, { rules }))
   })
-  api.get(paths.functions, async (c) => c.json({ items: await reader.functionList(), next: null }))
+  api.get(paths.functions, async (c) => c.json(await engine.intake.functions.list()))
   api.post(paths.trigger, async (c) => {
-    const definition = findFunction(engine, c.req.param("id"))
+    const definition = findFunction(engine.registry, c.req.param("id"))
     const body = (await jsonBody(c)) as { data?: unknown } | null
     const result: TriggerResult = { runId: await engine.intake.trigger(definition, body?.data) }
     return c.json(result)
@@ -89,7 +90,7 @@ export function createApi({ engine, reader, storeName, access, apps, stream, che
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
   lookRoutes(api, reader, systemClock)
   fanoutRoutes(api, engine.intake.fanouts)
-  flowRoutes(api, engine, reader)
+  flowRoutes(api, engine)
   scheduleRoutes(api, engine.intake.schedules)
   runRoutes(api, engine.intake, jsonBody)
   appRoutes(api, engine, apps)
@@ -121,39 +122,29 @@ function appRoutes(api: Hono, engine: Engine, apps: Apps): void {
   })
 }
 
-function flowRoutes(api: Hono, engine: Engine, reader: Reader): void {
+function flowRoutes(api: Hono, engine: Engine): void {
+  const { functions, limits: flowLimits } = engine.intake
   api.post(paths.functionPause, async (c) => {
-    const { id } = findFunction(engine, c.req.param("id"))
-    const { newRuns = "keep" } = ((await jsonBody(c)) ?? {}) as { newRuns?: unknown }
-    if (newRuns !== "keep" && newRuns !== "skip") {
-      throw new FanfareError("invalid_option", `newRuns must be "keep" or "skip", not ${JSON.stringify(newRuns)}`, { field: "newRuns" })
-    }
-    await engine.pause(id, newRuns)
+    const { id } = findFunction(engine.registry, c.req.param("id"))
+    const { newRuns = "keep" } = ((await jsonBody(c)) ?? {}) as PauseOptions
+    await functions.pause(id, { newRuns })
     return c.json({ id, paused: newRuns })
   })
   api.post(paths.functionResume, async (c) => {
-    const { id } = findFunction(engine, c.req.param("id"))
-    await engine.pause(id, null)
+    const { id } = findFunction(engine.registry, c.req.param("id"))
+    await functions.resume(id)
     return c.json({ id, paused: null })
   })
   api.get(paths.limits, async (c) => {
+    const after = c.req.query("after")
     const functionId = c.req.query("function")
-    const of = functionId === undefined ? undefined : findFunction(engine, functionId).id
-    return c.json(await reader.limits(c.req.query("after") ?? null, pageSize(c) ?? limits.pageRows, of))
+    const named = functionId === undefined ? {} : { functionId }
+    return c.json(await flowLimits.list({ ...(after === undefined ? {} : { after }), ...named, limit: pageSize(c) ?? limits.pageRows }))
   })
   api.post(paths.limit, async (c) => {
     const id = c.req.param("id")
-    const { max } = ((await jsonBody(c)) ?? {}) as { max?: unknown }
-    if (id.length > limits.idChars + limits.keyChars + limits.nameChars) {
-      throw new FanfareError("invalid_option", "there is no limit with so long a name", { field: "limit" })
-    }
-    if (max !== null && !(typeof max === "number" && Number.isInteger(max) && max >= 0 && max <= limits.concurrencyMax)) {
-      throw new FanfareError("invalid_option", `max must be a whole number from 0 to ${limits.concurrencyMax}, or null to reset it`, {
-        field: "max",
-        bound: limits.concurrencyMax,
-      })
-    }
-    await engine.setLimit(id, max)
+    const { max } = ((await jsonBody(c)) ?? {}) as { max?: number | null }
+    await (max === null ? flowLimits.reset(id) : flowLimits.set(id, max as number))
     return c.json({ id, max })
   })
 }
@@ -198,23 +189,6 @@ function retryOptions({ fingerprint, runId, data }: Readonly<Record<string, unkn
 }
 
 /** By its full id, or by its own id when only one app has it. */
-function findFunction(engine: Engine, id: string): FunctionDefinition {
-  const { definitions } = engine.registry
-  const exact = definitions.get(id)
-  if (exact !== undefined) return exact
-  const named = [...definitions.values()].filter(({ localId }) => localId === id)
-  if (named.length === 1 && named[0] !== undefined) return named[0]
-  const known = [...definitions.values()].map(({ localId }) => localId).join(", ")
-  throw new FanfareError(
-    "not_found",
-    named.length > 1 ? `several apps have a function "${id}"; give its full id` : `there is no function "${id}"`,
-    {
-      field: "function",
-      hint: `Known are: ${named.length > 1 ? named.map((definition) => definition.id).join(", ") : known || "none"}.`,
-    },
-  )
-}
-
 function runFilter(c: Context, engine: Engine): RunFilter {
   const state = c.req.query("state")
   if (state !== undefined && !(state in moves)) {
@@ -229,7 +203,7 @@ function runFilter(c: Context, engine: Engine): RunFilter {
   const limit = pageSize(c)
   return {
     ...(state === undefined ? {} : { state: state as RunState }),
-    ...(functionId === undefined ? {} : { functionId: findFunction(engine, functionId).id }),
+    ...(functionId === undefined ? {} : { functionId: findFunction(engine.registry, functionId).id }),
     ...(fanoutId === undefined ? {} : { fanoutId }),
     ...(eventId === undefined ? {} : { eventId }),
     ...(after === undefined ? {} : { after }),

@@ -2,7 +2,7 @@ import type { Change } from "../core/change.ts"
 import { createIds } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import { momentsOf, type Schedule, type Tick } from "../core/schedule.ts"
-import { decideTicks, startsRuns, type TickContext, type TickDecision, type TickWrite, tickWrite } from "../core/tick.ts"
+import { decideTicks, pausedBy, startsRuns, type TickContext, type TickDecision, type TickWrite, tickWrite } from "../core/tick.ts"
 import { cancelChanges, type Cancelled, cancelRuns, type LiveRun, liveRuns } from "./cancel.ts"
 import { writeChanges } from "./commit.ts"
 import { insertTicks, type MovedSchedule, moveSchedules, type ScheduleRow, toSchedule } from "./commit-schedule.ts"
@@ -85,7 +85,8 @@ async function stillLive(db: Db, schedules: readonly Schedule[]): Promise<Map<st
 
 function decide(schedule: Schedule, live: ReadonlyMap<string, LiveRun[]>, context: TickContext): Decided {
   const moments = momentsOf(schedule.rule, schedule.policies)
-  const decision = decideTicks(schedule, moments, live.has(schedule.lastEventId ?? ""), context.now)
+  const state = { ...schedule, paused: pausedBy(schedule, context) }
+  const decision = decideTicks(state, moments, live.has(schedule.lastEventId ?? ""), context.now)
   return { schedule, decision, writes: decision.ticks.map((tick) => tickWrite(schedule, tick, context)) }
 }
 

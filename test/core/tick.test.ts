@@ -21,7 +21,7 @@ const everyMinute = momentsOf({ kind: "every", everyMs: minute, anchorAt: t0 }, 
 function state(over: Partial<TickState> & { overlap?: OverlapPolicy; missed?: Partial<MissedPolicy> } = {}): TickState {
   const { overlap = "allow", missed = {}, ...rest } = over
   const policies: SchedulePolicies = { ...readPolicies({ overlap }, "t"), missed: { take: "latest", withinMs: null, cap: 1, ...missed } }
-  return { id: "s", policies, lastTickAt: null, nextTickAt: t0 + minute, waitingAt: null, pausedAt: null, ...rest }
+  return { id: "s", policies, lastTickAt: null, nextTickAt: t0 + minute, waitingAt: null, paused: null, ...rest }
 }
 
 const outcomes = (ticks: readonly DecidedTick[]): string[] => ticks.map(({ at, outcome }) => `${(at - t0) / minute} ${outcome}`)
@@ -46,7 +46,7 @@ describe("missed moments", () => {
   })
 
   it("pass while the schedule is paused, each of them recorded", () => {
-    expect(short({ pausedAt: t0, waitingAt: t0 }, 2.5)).toEqual(["0 paused", "1 paused", "2 paused"])
+    expect(short({ paused: "the schedule is paused", waitingAt: t0 }, 2.5)).toEqual(["0 paused", "1 paused", "2 paused"])
   })
 })
 
@@ -104,11 +104,11 @@ describe("ticks", () => {
           const policies = readPolicies({ overlap: policy, missed, jitter: jitterMs }, "t")
           let now = Date.UTC(2026, 2, 28)
           const begin = now
-          let current: TickState = { id: "s", policies, lastTickAt: null, nextTickAt: moments.next(now), waitingAt: null, pausedAt: null }
+          let current: TickState = { id: "s", policies, lastTickAt: null, nextTickAt: moments.next(now), waitingAt: null, paused: null }
           const seen = new Map<number, string>()
           for (const { gap, busy, paused } of looks) {
             now += gap
-            const decision = decideTicks({ ...current, pausedAt: paused ? now : null }, moments, busy, now)
+            const decision = decideTicks({ ...current, paused: paused ? "by hand" : null }, moments, busy, now)
             for (const { at, outcome } of decision.ticks) {
               expect(seen.has(at)).toBe(false)
               expect(fireAt("s", at, jitterMs)).toBeLessThanOrEqual(now)

@@ -34,6 +34,54 @@ const times = (seen: readonly Seen[]): string[] => seen.map(({ at }) => at)
 const outcomes = async (app: Fanfare, id: string): Promise<string[]> =>
   (await app.schedules.ticks(id)).items.map(({ at, outcome }) => `${new Date(at).toISOString().slice(11, 16)} ${outcome}`).toReversed()
 
+describe("a function that is paused", () => {
+  const nights = async (app: Fanfare): Promise<string[]> =>
+    (await app.schedules.ticks("nightly")).items
+      .map(({ at, outcome, runId }) => `${new Date(at).getUTCDate()} ${outcome}${runId === null ? "" : " run"}`)
+      .toReversed()
+
+  it("and skips new runs lets the moments of its schedule pass, says so of each, and takes none that are backfilled", async () => {
+    const { app } = await start()
+    await harness.advance("1d")
+    await app.functions.pause("nightly", { newRuns: "skip" })
+    await harness.advance("2d")
+    expect(await nights(app)).toEqual(["1 fired run", "2 paused", "3 paused"])
+    expect((await app.schedules.ticks("nightly")).items[0]?.reason).toBe("its function is paused, and new runs are skipped meanwhile")
+    expect(await harness.runs({ functionId: "app-nightly" })).toHaveLength(1)
+    await expect(app.schedules.backfill("nightly", "2025-12-01T00:00:00Z", "2025-12-05T00:00:00Z")).rejects.toMatchObject({
+      code: "not_found",
+      message: expect.stringContaining("is paused"),
+    })
+    await expect(app.schedules.run("nightly")).rejects.toMatchObject({ message: expect.stringContaining("is paused") })
+    await app.functions.resume("nightly")
+    await harness.advance("1d")
+    expect(await nights(app)).toEqual(["1 fired run", "2 paused", "3 paused", "4 fired run"])
+  })
+
+  it("and keeps them has the moments fire, whose runs wait", async () => {
+    const { app } = await start()
+    await app.functions.pause("nightly")
+    await harness.advance("1d")
+    expect(await nights(app)).toEqual(["1 fired run"])
+    expect(await harness.runs({ functionId: "app-nightly" })).toMatchObject([{ reason: "its function is paused" }])
+    await app.functions.resume("nightly")
+    await harness.settle()
+    expect(await harness.runs({ functionId: "app-nightly" })).toMatchObject([{ state: "completed" }])
+  })
+
+  it("or a limit is named as it is, with bounds", async () => {
+    const { app } = await start()
+    await expect(app.functions.pause("none")).rejects.toMatchObject({ code: "not_found", field: "function" })
+    await expect(app.functions.pause("nightly", { newRuns: "drop" as "skip" })).rejects.toMatchObject({ field: "newRuns" })
+    expect((await app.functions.list()).items.map(({ localId }) => localId)).toContain("nightly")
+    for (const max of [-1, 1.5, 100_001]) await expect(app.limits.set("env:x", max)).rejects.toMatchObject({ field: "max", bound: 100_000 })
+    await app.limits.set("env:x", 3)
+    expect((await app.limits.list()).items).toMatchObject([{ id: "env:x", max: 3, setByHand: true }])
+    await app.limits.reset("env:x")
+    expect((await app.limits.list()).items).toEqual([])
+  })
+})
+
 describe("a schedule made at run time", () => {
   it("sends its event at its moments, in its zone, over deaths of its node", async () => {
     const { app, seen } = await start()

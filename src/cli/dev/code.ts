@@ -73,9 +73,7 @@ async function load(): Promise<void> {
   // The engine's process serves HTTP: asked there, like anybody else would.
   const engine = remoteIntake(process.env["FANFARE_URL"])
   const intake: Intake = {
-    fanouts: engine.fanouts,
-    schedules: engine.schedules,
-    runs: engine.runs,
+    ...engine,
     sendSignal: (signal, data) => ask((id) => ({ kind: "signal", ask: id, call: null, signal, data })),
     async send(events, { joined, ...way } = {}) {
       if (joined !== undefined) throw needsEngine()
