@@ -8,7 +8,7 @@ import { paths } from "../src/protocol/api.ts"
 import { type Block, blocksOf, deadLinks, isPart, nameOf, pages, root, writeBlocks } from "./docs/blocks.ts"
 import { commandsOf, program } from "./docs/cli.ts"
 import { given } from "./docs/given.ts"
-import { madePages } from "./docs/pages.ts"
+import { madePages, metricsOf } from "./docs/pages.ts"
 
 const all = pages()
 const blocks = all.flatMap(blocksOf)
@@ -84,6 +84,9 @@ describe("the pages", () => {
     expect(missing.map(([code]) => code)).toEqual([])
     const api = page("http-api.md")
     expect(Object.values(paths).filter((path) => !api.includes(`${path}\``))).toEqual([])
+    const metrics = new Set(metricsOf().map(({ name }) => name))
+    const named = all.flatMap(({ text }) => text.match(/\bfanfare_[a-z]+_[a-z_]+\b/g) ?? [])
+    expect(named.filter((name) => !metrics.has(name.replace(/_(bucket|sum|count)$/, "")))).toEqual([])
     const environment = page("environment.md")
     expect(variables().filter((name) => !environment.includes(`\`${name}\``))).toEqual([])
   })

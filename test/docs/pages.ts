@@ -24,6 +24,7 @@ export async function madePages(): Promise<ReadonlyMap<string, string>> {
     ["reference/objects.md", objectsPage()],
     ["reference/limits.md", limitsPage()],
     ["reference/cli.md", await cliPage()],
+    ["reference/metrics.md", metricsPage()],
   ])
 }
 
@@ -247,4 +248,23 @@ async function cliPage(): Promise<string> {
 function sentence(text: string): string {
   const begun = text.charAt(0).toUpperCase() + text.slice(1)
   return /[.!?]$/.test(begun) ? begun : `${begun}.`
+}
+
+/** What `/metrics` gives: name, kind and meaning. */
+export function metricsOf(): { readonly name: string; readonly type: string; readonly help: string }[] {
+  const text = sourceOf("server/metrics.ts")
+  const plain = [...text.matchAll(/\bmetric\(\s*"(\w+)",\s*"(gauge|counter)",\s*"([^"]+)"/g)].map(
+    ([, name = "", type = "", help = ""]) => ({ name, type, help }),
+  )
+  const shaped = [...text.matchAll(/\bhistogram\("(\w+)", "([^"]+)"/g)].map(([, name = "", help = ""]) => ({
+    name,
+    type: "histogram",
+    help,
+  }))
+  return [...plain, ...shaped]
+}
+
+function metricsPage(): string {
+  const rows = metricsOf().map(({ name, type, help }) => `| ${code(name)} | ${type} | ${cell(help)} |`)
+  return `# Metrics\n\n${made}\n\nWhat \`GET /metrics\` gives, in the text format of Prometheus. How to use them: [metrics](../operate/metrics.md). Counters and histograms are of this node since it started; gauges that say so are of all nodes.\n\n| name | kind | |\n| --- | --- | --- |\n${rows.join("\n")}\n`
 }
