@@ -53,9 +53,12 @@ export function checkEvent(input: EventInput, at: string): CheckedEvent {
   if (typeof data !== "object" || Array.isArray(data)) {
     throw invalid(`${at}.data`, `${at}.data must be an object, not ${Array.isArray(data) ? "an array" : `a ${typeof data}`}`)
   }
+  const text = encodeJson(data, { field: `${at}.data`, bytes: limits.eventBytes })
+  // A Date, or whatever else says of itself that it is something else as JSON.
+  if (!text.startsWith("{")) throw invalid(`${at}.data`, `${at}.data must be an object; as JSON it is ${text.slice(0, 40)}`)
   return {
     name: input.name,
-    data: encodeJson(data, { field: `${at}.data`, bytes: limits.eventBytes }),
+    data: text,
     key: checkId(input.id, `${at}.id`),
     ts: checkTs(input.ts, `${at}.ts`),
   }

@@ -129,6 +129,8 @@ const fields = ["canary", "breaker", "spread", "rate"]
  * @throws FanfareError `invalid_option` naming field and bound
  */
 export function checkRules(rules: FanOutRules): CheckedRules | null {
+  const unknown = Object.keys(rules).find((field) => !fields.includes(field))
+  if (unknown !== undefined) throw invalid(unknown, `there is no rule "${unknown}" for a fan-out`, `Rules are ${fields.join(", ")}.`)
   const { canary, breaker, spread, rate } = rules
   if (fields.every((field) => rules[field as keyof FanOutRules] === undefined)) return null
   if (spread !== undefined && rate !== undefined) throw invalid("rate", "spread and rate cannot go together", "Give one of the two.")

@@ -51,6 +51,7 @@ export interface FanfareServer {
  * @throws FanfareError `invalid_option` naming the option
  */
 export async function createServer(options: ServerOptions): Promise<FanfareServer> {
+  checkApps(options.client)
   const apps = options.client === undefined ? [] : [options.client].flat()
   return assemble(options, apps, localTransport(apps))
 }
@@ -161,6 +162,17 @@ function check(options: ServerOptions): void {
   if (http !== undefined && !(Number.isInteger(http.port) && http.port >= 0 && http.port <= 65_535)) {
     throw invalid("http.port", "http.port must be a whole number from 0 to 65535", 65_535)
   }
+}
+
+function checkApps(client: unknown): void {
+  const clients: readonly unknown[] = client === undefined ? [] : [client].flat()
+  const stray = clients.findIndex((each) => typeof (each as Partial<App> | null)?.hosted !== "function")
+  if (stray === -1) return
+  const field = Array.isArray(client) ? `client[${stray}]` : "client"
+  throw new FanfareError("invalid_option", `createServer: ${field} is no app`, {
+    field,
+    hint: "Give what new Fanfare({ id }) made, not its functions: createServer({ client: fanfare }).",
+  })
 }
 
 function chooseStore(db: ServerOptions["db"]): StoreChoice {

@@ -113,6 +113,7 @@ describe("rules", () => {
     expect(settleRules(checked, 5).gate).toMatchObject({ canary: 1 })
     expect(() => settleRules(checked, null)).toThrow(/canary/)
     expect(checkRules({})).toBeNull()
+    expect(() => checkRules({ canari: 5 } as never)).toThrow(/no rule "canari"/)
   })
 
   it.each([

@@ -38,6 +38,7 @@ describe("a bad event is refused, naming field and bound", () => {
     ["an unknown field", { name: "a", payload: 1 }, { code: "invalid_event", field: "events[0].payload" }],
     ["data that is an array", { name: "a", data: [] }, { code: "invalid_event", field: "events[0].data" }],
     ["data that is a number", { name: "a", data: 1 }, { code: "invalid_event", field: "events[0].data" }],
+    ["data that is a text as JSON", { name: "a", data: new Date(0) }, { code: "invalid_event", field: "events[0].data" }],
     ["a BigInt", { name: "a", data: { n: 1n } }, { code: "not_json", field: "events[0].data.n" }],
     ["a circle", { name: "a", data: loop }, { code: "not_json", field: "events[0].data.self" }],
     ["a function", { name: "a", data: { list: [() => 1] } }, { code: "not_json", field: "events[0].data.list[0]" }],

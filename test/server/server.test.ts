@@ -95,6 +95,7 @@ describe("a server that starts", () => {
     ["a retention below a day", { client: app, retentionDays: 0.5 }, "retentionDays"],
     ["a grace that is no duration", { client: app, stopGrace: "soon" }, "stopGrace"],
     ["a port that is none", { client: app, http: { port: 70_000 } }, "http.port"],
+    ["a client that is no app", { client: [app, app.createFunction({ id: "f", triggers: [] }, () => null)] }, "client[1]"],
     ["two apps of one id", { client: [app, new Fanfare({ id: "app" })] }, "client"],
   ]
   it.each(bad)("refuses %s, naming it", async (_, options, field) => {
