@@ -8,13 +8,14 @@ export interface PauseOptions {
 
 /** Functions that apps offer. They may be named by their full id, or by their own where no other app has a function of that name. */
 export interface Functions {
+  /** All of them, with triggers, rules and next moments. */
   list(): Promise<Page<FunctionSummary>>
   /**
    * Starts no more runs of a function, on any node: what executes goes on. Moments of its schedules are `paused` in the ledger with `skip`.
    * @throws FanfareError `not_found`, `invalid_option`
    */
   pause(id: string, options?: PauseOptions): Promise<void>
-  /** @throws FanfareError `not_found` */
+  /** Lets it go on. @throws FanfareError `not_found` */
   resume(id: string): Promise<void>
 }
 

@@ -132,6 +132,8 @@ const objects: readonly (readonly [title: string, path: string, name: string])[]
   ["fanfare.fanouts", "core/fanouts.ts", "Fanouts"],
   ["fanfare.runs", "core/runs.ts", "Runs"],
   ["fanfare.schedules", "sdk/schedules.ts", "AppSchedules"],
+  ["fanfare.functions", "core/flow-control.ts", "Functions"],
+  ["fanfare.limits", "core/flow-control.ts", "Limits"],
   ["A server", "server/create.ts", "FanfareServer"],
   ["A harness", "testing/harness.ts", "Harness"],
   ["A middleware", "core/middleware.ts", "Middleware"],
