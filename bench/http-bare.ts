@@ -44,6 +44,7 @@ function callOf(i: number): string {
     byApi: false,
     ticket: null,
     linked: true,
+    defers: [],
   }
   return callBody({ runId: `run_${i}`, events: [event], ...first })
 }

@@ -246,6 +246,8 @@ export const limits = {
   /** Bytes of a call to an app: beyond, the app fetches the steps itself. Bytes of an app's reply. */
   callBytes: 4 * KiB * KiB,
   replyBytes: 8 * KiB * KiB,
+  /** Functions that one run defers until it ends. */
+  defersPerRun: 20,
   /** Ops in one reply. */
   opsPerReply: 1_000,
   /** Characters of an app's URL. */

@@ -34,7 +34,12 @@ export interface Call {
   readonly ticket: CallTicket | null
   /** The app is to say in what it sends which run it sends from. */
   readonly linked: boolean
+  /** Functions that the run defers, which the app has told of, and whether it may give each up. */
+  readonly defers: readonly (readonly [id: string, abortable: boolean])[]
 }
+
+/** Begins keys under which it is kept what a run defers: no steps, and nothing that an app is told of as one. */
+export const deferKey = "$defer/"
 
 export interface CallTicket {
   /** The function's, in the form of a UUID. */
@@ -62,8 +67,9 @@ export function callBody(call: Call): string {
     use_api: byApi,
     ...(ticket === null ? {} : { fn_id: ticket.functionUuid, qi_id: ticket.item, request_id: ticket.item, generation_id: 1 }),
   }
+  const defers = JSON.stringify(Object.fromEntries(call.defers.map(([id, abortable]) => [id, { abortable }])))
   const steps = byApi ? "" : memos.map(([id, memo]) => `${JSON.stringify(id)}:${memo}`).join(",")
-  return `{"ctx":${JSON.stringify(ctx)},"event":${events[0] ?? "{}"},"events":[${byApi ? "" : events.join(",")}],"steps":{${steps}},"use_api":${byApi},"version":${call.version}}`
+  return `{"ctx":${JSON.stringify(ctx)},"defers":${defers},"event":${events[0] ?? "{}"},"events":[${byApi ? "" : events.join(",")}],"steps":{${steps}},"use_api":${byApi},"version":${call.version}}`
 }
 
 /** The same, as it has to be to be signed. */
@@ -85,7 +91,7 @@ export function memosOf(
 ): (readonly [opId: string, memo: string])[] {
   return [...steps]
     .flatMap((step) => {
-      const memo = memoOf(step, moment)
+      const memo = step.key.startsWith(deferKey) ? null : memoOf(step, moment)
       return memo === null ? [] : [{ step, memo, at: step.state === "waiting" ? (step.dueAt ?? 0) : step.endedAt }]
     })
     .toSorted((a, b) => a.at - b.at || (a.step.key < b.step.key ? -1 : 1))
@@ -126,7 +132,7 @@ export function callUrl(url: string, stepId: string | null): string {
 /** A call as an app reads it. `error`: it is not one. */
 export function parseCall(
   body: unknown,
-): { readonly call: Omit<Call, "stepId" | "maxAttempts" | "ticket" | "linked"> } | { readonly error: string } {
+): { readonly call: Omit<Call, "stepId" | "maxAttempts" | "ticket" | "linked" | "defers"> } | { readonly error: string } {
   if (!isObject(body)) return { error: "the body is no object" }
   const { ctx, event, events, steps } = body
   if (!isObject(ctx) || typeof ctx["run_id"] !== "string") return { error: "ctx.run_id is missing" }

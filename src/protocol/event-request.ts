@@ -4,6 +4,28 @@ import { runSession } from "./call.ts"
 import { isSystemName } from "./names.ts"
 import { isObject } from "./ops.ts"
 
+/** The event that a form means: `name`, `id`, `ts` and `data` (JSON) are the event's own fields, any other is one of its data. */
+export function eventOfForm(form: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { name, id, ts, data, ...rest } = form
+  const fields = Object.fromEntries(Object.entries(rest).filter(([, value]) => typeof value === "string"))
+  return {
+    name,
+    data: { ...objectIn(data), ...fields },
+    ...(id === undefined ? {} : { id }),
+    ...(ts === undefined ? {} : { ts: Number(ts) }),
+  }
+}
+
+function objectIn(text: unknown): Record<string, unknown> {
+  if (typeof text !== "string" || text === "") return {}
+  try {
+    const value: unknown = JSON.parse(text)
+    return isObject(value) ? value : { data: value }
+  } catch {
+    return { data: text }
+  }
+}
+
 const runShape = /^run_[0-9a-z]{22}$/
 
 /** The run from which an app sends, if it says so: in a header, or in the session that the call gave it. */

@@ -1,11 +1,13 @@
 import { type Context, Hono } from "hono"
 import { codes, FanfareError } from "../core/errors.ts"
 import type { Engine } from "../engine/engine.ts"
-import { parseEvents, sendingRun } from "../protocol/event-request.ts"
+import { eventOfForm, parseEvents, sendingRun } from "../protocol/event-request.ts"
 import { headers } from "../protocol/names.ts"
-import { ProtocolError } from "../protocol/ops.ts"
+import { isObject, ProtocolError } from "../protocol/ops.ts"
 import type { Apps } from "./apps.ts"
 import type { Identity } from "./identity.ts"
+import { isForm } from "./request.ts"
+import { sdkApiRoutes } from "./sdk-api.ts"
 import { jsonBody, type SdkRunParts, sdkRunRoutes } from "./sdk-runs.ts"
 import { version } from "./version.ts"
 
@@ -34,14 +36,14 @@ export function createDoor({ engine, reader, identity, apps, checkpoints }: Door
       identity.wrong(c)
       return c.json({ status: 401, message: "Event key not found", error: "Event key not found" }, 401)
     }
-    const body = await jsonBody(c)
+    const body = await eventBody(c)
     const runId = sendingRun(body, c.req.header(headers.sendingRun))
     const events = parseEvents(body, c.req.header(headers.eventSeed))
     const { ids, fanoutId } = await engine.intake.send(events, { firstWins: true, ...(runId === null ? {} : { runId }) })
     return c.json({ ids, status: 200 }, 200, fanoutId === null ? {} : { [headers.fanoutId]: fanoutId })
   })
 
-  for (const path of ["/fn/*", "/v0/*", "/v1/*"]) door.use(path, allowed(identity))
+  for (const path of ["/fn/*", "/v0/*", "/v1/*", "/invoke/*"]) door.use(path, allowed(identity))
   door.post("/fn/register", async (c) => {
     const expected = c.req.header(headers.expectedServerKind)
     if (expected !== undefined && expected !== access.kind) {
@@ -50,8 +52,21 @@ export function createDoor({ engine, reader, identity, apps, checkpoints }: Door
     const modified = await apps.register(await jsonBody(c))
     return c.json({ ok: true, status: 200, modified })
   })
+  door.post("/invoke/:slug", async (c) => {
+    const definition = engine.registry.definitions.get(c.req.param("slug"))
+    if (definition === undefined) throw new FanfareError("not_found", `there is no function ${c.req.param("slug")}`)
+    const body = await jsonBody(c)
+    const id = await engine.intake.trigger(definition, isObject(body) ? (body["data"] ?? {}) : {})
+    return c.json({ id, status: 200 })
+  })
   sdkRunRoutes(door, { engine, reader, checkpoints })
+  sdkApiRoutes(door, { engine, reader })
   return door
+}
+
+/** JSON, or a form: one event whose fields are the form's, with what is not a field of events in its data. */
+async function eventBody(c: Context): Promise<unknown> {
+  return isForm(c.req.header("content-type") ?? "") ? eventOfForm(await c.req.parseBody()) : jsonBody(c)
 }
 
 /** What only those may ask who have the signing key, or an admin's. */

@@ -3,6 +3,7 @@ import { FanfareError } from "../core/errors.ts"
 import { paths } from "../protocol/api.ts"
 import { bodyBound } from "./body-bound.ts"
 import { type Identity, isCrossSite } from "./identity.ts"
+import { isForm } from "./request.ts"
 import type { Role } from "./person.ts"
 import { withoutPayloads } from "./payloads.ts"
 
@@ -22,8 +23,9 @@ export function guard(api: Hono, identity: Identity): void {
       })
     }
     const form = c.req.path === loginPath
-    const json = form || access.kind === "cloud" ? c.req.path.startsWith("/api/") : true
-    if (!reads && json && !(c.req.header("content-type") ?? "").startsWith("application/json")) {
+    const json = form || access.kind === "cloud" ? c.req.path.startsWith("/api/") : !isWebhook(c.req.path)
+    const type = c.req.header("content-type") ?? ""
+    if (!reads && json && !type.startsWith("application/json") && !(c.req.path.startsWith("/e/") && isForm(type))) {
       throw new FanfareError("invalid_option", "the content type must be application/json", { field: "content-type" })
     }
     await next()
@@ -33,6 +35,11 @@ export function guard(api: Hono, identity: Identity): void {
 
 /** The page that asks for the key. */
 export const loginPath = "/login"
+
+/** What services send to us has whatever type it has. */
+function isWebhook(path: string): boolean {
+  return path.startsWith("/hooks/")
+}
 
 /** Exactly these are answered to everybody. */
 const open: ReadonlySet<string> = new Set([paths.health, paths.session])

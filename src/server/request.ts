@@ -16,6 +16,11 @@ export async function jsonBody(c: Context): Promise<unknown> {
   }
 }
 
+/** Whether a body of this content type is a form. */
+export function isForm(type: string): boolean {
+  return type.startsWith("multipart/form-data") || type.startsWith("application/x-www-form-urlencoded")
+}
+
 /** `?limit=` */
 export function pageSize(c: Context): number | undefined {
   return wholeNumber(c, "limit", limits.pageRowsMax)

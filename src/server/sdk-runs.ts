@@ -10,7 +10,7 @@ import type { Reader } from "../store/store.ts"
 
 export interface SdkRunParts {
   readonly engine: Engine
-  readonly reader: Pick<Reader, "run" | "runs" | "batch">
+  readonly reader: Pick<Reader, "run" | "runs" | "batch" | "event" | "events">
   /** Where apps tell of steps during a call; false: the call is not one that is waited for. */
   readonly checkpoints: { checkpoint(runId: string, item: string, ops: readonly Op[]): Promise<boolean> }
 }
@@ -48,6 +48,7 @@ export function sdkRunRoutes(door: Hono, { engine, reader, checkpoints }: SdkRun
     const runs = await Promise.all(items.map(({ id }) => reader.run(id)))
     return c.json(enveloped(runs.filter((run) => run !== null).map(runView)))
   })
+  door.get("/v1/runs/:id/jobs", async (c) => c.json(enveloped(jobsOf(await find(reader, c)))))
   door.get("/v1/runs/:id", async (c) => c.json(enveloped(runView(await find(reader, c)))))
 }
 
@@ -75,8 +76,9 @@ function json(c: Context, text: string): Response {
   return c.body(text, 200, { "content-type": "application/json" })
 }
 
-function enveloped<T>(data: T): { data: T; metadata: { fetched_at: string } } {
-  return { data, metadata: { fetched_at: new Date(systemClock.now()).toISOString() } }
+/** As answers of this API are. */
+export function enveloped<T>(data: T): { data: T; metadata: { fetched_at: string } } {
+  return { data, metadata: { fetched_at: momentOf(systemClock.now()) } }
 }
 
 const statuses: Readonly<Record<RunState, string>> = {
@@ -90,8 +92,20 @@ const statuses: Readonly<Record<RunState, string>> = {
   skipped: "Skipped",
 }
 
+/** A moment as this API writes it. */
+export function momentOf(at: number): string {
+  return new Date(at).toISOString()
+}
+
+/** What is in line for a run: one thing, unless it has ended. */
+function jobsOf({ state, dueAt, createdAt, startedAt, endedAt, attempt }: RunDetail): Record<string, unknown>[] {
+  if (endedAt !== null) return []
+  const kind = state === "waiting" ? "sleep" : startedAt === null ? "start" : "edge"
+  return [{ at: momentOf(dueAt ?? startedAt ?? createdAt), position: 0, kind, attempt: Math.max(0, attempt - 1) }]
+}
+
 function runView(run: RunDetail): Record<string, unknown> {
-  const moment = (at: number | null): string | null => (at === null ? null : new Date(at).toISOString())
+  const moment = (at: number | null): string | null => (at === null ? null : momentOf(at))
   const { failure } = run
   const output: unknown = failure === null ? JSON.parse(run.output ?? "null") : { name: failure.name, message: failure.message }
   return {

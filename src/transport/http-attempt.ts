@@ -10,6 +10,9 @@ import { type Call, type CallTicket, memosOf } from "../protocol/call.ts"
 import { opIdOf } from "../protocol/op-id.ts"
 import { isObject, type Op } from "../protocol/ops.ts"
 import type { Reply } from "../protocol/reply.ts"
+import { Defers } from "./defers.ts"
+import { GatewayError, isGateway } from "./gateway.ts"
+import { completed, nothingToDo, tooManySteps, tooMuchState, unknownOp } from "./http-outcomes.ts"
 import { isWait, sleepEnd, waitReport } from "./http-waits.ts"
 
 type Send = (call: Call, signal: AbortSignal) => Promise<Reply>
@@ -17,6 +20,8 @@ type Send = (call: Call, signal: AbortSignal) => Promise<Reply>
 export interface Calling {
   readonly retries: number
   readonly send: Send
+  /** Makes a request that the app asks for. */
+  readonly ask: (op: Op, signal: AbortSignal) => Promise<unknown>
   /** Where the app may tell of steps during a call; null: it answers after each. */
   readonly ticket: CallTicket | null
   /** The app says in what it sends which run it sends from. */
@@ -52,18 +57,23 @@ export class HttpAttempt {
   /** Whatever was new in this attempt. */
   #news = 0
 
+  readonly #defers: Defers
   #stateChars = 0
 
   constructor(attempt: Attempt, calling: Calling) {
     this.#attempt = attempt
     this.#calling = calling
+    this.#defers = new Defers(attempt.steps.values(), attempt.recorder)
     this.#steps = new Map(attempt.steps)
   }
 
   /** Never rejects. */
   async outcome(): Promise<Outcome> {
     try {
-      return await this.#goOn()
+      const outcome = await this.#goOn()
+      if (outcome.kind === "completed" || (outcome.kind === "failed" && outcome.retry === "never"))
+        await this.#defers.start(this.#attempt.run)
+      return outcome
     } catch (thrown) {
       // A refusal of ours would be the same again.
       return { kind: "failed", failure: toFailure(thrown), retry: thrown instanceof FanfareError ? "never" : "policy" }
@@ -119,6 +129,7 @@ export class HttpAttempt {
         byApi: false,
         ticket: stepId === null ? ticket : null,
         linked,
+        defers: this.#defers.known,
       },
       stepId === null ? this.#attempt.signal : AbortSignal.any([this.#attempt.signal, this.#abort.signal]),
     )
@@ -138,6 +149,7 @@ export class HttpAttempt {
     const { run, recorder, signal } = this.#attempt
     if (run.id !== runId || run.fence !== fence || recorder.closed || signal.aborted) return false
     if (this.#steps.size + ops.length > limits.stepsPerRun || this.#stateChars > limits.stateBytes) return false
+    for (const op of ops) if (Defers.is(op.kind)) await this.#defers.keep(op)
     const startedAt = this.#now()
     const over = new Promise<false>((resolve) => signal.addEventListener("abort", () => resolve(false), { once: true }))
     const kept = Promise.all(
@@ -166,7 +178,9 @@ export class HttpAttempt {
     const reports: Promise<void>[] = []
     for (const op of ops) {
       if (op.kind === "RunComplete" || op.kind === "SyncRunComplete") complete = op
-      else if (op.kind === "StepPlanned") this.#plan(op)
+      else if (op.kind === "StepPlanned") this.#plan(op, (attempts) => this.#callFor(op, attempts))
+      else if (isGateway(op.kind)) this.#plan(op, () => this.#askFor(op))
+      else if (Defers.is(op.kind)) await this.#defers.keep(op)
       else if (op.kind === "DiscoveryRequest") this.#ended++
       else if (isWait(op.kind)) continue
       else if (isKnown(op.kind)) reports.push(this.#report(op, reply.retry, startedAt))
@@ -194,12 +208,12 @@ export class HttpAttempt {
     }
   }
 
-  #plan(op: Op): void {
+  #plan(op: Op, work: (attempts: number) => Promise<void>): void {
     this.#planned.add(op.key)
     if (op.opts["parallelMode"] === "race") this.#racing = true
     const known = this.#steps.get(op.key)
     if (this.#running.has(op.key) || (known !== undefined && !(known.state === "retrying" && this.#isDue(known)))) return
-    const done = this.#callFor(op, known?.attempts ?? 0).finally(() => this.#running.delete(op.key))
+    const done = work(known?.attempts ?? 0).finally(() => this.#running.delete(op.key))
     this.#running.set(op.key, done)
   }
 
@@ -212,6 +226,24 @@ export class HttpAttempt {
       reply.kind === "failed" ? reply.failure : { name: "AppError", message: "the app was called for a step and said nothing of it" }
     const retry = reply.kind === "failed" ? reply.retry : "policy"
     await this.#keep({ kind: "run", key, startedAt, failure, retry })
+  }
+
+  /** A request that we make for the app: its answer is kept as a step. */
+  async #askFor(op: Op): Promise<void> {
+    const startedAt = this.#now()
+    const { key } = op
+    try {
+      const data = await this.#calling.ask(op, AbortSignal.any([this.#attempt.signal, this.#abort.signal]))
+      await this.#report({ ...op, kind: "StepRun", data }, "policy", startedAt)
+    } catch (thrown) {
+      await this.#keep({
+        kind: "run",
+        key,
+        startedAt,
+        failure: toFailure(thrown),
+        retry: thrown instanceof GatewayError ? "policy" : "never",
+      })
+    }
   }
 
   async #report(op: Op, retry: RetryWish, startedAt: number): Promise<void> {
@@ -306,35 +338,4 @@ function isKnown(kind: string): boolean {
 
 function awaited(steps: readonly StepRecord[]): string[] {
   return steps.filter(({ kind }) => kind === "event" || kind === "signal" || kind === "invoke").map(({ key }) => key)
-}
-
-function completed(value: unknown): Outcome {
-  try {
-    return { kind: "completed", output: encodeJson(value, { field: "the function's result", bytes: limits.outputBytes }) }
-  } catch (thrown) {
-    return { kind: "failed", failure: toFailure(thrown), retry: "never" }
-  }
-}
-
-const nothingToDo: Outcome = {
-  kind: "failed",
-  failure: { name: "ProtocolError", message: "the app reported nothing that the run could go on with" },
-  retry: "policy",
-}
-
-const tooManySteps: Outcome = {
-  kind: "failed",
-  failure: { name: "FanfareError", code: "too_many", message: `the run has more than ${limits.stepsPerRun} steps` },
-  retry: "never",
-}
-
-const tooMuchState: Outcome = {
-  kind: "failed",
-  failure: { name: "FanfareError", code: "too_large", message: `the results of the run's steps are over ${limits.stateBytes} bytes` },
-  retry: "never",
-}
-
-function unknownOp({ kind, key }: Op): Outcome {
-  const message = `the step "${key}" is a ${kind}, which this server does not know yet`
-  return { kind: "failed", failure: { name: "ProtocolError", message }, retry: "never" }
 }

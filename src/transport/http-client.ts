@@ -5,7 +5,7 @@ import type { RawReply } from "../protocol/reply.ts"
 import { type AddressRule, checkHost, guardedLookup } from "./address.ts"
 
 export interface HttpRequest {
-  readonly method: "GET" | "POST" | "PUT"
+  readonly method: string
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly body?: string

@@ -10,6 +10,7 @@ import { uuidOf } from "../protocol/op-id.ts"
 import type { Op } from "../protocol/ops.ts"
 import { parseReply, type Reply } from "../protocol/reply.ts"
 import type { SigningKeys } from "../protocol/signature.ts"
+import { askFor } from "./gateway.ts"
 import { HttpAttempt } from "./http-attempt.ts"
 import type { HttpClient } from "./http-client.ts"
 import type { Transport } from "./transport.ts"
@@ -72,6 +73,7 @@ export class HttpTransport implements Transport {
       retries: called.retries,
       linked: called.linked,
       ticket: called.checkpoints ? { functionUuid: called.uuid, item: `${place}.${attempt.run.fence}` } : null,
+      ask: (op, signal) => askFor(op, this.#options.client, signal),
       send: (call, signal) => this.#call(called, call, attempt.recorder.now(), signal),
     })
     this.#places[place] = live

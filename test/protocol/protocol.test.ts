@@ -167,6 +167,7 @@ describe("a call", () => {
           byApi,
           ticket: { functionUuid: "u", item: "1.1" },
           linked: true,
+          defers: [["d", true]],
         })
         const read = JSON.parse(body) as Record<string, Record<string, unknown>>
         expect(read["event"]?.["data"]).toEqual(JSON.parse(value.data))

@@ -12,7 +12,7 @@ const sdks: readonly Sdk[] = [
     linked: false,
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
-    reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
+    reference: (functionId, appId = "demo") => referenceFunction({ appId, functionId }),
     async start(id, home, functions) {
       const { client, made, signingKey } = three(id, home, functions)
       return listen(withExpress(serveExpress({ client, functions: made, ...signingKey })), client)
@@ -24,7 +24,7 @@ const sdks: readonly Sdk[] = [
     linked: false,
     NonRetriable: NonRetriableError,
     RetryAfter: RetryAfterError,
-    reference: (functionId) => referenceFunction({ appId: "demo", functionId }),
+    reference: (functionId, appId = "demo") => referenceFunction({ appId, functionId }),
     async start(id, home, functions) {
       const { client, made, signingKey } = three(id, home, functions, true)
       return listen(nodeAdapter({ client, functions: made, ...signingKey }), client)

@@ -24,6 +24,10 @@ interface Steps {
   sleep(id: string, time: string): Promise<void>
   sendEvent(id: string, events: object): Promise<{ ids: string[] }>
   waitForEvent(id: string, options: object): Promise<{ name: string; data: Record<string, unknown> } | null>
+  sleepUntil(id: string, moment: Date): Promise<void>
+  waitForSignal(id: string, options: { signal: string; timeout: string }): Promise<{ signal: string; data: unknown } | null>
+  sendSignal(id: string, options: { signal: string; data?: unknown }): Promise<unknown>
+  fetch(url: string, init?: object): Promise<Response>
   invoke(id: string, options: { function: unknown; data?: object; timeout?: string }): Promise<unknown>
 }
 
@@ -35,6 +39,9 @@ export interface Fn {
   readonly batchEvents?: object
   readonly singleton?: object
   readonly debounce?: object
+  readonly throttle?: object
+  readonly rateLimit?: object
+  readonly priority?: object
   readonly cancelOn?: readonly object[]
   readonly onFailure?: (seen: Seen & { readonly error: Error }) => unknown
   readonly handler: (seen: Seen) => unknown
@@ -55,7 +62,7 @@ export interface Sdk {
   readonly NonRetriable: new (message: string) => Error
   readonly RetryAfter: new (message: string, after: number | string | Date) => Error
   /** A function by its ids, to be invoked. */
-  reference(functionId: string): unknown
+  reference(functionId: string, appId?: string): unknown
   start(id: string, home: Home, functions: readonly Fn[]): Promise<SdkApp>
 }
 

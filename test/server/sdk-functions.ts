@@ -14,6 +14,11 @@ export class Ledger {
   }
 }
 
+/** The functions of another app on the same server. */
+export function farFunctions(): Fn[] {
+  return [{ id: "far", triggers: [{ event: "t/far" }], handler: ({ event }) => Number(event.data["x"]) * 3 }]
+}
+
 /** The functions of an app: one of each kind of step and rule. */
 export function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: Ledger): Fn[] {
   const fails = (ledgerName: string, times: number, error: () => Error) => (): string => {
@@ -178,5 +183,26 @@ export function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: 
     of("single", ({ step }) => step.sleep("nap", "1h"), { singleton: { mode: "skip", key: "event.data.n" } }),
     of("calm", ({ event }) => event.data["n"], { debounce: { period: "1s" } }),
     of("late", ({ event }: Seen) => event.ts),
+    of("until", async ({ event, step }) => {
+      await step.sleepUntil("then", new Date(Number(event.data["at"])))
+      return Date.now()
+    }),
+    of("listens", ({ event, step }) => step.waitForSignal("go", { signal: `go ${event.data["n"]}`, timeout: "1h" })),
+    of("signals", ({ event, step }) => step.sendSignal("tell", { signal: `go ${event.data["n"]}`, data: { from: "a step" } })),
+    of("fetches", async ({ event, step }) => {
+      const response = await step.fetch(String(event.data["url"]))
+      return [response.status, await response.text()]
+    }),
+    of("invokes-far", ({ step }) => step.invoke("far", { function: reference("far", "other"), data: { x: 7 } })),
+    of("throttled", ({ event }) => event.data["n"], { throttle: { limit: 1, period: "1s" } }),
+    of("rated", ({ event }) => event.data["n"], { rateLimit: { limit: 1, period: "1h", key: "event.data.who" } }),
+    of(
+      "important",
+      async ({ event }) => {
+        ledger.did(`important ${event.data["n"]}`)
+        await new Promise((resolve) => setTimeout(resolve, event.data["n"] === 0 ? 300 : 1))
+      },
+      { concurrency: 1, priority: { run: "event.data.n" } },
+    ),
   ]
 }

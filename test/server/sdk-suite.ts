@@ -6,7 +6,7 @@ import type { FanoutSummary, Page, RunDetail, RunSummary } from "../../src/core/
 import { assemble, type FanfareServer, type Internals } from "../../src/server/create.ts"
 import { localTransport } from "../../src/transport/local.ts"
 import type { Sdk, SdkApp } from "./sdk-apps.ts"
-import { functions, Ledger } from "./sdk-functions.ts"
+import { farFunctions, functions, Ledger } from "./sdk-functions.ts"
 
 const signingKey = "signkey-prod-00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 const eventKey = "an-event-key-of-the-tests"
@@ -17,13 +17,15 @@ type Running = FanfareServer & Internals
 const folder = mkdtempSync(join(tmpdir(), "fanfare-sdk-"))
 let servers = 0
 
-async function startServer(http: object = {}): Promise<Running> {
+/** A server of its own, with a store that is empty. */
+export async function startServer(http: object = {}): Promise<Running> {
   const server = await assemble({ db: join(folder, `${++servers}.db`), http: { port: 0, ...http }, logs: "none" }, [], localTransport([]))
   await server.start()
   return server
 }
 
-async function until<T>(look: () => Promise<T | null | undefined | false>, what: string, seconds = 8): Promise<T> {
+/** Looks until there is something to see. */
+export async function until<T>(look: () => Promise<T | null | undefined | false>, what: string, seconds = 8): Promise<T> {
   for (let i = 0; i < seconds * 40; i++) {
     const seen = await look()
     if (seen !== null && seen !== undefined && seen !== false) return seen
@@ -44,14 +46,18 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
       const ledger = new Ledger()
       let server: Running
       let app: SdkApp
+      let other: SdkApp
       beforeAll(async () => {
         server = await startServer(http)
         app = await sdk.start("demo", home(server.url ?? ""), functions(sdk, ledger))
         ledger.send = (events) => app.send(events)
+        other = await sdk.start("other", home(server.url ?? ""), farFunctions())
         await server.apps?.sync(app.url)
+        await server.apps?.sync(other.url)
       })
       afterAll(async () => {
         await app.close()
+        await other.close()
         await server.stop()
       })
 
@@ -75,7 +81,7 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
 
       it("is registered, and registers again without a change", async () => {
         const { items } = await get<Page<{ id: string; error: string | null }>>("/api/v1/apps")
-        expect(items).toMatchObject([{ id: "demo", url: app.url, error: null }])
+        expect(items.find(({ id }) => id === "demo")).toMatchObject({ url: app.url, error: null })
         const version = server.engine?.registry.version
         await server.apps?.sync(app.url)
         expect(server.engine?.registry.version).toBe(version)
@@ -240,6 +246,37 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         }, "the end of the debounce")
         expect(items.map(({ id }) => id)).toHaveLength(1)
         expect(output(await get<RunDetail>(`/api/v1/runs/${items[0]?.id}`))).toBe(3)
+      })
+
+      it("waits for a moment, for a signal, and for an answer that the server asks for", async () => {
+        const at = Date.now() + 1_500
+        const listening = await app.send({ name: "t/listens", data: { n: 4 } })
+        expect(output(await run("fetches", { url: `${server.url}/health` }))).toEqual([200, '{"status":200,"message":"OK"}'])
+        await standing(listening.ids[0] ?? "", "waiting")
+        await run("signals", { n: 4 })
+        expect(output(await ended(listening.ids[0] ?? ""))).toEqual({ signal: "go 4", data: { from: "a step" } })
+        expect(output(await run("until", { at }))).toBeGreaterThanOrEqual(at)
+      })
+
+      it("invokes a function of another app", async () => {
+        expect(output(await run("invokes-far"))).toBe(21)
+      })
+
+      it("is throttled, rated, and started by priority", async () => {
+        const send = async (id: string, list: readonly object[]): Promise<string[]> =>
+          (await app.send(list.map((data) => ({ name: `t/${id}`, data })))).ids
+        const throttled = await send("throttled", [{ n: 1 }, { n: 2 }])
+        const rated = await send("rated", [{ who: "a" }, { who: "a" }, { who: "b" }])
+        const first = await send("important", [{ n: 0 }])
+        await until(async () => ledger.count("important 0") === 1, "the first")
+        const rest = await send("important", [{ n: 1 }, { n: 500 }, { n: 100 }])
+        for (const id of [...first, ...rest]) await ended(id)
+        expect(ledger.done.filter((what) => what.startsWith("important"))).toEqual([0, 500, 100, 1].map((n) => `important ${n}`))
+        const starts = [(await ended(throttled[0] ?? "")).startedAt, (await ended(throttled[1] ?? "")).startedAt] as number[]
+        expect(Math.abs((starts[0] ?? 0) - (starts[1] ?? 0))).toBeGreaterThanOrEqual(900)
+        await ended(rated[0] ?? "")
+        await ended(rated[2] ?? "")
+        await standing(rated[1] ?? "", "skipped")
       })
 
       it("is started by its cron line", async () => {

@@ -41,7 +41,7 @@ async function attempt(script: Script, version: number, steps: readonly StepReco
   const calls: Call[] = []
   const kept = new Map(steps.map((step) => [step.key, step]))
   let clock = now
-  const recorder: Pick<Recorder, "now" | "report"> = {
+  const recorder: Pick<Recorder, "now" | "report"> & Partial<Recorder> = {
     now: () => clock,
     async report(report) {
       const attempts = (kept.get(report.key)?.attempts ?? 0) + 1
@@ -63,11 +63,17 @@ async function attempt(script: Script, version: number, steps: readonly StepReco
       return record
     },
   }
+  const sends: unknown[] = []
+  recorder.send = async (_key, [event], way) => {
+    sends.push([event, way?.functionId])
+    return { ids: ["evt"], fanoutId: null }
+  }
   const live = { run: { ...run, ...rest }, steps: kept, signal: new AbortController().signal, recorder: recorder as Recorder }
   const http = new HttpAttempt(live, {
     retries,
     ticket: null,
     linked: false,
+    ask: async () => "asked",
     send: async (call) => {
       calls.push(call)
       clock++
@@ -82,6 +88,7 @@ async function attempt(script: Script, version: number, steps: readonly StepReco
   return {
     outcome,
     calls,
+    sends,
     kept,
     told: calls.map(({ stepId, memos }) => [stepId === null ? "next" : name(stepId), memos.map(([id]) => name(id)).join()]),
   }
@@ -254,5 +261,31 @@ describe("an attempt over HTTP", () => {
     let n = 0
     const endless = await attempt(() => ops(op(`s${n++}`, "StepRun")), 2)
     expect(endless.outcome).toMatchObject({ kind: "failed", retry: "never", failure: { code: "too_many" } })
+  })
+})
+
+describe("what an app leaves to us", () => {
+  it("is asked for, alone and beside a step", async () => {
+    const gateway = op("get", "Gateway", { opts: { url: "http://127.0.0.1/x" } })
+    const { outcome, kept, calls } = await attempt(({ memos, stepId }) => {
+      if (stepId !== null) return ops(op("b", "StepRun", { data: "b" }))
+      return memos.length < 2 ? ops(gateway, op("b", "StepPlanned")) : done(memos.map(([, memo]) => JSON.parse(memo) as unknown))
+    }, 2)
+    expect(outcome).toMatchObject({ kind: "completed" })
+    expect(kept.get("get")).toMatchObject({ state: "completed", output: '"asked"' })
+    expect(calls.filter(({ stepId }) => stepId === null)).toHaveLength(2)
+  })
+
+  it("is started once when the run has ended, unless it was given up", async () => {
+    const defer = (id: string): object => op(id, "DeferAdd", { opts: { fn_slug: "app-later", input: { id } } })
+    const abort = op("undo", "DeferAbort", { opts: { target_hashed_id: sha1("one"), fn_slug: "app-later", id: "one" } })
+    const { outcome, sends, calls } = await attempt(({ memos, defers }) => {
+      if (memos.length === 0) return ops(defer("one"), defer("two"), op("a", "StepRun", { data: 1 }))
+      expect(defers.map(([id]) => id).toSorted()).toEqual([sha1("one"), sha1("two")].toSorted())
+      return ops(abort, op("complete", "RunComplete", { data: "end" }))
+    }, 2)
+    expect(outcome).toEqual({ kind: "completed", output: '"end"' })
+    expect(sends).toMatchObject([[{ name: "deferred", data: { id: "two", _inngest: { parent_run_id: "run_1" } } }, "app-later"]])
+    expect(calls).toHaveLength(2)
   })
 })
