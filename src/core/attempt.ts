@@ -52,6 +52,17 @@ export type StepReport =
   /** `data`: JSON text. */
   | { readonly kind: "invoke"; readonly key: string; readonly functionId: string; readonly data: string; readonly timeoutAt: number }
 
+/** A fan-out that is joined, whose items are asked for one part after the other. */
+export interface FanOutWish extends Pick<SendWay, "rules" | "functionId"> {
+  readonly key: string
+  readonly until: JoinUntil
+  /** Null for none. */
+  readonly timeoutAt: number | null
+  readonly outputs: boolean
+  /** Items, when their number is known beforehand. */
+  readonly total: number | null
+}
+
 /** Who got a signal: nobody waited for it when `runId` is null. */
 export interface SignalResult {
   readonly delivered: boolean
@@ -123,6 +134,10 @@ export interface Recorder {
   send(key: string, events: readonly EventInput[], way?: Omit<SendWay, "joined">): Promise<SendResult>
   /** Sends what a source gives, as a fan-out; another attempt goes on where this one stopped. Gives the fan-out's id. */
   sendSource(key: string, way: Pick<SendWay, "rules" | "functionId">, pull: Pull): Promise<string>
+  /** Where code is called in parts: has the engine ask for the items, in calls of their own, and joins what came of them. */
+  fanOut?(wish: FanOutWish, pull: Pull): Promise<StepRecord>
+  /** This part of the code is only asked for the items of a fan-out: nothing else begins. */
+  readonly pulling?: boolean
   /** Makes waits that have begun durable, when the attempt does not park at once. */
   register(): Promise<void>
   sendSignal(signal: string, data: unknown): Promise<SignalResult>

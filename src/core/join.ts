@@ -1,5 +1,6 @@
 import { FanfareError } from "./errors.ts"
 import { type Share, shareOf } from "./share.ts"
+import type { StepRecord } from "./step.ts"
 
 /** When a join is over: all runs have ended; or so many have completed, as a number or a share of all. */
 export type JoinUntil = "all" | { readonly succeeded: number | Share } | { readonly first: number }
@@ -10,6 +11,13 @@ export interface Join {
   readonly stepKey: string
   /** It is over when so many runs have completed, and in any case when all have ended. Null: only then. */
   readonly need: number | null
+}
+
+/** What a run waits for when it parks at this step. */
+export function joinsOf({ kind, key, output }: Pick<StepRecord, "kind" | "key" | "output">): Join[] {
+  if (kind !== "join" || output === null) return []
+  const { fanoutId, need } = JSON.parse(output) as Pick<Join, "fanoutId" | "need">
+  return [{ fanoutId, need, stepKey: key }]
 }
 
 export interface JoinedFailure {

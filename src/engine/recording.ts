@@ -332,7 +332,7 @@ export class Recording implements Recorder {
     const dueAt = kept?.dueAt ?? timeoutAt ?? limits.eventTsMax
     const timedOut = !isJoined(fanout, need)
     if (timedOut && dueAt > Math.max(now, this.#run.claimedAt))
-      return { ...base, state: "waiting", dueAt, output: JSON.stringify({ fanoutId, need }) }
+      return { ...base, state: "waiting", dueAt, output: JSON.stringify({ fanoutId, need, outputs }) }
     const { total, completed, failed, cancelled, failures, slowest } = fanout
     const result: JoinResult = {
       fanoutId,

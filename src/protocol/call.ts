@@ -36,6 +36,13 @@ export interface Call {
   readonly linked: boolean
   /** Functions that the run defers, which the app has told of, and whether it may give each up. */
   readonly defers: readonly (readonly [id: string, abortable: boolean])[]
+  /** The step is only asked for the next items of its fan-out: those after `taken`. Ours: other SDKs never ask for it. */
+  readonly source?: SourceAsked
+}
+
+export interface SourceAsked {
+  readonly taken: number
+  readonly cursor: string | null
 }
 
 /** Begins keys under which it is kept what a run defers: no steps, and nothing that an app is told of as one. */
@@ -69,7 +76,7 @@ export function callBody(call: Call): string {
   }
   const defers = JSON.stringify(Object.fromEntries(call.defers.map(([id, abortable]) => [id, { abortable }])))
   const steps = byApi ? "" : memos.map(([id, memo]) => `${JSON.stringify(id)}:${memo}`).join(",")
-  return `{"ctx":${JSON.stringify(ctx)},"defers":${defers},"event":${events[0] ?? "{}"},"events":[${byApi ? "" : events.join(",")}],"steps":{${steps}},"use_api":${byApi},"version":${call.version}}`
+  return `{"ctx":${JSON.stringify(ctx)},"defers":${defers},"event":${events[0] ?? "{}"},"events":[${byApi ? "" : events.join(",")}]${call.source === undefined ? "" : `,"source":${JSON.stringify(call.source)}`},"steps":{${steps}},"use_api":${byApi},"version":${call.version}}`
 }
 
 /** The same, as it has to be to be signed. */
@@ -152,8 +159,15 @@ export function parseCall(
         .toSorted(([a], [b]) => (place.get(a) ?? stack.length) - (place.get(b) ?? stack.length))
         .map(([id, memo]) => [id, JSON.stringify(memo)] as const),
       byApi: body["use_api"] === true || ctx["use_api"] === true,
+      ...sourceAsked(body["source"]),
     },
   }
+}
+
+function sourceAsked(value: unknown): { source?: SourceAsked } {
+  if (!isObject(value) || typeof value["taken"] !== "number") return {}
+  const { taken, cursor } = value
+  return { source: { taken, cursor: typeof cursor === "string" ? cursor : null } }
 }
 
 function calledEvent({ id, name, data, ts }: Record<string, unknown>): CalledEvent {

@@ -43,4 +43,6 @@ export const headers = {
   sendingRun: "x-fanfare-run-id",
   /** Ours: beside `retry-after`, URL-encoded: the limit that nobody who shares it starts under before then. */
   limit: "x-fanfare-limit",
+  /** Ours: how the fan-out of a send lets its runs loose, as JSON. */
+  rules: "x-fanfare-rules",
 } as const

@@ -5,7 +5,7 @@ import type { EventInput } from "../core/event.ts"
 import { toFailure } from "../core/failure.ts"
 import { encodeJson } from "../core/json.ts"
 import type { FanOutRules } from "../core/gate.ts"
-import { type Join, type JoinResult, needOf } from "../core/join.ts"
+import { type JoinResult, joinsOf, needOf } from "../core/join.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import { type Chain, encodeEvents, type RunInfo } from "../core/middleware.ts"
@@ -17,7 +17,7 @@ import { retryWish } from "./retry-wish.ts"
 import { pullOf } from "./source.ts"
 import { type FanOutArguments, type FanOutCall, fanOutOf, nothingJoined } from "./fan-out.ts"
 import { type Undoing, undoing } from "./saga.ts"
-import { quiet, sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
+import { notNow, quiet, sleepMoment, sleepMs, timedOut, tooMuchState, waitMs } from "./step-bounds.ts"
 import { invokedId } from "./invoke.ts"
 import type { FetchInit, InvokeOptions, StepId, StepTools, WaitForEventOptions, WaitForSignalOptions } from "./step.ts"
 
@@ -176,6 +176,7 @@ export class Replay {
   async #run(key: string, id: StepId, work: () => unknown): Promise<unknown> {
     const known = this.#known(key, "run", "step.run")
     const again = known?.state === "retrying" && this.#isDue(known)
+    if (known === undefined && this.#recorder.pulling === true) return this.#resume(notNow(key, this.#recorder.now()))
     if (known !== undefined && !again) return this.#resume(known)
     const name = typeof id === "string" ? id : id.id
     const timeoutMs = typeof id === "string" || id.timeout === undefined ? null : durationMs(id.timeout, "step.run timeout")
@@ -303,6 +304,13 @@ export class Replay {
     const timeoutMs = timeout === undefined ? null : sleepMs(timeout)
     const sendKey = `${key}/${reserved}send`
     const way = { rules, fanned: true, ...(functionId === null ? {} : { functionId }) }
+    if (this.#recorder.fanOut !== undefined && !(Array.isArray(source) && source.length === 0)) {
+      const timeoutAt = timeoutMs === null ? null : this.#recorder.now() + timeoutMs
+      const wish = { key, ...way, until, timeoutAt, outputs, total: Array.isArray(source) ? source.length : null }
+      return this.#resume(
+        await this.#execute(async () => this.#recorder.fanOut?.(wish, pullOf(source, toEvent)) ?? notNow(key, this.#recorder.now())),
+      ) as JoinResult
+    }
     const fanoutId = Array.isArray(source)
       ? (await this.#send(sendKey, source.map(toEvent), way)).fanoutId
       : await this.#execute(() => this.#recorder.sendSource(sendKey, way, pullOf(source, toEvent)))
@@ -378,10 +386,4 @@ export class Replay {
 /** Steps that get what they wait for from outside. */
 function awaitsOf({ kind, key }: StepRecord): string[] {
   return kind === "event" || kind === "signal" || kind === "invoke" ? [key] : []
-}
-
-/** What a run waits for when it parks at this step. */
-function joinsOf({ kind, key, output }: StepRecord): Join[] {
-  if (kind !== "join" || output === null) return []
-  return [{ ...(JSON.parse(output) as Pick<Join, "fanoutId" | "need">), stepKey: key }]
 }

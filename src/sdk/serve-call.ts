@@ -1,12 +1,14 @@
 import type { HostedFunction } from "../core/app.ts"
-import type { Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
+import type { FanOutWish, Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import type { Failure } from "../core/failure.ts"
 import type { Outcome } from "../core/outcome.ts"
+import { limits } from "../core/limits.ts"
 import type { RetryWish } from "../core/retry.ts"
+import type { Pull } from "../core/source.ts"
 import type { StepRecord } from "../core/step.ts"
-import type { CalledEvent, parseCall } from "../protocol/call.ts"
+import type { CalledEvent, parseCall, SourceAsked } from "../protocol/call.ts"
 import { eventNameToWire, headers as names } from "../protocol/names.ts"
 import { isObject } from "../protocol/ops.ts"
 import { conditionOf } from "../protocol/registration-body.ts"
@@ -14,6 +16,7 @@ import { sha1 } from "../protocol/sha1.ts"
 import { below } from "./below.ts"
 import { runAttempt } from "./runner.ts"
 import { platformClock } from "./serve-clock.ts"
+import { notNow } from "./step-bounds.ts"
 
 type Call = Extract<ReturnType<typeof parseCall>, { call: unknown }>["call"]
 type Op = Readonly<Record<string, unknown>>
@@ -27,6 +30,11 @@ export interface Served {
   readonly bearer: string | null
 }
 
+/** What one call adds: the step that it names. */
+export interface ServedCall extends Served {
+  readonly stepId: string | null
+}
+
 export interface CallAnswer {
   readonly status: number
   readonly content: unknown
@@ -34,7 +42,7 @@ export interface CallAnswer {
 }
 
 /** Runs a function as far as it comes in one call: up to the end of the steps that it begins now. */
-export async function answerCall(hosted: HostedFunction, call: Call, served: Served): Promise<CallAnswer> {
+export async function answerCall(hosted: HostedFunction, call: Call, served: ServedCall): Promise<CallAnswer> {
   const { events, memos } = call.byApi ? await fetched(call, served) : call
   const [event = noEvent] = events
   const steps = new Memos(memos)
@@ -61,7 +69,8 @@ export async function answerCall(hosted: HostedFunction, call: Call, served: Ser
     signal: new AbortController().signal,
     recorder: recording,
   })
-  return answerOf(outcome, recording)
+  if (!recording.pulling || outcome.kind === "failed") return answerOf(outcome, recording)
+  return { status: 206, content: recording.part === null ? [] : [recording.part], headers: {} }
 }
 
 function answerOf(outcome: Outcome, { ops, retry }: CallRecording): CallAnswer {
@@ -100,15 +109,17 @@ function serialized(failure: Failure): Record<string, unknown> {
 /** The engine's side of one call: what happens at steps is gathered for the answer. */
 class CallRecording implements Recorder {
   readonly ops: Op[] = []
+  /** The items that the server asked for. */
+  part: Op | null = null
   /** What failed steps of this call wish. */
   retry: RetryWish = "policy"
   readonly closed = false
   readonly #call: Call
-  readonly #served: Served
+  readonly #served: ServedCall
   readonly #steps: Memos
   readonly #seedMs: number
 
-  constructor(call: Call, served: Served, steps: Memos, seedMs: number) {
+  constructor(call: Call, served: ServedCall, steps: Memos, seedMs: number) {
     this.#call = call
     this.#served = served
     this.#steps = steps
@@ -134,20 +145,24 @@ class CallRecording implements Recorder {
     const { key } = report
     const now = this.now()
     this.ops.push(this.#opOf(report))
-    // Far ahead, so that a sleep which is over at once is told of by the server too.
-    return { key, kind: "run", state: "waiting", attempts: 1, output: null, failure: null, dueAt: now + 1e12, startedAt: now, endedAt: now }
+    return notNow(key, now)
   }
 
   /** Sent at once, with ids that are the same each time: a call that is repeated sends nothing twice. */
   async send(key: string, events: readonly EventInput[], { rules = {}, functionId }: Omit<SendWay, "joined"> = {}): Promise<SendResult> {
-    if (functionId !== undefined || Object.keys(rules).length > 0) throw notOverHttp("a fan-out with items or rules")
+    if (functionId !== undefined) throw notOverHttp("a send of items")
     const kept = this.#steps.get(key)
     if (kept?.output !== undefined && kept.output !== null) return JSON.parse(kept.output) as SendResult
     if (events.length === 0) return { ids: [], fanoutId: null }
     const { url, eventKey } = this.#served
     const answer = await fetch(below(url, `/e/${encodeURIComponent(eventKey)}`), {
       method: "POST",
-      headers: { "content-type": "application/json", [names.eventSeed]: this.#seed(key), [names.sendingRun]: this.#call.runId },
+      headers: {
+        "content-type": "application/json",
+        [names.eventSeed]: this.#seed(key),
+        [names.sendingRun]: this.#call.runId,
+        ...(Object.keys(rules).length === 0 ? {} : { [names.rules]: JSON.stringify(rules) }),
+      },
       body: JSON.stringify(events),
     })
     const said = (await answer.json().catch(() => null)) as { ids?: string[]; error?: string } | null
@@ -160,6 +175,18 @@ class CallRecording implements Recorder {
     const result: SendResult = { ids: said.ids, fanoutId: answer.headers.get(names.fanoutId) }
     this.ops.push({ ...nameOf(key), op: "StepRun", opts: { type: "step.sendEvent" }, data: result })
     return result
+  }
+
+  get pulling(): boolean {
+    return this.#call.source !== undefined
+  }
+
+  /** The server asks for the items in calls of their own, and tells when the join is over. */
+  async fanOut({ key, ...opts }: FanOutWish, pull: Pull): Promise<StepRecord> {
+    const { source } = this.#call
+    if (source === undefined) this.ops.push({ ...nameOf(key), op: "FanOut", opts })
+    else if (this.#served.stepId === sha1(key)) this.part = { ...nameOf(key), op: "SourcePart", opts: await partOf(pull, source) }
+    return notNow(key, this.now())
   }
 
   async sendSource(): Promise<string> {
@@ -217,9 +244,31 @@ class CallRecording implements Recorder {
         return { ...named, op: "InvokeFunction", opts: { function_id: report.functionId, payload, timeout: until(report.timeoutAt) } }
       }
       case "join":
-        throw notOverHttp("step.fanOut")
+        throw notOverHttp("a join of its own")
       default:
         return report satisfies never
+    }
+  }
+}
+
+/** As many items as one call gives: so many, or so much text. */
+async function partOf(pull: Pull, from: SourceAsked): Promise<Record<string, unknown>> {
+  const source = pull(from)
+  const events: EventInput[] = []
+  let { cursor } = from
+  let chars = 0
+  for (;;) {
+    const piece = await source.next()
+    if (piece.done === true) return { events, cursor, last: true }
+    for (const event of piece.value.events) {
+      events.push(event)
+      chars += JSON.stringify(event).length
+    }
+    cursor = piece.value.cursor
+    if (piece.value.last === true) return { events, cursor, last: true }
+    if (events.length >= limits.eventsPerPart || chars >= limits.callBytes / 4) {
+      await source.return?.()
+      return { events, cursor, last: false }
     }
   }
 }

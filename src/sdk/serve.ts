@@ -90,12 +90,13 @@ async function handle(request: Request, ready: Ready, { servedAt }: ServeOptions
   if (request.method === "PUT") return register(request, ready, self, isSigned)
   if (request.method !== "POST") return json(405, { message: "Method not allowed" })
   if (keys !== null && !isSigned) return json(401, { message: "Unauthorized" })
-  const hosted = ready.functions.get(new URL(request.url).searchParams.get("fnId") ?? "")
+  const { searchParams } = new URL(request.url)
+  const hosted = ready.functions.get(searchParams.get("fnId") ?? "")
   // It may be in a version that is being deployed: to be tried again.
   if (hosted === undefined) return signed(ready, 500, { name: "Error", message: "there is no such function here" })
   const read = parseCall(parsed)
   if ("error" in read) return signed(ready, 500, { name: "Error", message: `this is no call: ${read.error}` })
-  const { status, content, headers } = await answerCall(hosted, read.call, ready)
+  const { status, content, headers } = await answerCall(hosted, read.call, { ...ready, stepId: searchParams.get("stepId") })
   return signed(ready, status, content, headers)
 }
 

@@ -1,3 +1,4 @@
+import type { StepRecord } from "../core/step.ts"
 import { type Duration, durationMs } from "../core/duration.ts"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
@@ -53,4 +54,9 @@ export function sleepMoment(moment: Date | string | number, now: number): number
     })
   }
   return at
+}
+
+/** A step that does not go on in this call, or part of an attempt: far ahead, so that a sleep which is over at once waits for the next one too. */
+export function notNow(key: string, now: number): StepRecord {
+  return { key, kind: "run", state: "waiting", attempts: 1, output: null, failure: null, dueAt: now + 1e12, startedAt: now, endedAt: now }
 }

@@ -1,5 +1,6 @@
 import { type Context, Hono } from "hono"
 import { codes, FanfareError } from "../core/errors.ts"
+import type { FanOutRules } from "../core/gate.ts"
 import type { Engine } from "../engine/engine.ts"
 import { eventOfForm, parseEvents, sendingRun } from "../protocol/event-request.ts"
 import { headers } from "../protocol/names.ts"
@@ -39,7 +40,9 @@ export function createDoor({ engine, reader, identity, apps, checkpoints }: Door
     const body = await eventBody(c)
     const runId = sendingRun(body, c.req.header(headers.sendingRun))
     const events = parseEvents(body, c.req.header(headers.eventSeed))
-    const { ids, fanoutId } = await engine.intake.send(events, { firstWins: true, ...(runId === null ? {} : { runId }) })
+    const rules = rulesIn(c.req.header(headers.rules))
+    const way = { firstWins: true, ...(runId === null ? {} : { runId }), ...(rules === null ? {} : { rules }) }
+    const { ids, fanoutId } = await engine.intake.send(events, way)
     return c.json({ ids, status: 200 }, 200, fanoutId === null ? {} : { [headers.fanoutId]: fanoutId })
   })
 
@@ -62,6 +65,16 @@ export function createDoor({ engine, reader, identity, apps, checkpoints }: Door
   sdkRunRoutes(door, { engine, reader, checkpoints })
   sdkApiRoutes(door, { engine, reader })
   return door
+}
+
+/** @throws FanfareError `invalid_option`: no JSON object; what is in it is looked at later */
+function rulesIn(header: string | undefined): FanOutRules | null {
+  if (header === undefined) return null
+  try {
+    const rules: unknown = JSON.parse(header)
+    if (isObject(rules)) return rules
+  } catch {}
+  throw new FanfareError("invalid_option", `the header ${headers.rules} must be a JSON object`, { field: headers.rules })
 }
 
 /** JSON, or a form: one event whose fields are the form's, with what is not a field of events in its data. */

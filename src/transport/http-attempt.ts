@@ -1,17 +1,19 @@
 import type { Attempt, StepReport } from "../core/attempt.ts"
 import { FanfareError } from "../core/errors.ts"
 import { type Failure, toFailure } from "../core/failure.ts"
+import { joinsOf } from "../core/join.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import type { RetryWish } from "../core/retry.ts"
 import type { StepRecord } from "../core/step.ts"
-import { type Call, type CallTicket, memosOf } from "../protocol/call.ts"
+import { type Call, type CallTicket, memosOf, type SourceAsked } from "../protocol/call.ts"
 import { opIdOf } from "../protocol/op-id.ts"
 import { isObject, type Op } from "../protocol/ops.ts"
 import type { Reply } from "../protocol/reply.ts"
 import { Defers } from "./defers.ts"
 import { GatewayError, isGateway } from "./gateway.ts"
+import { fanOutWish, sendFanOut } from "./http-fanouts.ts"
 import { completed, nothingToDo, tooManySteps, tooMuchState, unknownOp } from "./http-outcomes.ts"
 import { isWait, sleepEnd, waitReport } from "./http-waits.ts"
 
@@ -84,6 +86,7 @@ export class HttpAttempt {
   }
 
   async #goOn(): Promise<Outcome> {
+    await this.#lookAtJoins()
     for (let idle = 0; idle < idleCalls; idle++) {
       const before = this.#unknownEnds
       const known = this.#news
@@ -113,7 +116,7 @@ export class HttpAttempt {
   }
 
   /** Calls for a step, or for whatever comes next. */
-  #call(stepId: string | null, attempt = this.#attemptNumber()): Promise<Reply> {
+  #call(stepId: string | null, attempt = this.#attemptNumber(), source?: SourceAsked): Promise<Reply> {
     const { run } = this.#attempt
     const { retries, send, ticket, linked } = this.#calling
     return send(
@@ -130,6 +133,7 @@ export class HttpAttempt {
         ticket: stepId === null ? ticket : null,
         linked,
         defers: this.#defers.known,
+        ...(source === undefined ? {} : { source }),
       },
       stepId === null ? this.#attempt.signal : AbortSignal.any([this.#attempt.signal, this.#abort.signal]),
     )
@@ -180,6 +184,7 @@ export class HttpAttempt {
       if (op.kind === "RunComplete" || op.kind === "SyncRunComplete") complete = op
       else if (op.kind === "StepPlanned") this.#plan(op, (attempts) => this.#callFor(op, attempts))
       else if (isGateway(op.kind)) this.#plan(op, () => this.#askFor(op))
+      else if (op.kind === "FanOut") this.#plan(op, () => this.#fanOut(op))
       else if (Defers.is(op.kind)) await this.#defers.keep(op)
       else if (op.kind === "DiscoveryRequest") this.#ended++
       else if (isWait(op.kind)) continue
@@ -246,6 +251,23 @@ export class HttpAttempt {
     }
   }
 
+  async #fanOut(op: Op): Promise<void> {
+    const { recorder } = this.#attempt
+    const wish = fanOutWish(op)
+    const fanoutId = await sendFanOut(wish, (source) => this.#call(op.id, undefined, source), recorder)
+    const { key, until, timeoutAt, outputs } = wish
+    await this.#keep({ kind: "join", key, fanoutId, until, timeoutAt, outputs })
+  }
+
+  /** Joins that may be over now: what was decided of them when they began holds. */
+  async #lookAtJoins(): Promise<void> {
+    for (const { kind, state, key, output } of this.#attempt.steps.values()) {
+      if (kind !== "join" || state !== "waiting" || output === null) continue
+      const { fanoutId, outputs = false } = JSON.parse(output) as { fanoutId: string; outputs?: boolean }
+      await this.#keep({ kind: "join", key, fanoutId, until: "all", timeoutAt: null, outputs })
+    }
+  }
+
   async #report(op: Op, retry: RetryWish, startedAt: number): Promise<void> {
     const known = this.#steps.get(op.key)
     // The app tells of what it waits for with each call; the first word counts.
@@ -293,7 +315,13 @@ export class HttpAttempt {
     if (first === null) return nothingToDo
     // What comes for a wait, its timeout too, is kept by the store: only a sleep and a retry are over by the clock.
     if (this.#isDue(first) && (first.kind === "sleep" || first.state === "retrying")) return null
-    return { kind: "parked", dueAt: first.dueAt ?? 0, for: first.state === "waiting" ? "wait" : "retry", joins: [], awaits: awaited(waits) }
+    return {
+      kind: "parked",
+      dueAt: first.dueAt ?? 0,
+      for: first.state === "waiting" ? "wait" : "retry",
+      joins: waits.flatMap(joinsOf),
+      awaits: awaited(waits),
+    }
   }
 
   #idOf(key: string): string {
