@@ -77,6 +77,12 @@ export async function cancelFanout(id: string, globals: Globals): Promise<void> 
   await follow(await call<Operation>(globals, paths.fanoutCancel, { params: { id }, body: {} }), globals, "cancelled")
 }
 
+export async function pauseFanout(id: string, globals: Globals): Promise<void> {
+  const fanout = await call<FanoutSummary>(globals, paths.fanoutPause, { params: { id }, body: {} })
+  if (globals.json) printJson(fanout)
+  else print(`${id} stands still, what has begun goes on: ${fanoutLine(fanout)}`)
+}
+
 export async function resumeFanout(id: string, globals: Globals): Promise<void> {
   const fanout = await call<FanoutSummary>(globals, paths.fanoutResume, { params: { id }, body: {} })
   if (globals.json) printJson(fanout)

@@ -177,8 +177,14 @@ fanouts
     (await import("./fanouts.ts")).retryFanout(id, { ...globals(), ...options }),
   )
 fanouts
+  .command("pause")
+  .description("stop a fan-out, and nothing else; what has begun goes on")
+  .argument("<id>")
+  .addHelpText("after", "\nExample: fanfare fanouts pause fan_06fk3…")
+  .action(async (id: string) => (await import("./fanouts.ts")).pauseFanout(id, globals()))
+fanouts
   .command("resume")
-  .description("let a fan-out go on that a canary or its breaker has stopped; what has failed stays failed")
+  .description("let a fan-out go on that a canary, its breaker or somebody has stopped; what has failed stays failed")
   .argument("<id>")
   .addHelpText("after", "\nExample: fanfare fanouts resume fan_06fk3…")
   .action(async (id: string) => (await import("./fanouts.ts")).resumeFanout(id, globals()))

@@ -185,4 +185,6 @@ export type UnitResult =
   | { readonly kind: "gone" }
   | { readonly kind: "fenced" }
   | { readonly kind: "closed" }
+  /** It adds to a fan-out that was paused by hand: its runs must have a gate. */
+  | { readonly kind: "paused" }
   | { readonly kind: "stale" }

@@ -13,7 +13,7 @@ export interface FailureGroup {
   readonly runId: string
 }
 
-export type OperationKind = "retry" | "cancel" | "replay"
+export type OperationKind = "retry" | "cancel" | "replay" | "pause"
 
 /** Something done to many runs: on the server, in parts, over restarts, until it is done. */
 export interface Operation {
@@ -75,7 +75,16 @@ export interface Fanouts {
   retry(id: string, options?: RetryOptions): Promise<Operation>
   /** Cancels what has not begun or waits, and what its source would still add; what is running may end first. */
   cancel(id: string): Promise<Operation>
-  /** Lets a fan-out that a canary or the breaker stopped go on as it is: what has failed stays failed. The breaker counts from here. */
+  /**
+   * Stops this fan-out and nothing else, as its breaker would, until `resume`: what is in line, held or yet to come begins no sooner, nor what
+   * its source still adds. What has begun goes on (with a breaker, until it sleeps or is to be tried again), and so do the first runs of a canary
+   * that is under way.
+   * @throws FanfareError `not_found`; `invalid_option`: it has ended, was cancelled, or stands still
+   */
+  pause(id: string): Promise<FanoutSummary>
+  /**
+   * Lets a fan-out that a canary, the breaker or somebody stopped go on as it is: what has failed stays failed. The breaker counts from here.
+   */
   resume(id: string): Promise<FanoutSummary>
   /** What a send of these events would do, without sending: counts, duplicates, functions, a sample. */
   plan(events: readonly EventInput[]): Promise<FanoutPlan>

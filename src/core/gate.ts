@@ -31,6 +31,9 @@ export interface GateRules {
   readonly breaker: { readonly share: number | null; readonly count: number | null; readonly min: number } | null
 }
 
+/** A gate that is only shut by hand. */
+export const ungated: GateRules = { canary: 0, breaker: null }
+
 /** Rules that passed the door. `canary` as a share waits for the number of events. */
 export interface CheckedRules extends Omit<GateRules, "canary"> {
   readonly canary: { readonly count: number } | { readonly share: number } | null
@@ -195,6 +198,11 @@ export function settleRules(rules: CheckedRules, events: number | null): Settled
   const first = canary === null ? 0 : "count" in canary ? canary.count : Math.max(1, Math.ceil(canary.share * total))
   const gate = canary === null && breaker === null ? null : { canary: first, breaker }
   return { gate, runGapMs: gapMs, eventGapMs: spreadMs / Math.max(1, total) }
+}
+
+/** The rules of a sender whose fan-out was paused by hand: that gave it a gate. */
+export function withGate(rules: SettledRules | null): SettledRules {
+  return { runGapMs: 0, eventGapMs: 0, ...rules, gate: ungated }
 }
 
 /** What new counts mean for the gate; null: it stays as it is. Pure: called under the lock of the fan-out's row. */

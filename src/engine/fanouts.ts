@@ -82,16 +82,18 @@ export class StoredFanouts implements Fanouts {
     return this.#begin({ kind: "cancel", fanoutId: id, fingerprint: null, runId: null }, null)
   }
 
+  async pause(id: string): Promise<FanoutSummary> {
+    await this.get(id)
+    await this.#begin({ kind: "pause", fanoutId: id, fingerprint: null, runId: null }, null)
+    return this.get(id)
+  }
+
   async resume(id: string): Promise<FanoutSummary> {
     await this.get(id)
     if (!(await this.#parts.store.resume(id))) {
-      throw new FanfareError(
-        "invalid_option",
-        `the fan-out ${id} has nothing to resume: it was cancelled, or has no canary and no breaker`,
-        {
-          field: "id",
-        },
-      )
+      throw new FanfareError("invalid_option", `the fan-out ${id} has nothing to resume: it was cancelled, or nothing stopped it`, {
+        field: "id",
+      })
     }
     this.#parts.claimable()
     return this.get(id)

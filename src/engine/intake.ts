@@ -6,7 +6,7 @@ import { FanfareError } from "../core/errors.ts"
 import { type CheckedEvent, checkEvent, checkItem, type EventInput, functionInvokedEvent, scheduledTimerEvent } from "../core/event.ts"
 import type { Functions, Limits } from "../core/flow-control.ts"
 import type { Fanouts } from "../core/fanouts.ts"
-import { checkRules, type FanOutRules, type SettledRules, settleRules } from "../core/gate.ts"
+import { checkRules, type FanOutRules, type SettledRules, settleRules, withGate } from "../core/gate.ts"
 import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
@@ -226,9 +226,11 @@ export class EventIntake implements Intake {
     const { reload, telemetry } = this.#parts
     let admission = await this.#admit(events, origin)
     let result = await commit({ changes: admission.changes, guard: null, registry: admission.version }, admission.eventIds, admission.runs)
-    while (result.kind === "stale") {
-      await reload()
-      admission = await this.#admit(events, origin)
+    let place = origin
+    while (result.kind === "stale" || (result.kind === "paused" && place === origin)) {
+      if (result.kind === "stale") await reload()
+      else place = { ...origin, fanout: origin.fanout && { ...origin.fanout, rules: withGate(origin.fanout.rules) } }
+      admission = await this.#admit(events, place)
       result = await commit({ changes: admission.changes, guard: null, registry: admission.version }, admission.eventIds, admission.runs)
     }
     const { eventIds, changes } = admission

@@ -25,6 +25,7 @@ export const paths = {
   fanoutFailures: "/api/v1/fanouts/:id/failures",
   fanoutRetry: "/api/v1/fanouts/:id/retry",
   fanoutCancel: "/api/v1/fanouts/:id/cancel",
+  fanoutPause: "/api/v1/fanouts/:id/pause",
   fanoutResume: "/api/v1/fanouts/:id/resume",
   /** What a send of these events would do. */
   fanoutPlan: "/api/v1/fanouts/plan",

@@ -18,6 +18,7 @@ export function remoteIntake(configured: string | undefined): Intake {
     failures: async (id) => (await ask<Page<FailureGroup>>(paths.fanoutFailures, fanout(id))).items,
     retry: (id, options = {}) => ask(paths.fanoutRetry, { ...fanout(id), body: options }),
     cancel: (id) => ask(paths.fanoutCancel, { ...fanout(id), body: {} }),
+    pause: (id) => ask(paths.fanoutPause, { ...fanout(id), body: {} }),
     resume: (id) => ask(paths.fanoutResume, { ...fanout(id), body: {} }),
     operation: (id) => ask(paths.operation, fanout(id)),
     plan: (events) => ask(paths.fanoutPlan, { body: events }),
@@ -44,16 +45,7 @@ export function remoteIntake(configured: string | undefined): Intake {
     fanouts,
     schedules: remoteSchedules(ask),
     runs,
-    functions: {
-      list: () => ask(paths.functions),
-      pause: (id, options = {}) => ask(paths.functionPause, { params: { id }, body: options }),
-      resume: (id) => ask(paths.functionResume, { params: { id }, body: {} }),
-    },
-    limits: {
-      list: ({ functionId, ...filter } = {}) => ask(paths.limits, { query: { ...filter, function: functionId } }),
-      set: (id, max) => ask(paths.limit, { params: { id }, body: { max } }),
-      reset: (id) => ask(paths.limit, { params: { id }, body: { max: null } }),
-    },
+    ...remoteFlowControl(ask),
     sendSignal: (signal, data) => ask(paths.signals, { body: { signal, data } }),
     async send(events, { joined, rules } = {}) {
       if (joined !== undefined) throw needsEngine()
@@ -68,6 +60,21 @@ export function remoteIntake(configured: string | undefined): Intake {
     },
     sendFromSql: async () => {
       throw needsEngine()
+    },
+  }
+}
+
+function remoteFlowControl(ask: Ask): Pick<Intake, "functions" | "limits"> {
+  return {
+    functions: {
+      list: () => ask(paths.functions),
+      pause: (id, options = {}) => ask(paths.functionPause, { params: { id }, body: options }),
+      resume: (id) => ask(paths.functionResume, { params: { id }, body: {} }),
+    },
+    limits: {
+      list: ({ functionId, ...filter } = {}) => ask(paths.limits, { query: { ...filter, function: functionId } }),
+      set: (id, max) => ask(paths.limit, { params: { id }, body: { max } }),
+      reset: (id) => ask(paths.limit, { params: { id }, body: { max: null } }),
     },
   }
 }

@@ -166,6 +166,7 @@ function fanoutRoutes(api: Hono, fanouts: Fanouts): void {
     const body = (await jsonBody(c)) as Readonly<Record<string, unknown>> | null
     return c.json(await fanouts.retry(c.req.param("id"), retryOptions(body ?? {})))
   })
+  api.post(paths.fanoutPause, async (c) => c.json(await fanouts.pause(c.req.param("id"))))
   api.post(paths.fanoutResume, async (c) => c.json(await fanouts.resume(c.req.param("id"))))
   api.post(paths.fanoutPlan, async (c) => c.json(await fanouts.plan([await jsonBody(c)].flat() as EventInput[])))
   api.post(paths.fanoutCancel, async (c) => c.json(await fanouts.cancel(c.req.param("id"))))

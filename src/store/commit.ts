@@ -58,7 +58,7 @@ export async function commitUnits(db: Db, units: readonly Unit[], now: number): 
       takenBy: taken.get(i),
       cancels: cancelled.has(i),
       announced: announced.has(i),
-      closed: closed.has(i),
+      closed: closed.get(i),
     }),
   )
   const duplicates = refuseByKeys(units, results, known satisfies KnownEvents)
@@ -88,7 +88,7 @@ interface Found {
   readonly takenBy: string | undefined
   readonly cancels: boolean
   readonly announced: boolean
-  readonly closed: boolean
+  readonly closed: "closed" | "paused" | undefined
 }
 
 function refusal(unit: Unit, version: number, { held, takenBy, cancels, announced, closed }: Found): UnitResult | undefined {
@@ -96,7 +96,7 @@ function refusal(unit: Unit, version: number, { held, takenBy, cancels, announce
   if (takenBy !== undefined) return { kind: "taken", runId: takenBy }
   if (!cancels && unit.changes.some(({ kind }) => kind === "run.cancel")) return { kind: "gone" }
   if (announced) return { kind: "duplicate" }
-  if (closed) return { kind: "closed" }
+  if (closed !== undefined) return { kind: closed }
   return unit.registry !== null && unit.registry < version ? { kind: "stale" } : undefined
 }
 

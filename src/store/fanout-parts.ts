@@ -10,17 +10,17 @@ function partsOf(units: readonly Unit[]): { i: number; part: Grow }[] {
 
 /**
  * The units, by number, that cannot be added to their fan-out: it is sealed, or does not end where the part begins, or its sender's name is
- * taken. Fan-outs of one part, the usual ones, are not asked about.
+ * taken; or was given a gate since the sender began, which the part does not know. Fan-outs of one part, the usual ones, are not asked about.
  */
-export async function closedFanouts(db: Db, units: readonly Unit[]): Promise<Set<number>> {
+export async function closedFanouts(db: Db, units: readonly Unit[]): Promise<ReadonlyMap<number, "closed" | "paused">> {
   const parts = partsOf(units)
   const later = parts.filter(({ part }) => part.from > 0)
   const named = parts.filter(({ part }) => part.from === 0 && part.key !== null)
   const [open, known] = await together([
     later.length === 0
       ? Promise.resolve([])
-      : db.query<{ id: string; taken: number }>(
-          `select id, taken from fanout where sealed_at is null and id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`,
+      : db.query<{ id: string; taken: number; rules: string | null }>(
+          `select id, taken, rules from fanout where sealed_at is null and id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`,
           [JSON.stringify(later.map(({ part }) => [part.id]))],
         ),
     named.length === 0
@@ -30,15 +30,17 @@ export async function closedFanouts(db: Db, units: readonly Unit[]): Promise<Set
           [JSON.stringify(named.map(({ part }) => [part.key]))],
         ),
   ])
-  const ends = new Map(open.map(({ id, taken }) => [id, taken]))
+  const ends = new Map(open.map((row) => [row.id, row]))
   const taken = new Set<string | null>(known.map(({ key }) => key))
-  const closed = new Set<number>()
+  const closed = new Map<number, "closed" | "paused">()
   for (const { i, part } of later) {
-    if (ends.get(part.id) === part.from) ends.delete(part.id)
-    else closed.add(i)
+    const end = ends.get(part.id)
+    if (end?.taken !== part.from) closed.set(i, "closed")
+    else if (end.rules !== null && part.rules === null) closed.set(i, "paused")
+    else ends.delete(part.id)
   }
   for (const { i, part } of named) {
-    if (taken.has(part.key)) closed.add(i)
+    if (taken.has(part.key)) closed.set(i, "closed")
     taken.add(part.key)
   }
   return closed

@@ -13,7 +13,8 @@ import { countFanouts, sealFanouts } from "./commit-fanout.ts"
 import { type Db, together } from "./db.ts"
 import { dropWaits } from "./commit-wait.ts"
 import { forgetFailures, uncountEnds } from "./failure-groups.ts"
-import { bulkPart, freeze, type FrozenFilter, onceMore, undoEnds } from "./operate-runs.ts"
+import { bulkPart, type BulkPart, freeze, type FrozenFilter, onceMore, undoEnds } from "./operate-runs.ts"
+import { pauseFanout, putBehindGate, type Standing } from "./pause-fanout.ts"
 import { addRuleWaits } from "./rule-waits.ts"
 import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
@@ -54,7 +55,8 @@ export async function operate(db: Db, context: TickContext): Promise<Operated> {
     [now],
   )
   if (row !== undefined) {
-    if (row.filter !== null) return filteredPart(db, row, JSON.parse(row.filter) as FrozenFilter, context)
+    if (row.kind === "pause") return pausePart(db, row, now)
+    if (row.filter !== null) return filteredPart(db, row, row.kind, JSON.parse(row.filter) as FrozenFilter, context)
     return row.kind === "retry" ? retryPart(db, row, context) : cancelPart(db, row, context)
   }
   const [next] = await db.query<{ at: number | null }>("select min(next_at) as at from operation where ended_at is null")
@@ -64,9 +66,15 @@ export async function operate(db: Db, context: TickContext): Promise<Operated> {
 }
 
 /** The next part of an operation on the runs that a filter means. */
-async function filteredPart(db: Db, row: OperationRow, filter: FrozenFilter, context: TickContext): Promise<Operated> {
+async function filteredPart(
+  db: Db,
+  row: OperationRow,
+  kind: BulkPart["kind"],
+  filter: FrozenFilter,
+  context: TickContext,
+): Promise<Operated> {
   const { now } = context
-  const part = { kind: row.kind, filter, snapshotAt: row.snapshot_at, cursor: row.cursor }
+  const part = { kind, filter, snapshotAt: row.snapshot_at, cursor: row.cursor }
   const { cursor, affected, doomed, lines } = await bulkPart(db, part, context)
   await advanceTo(db, row, { cursor: cursor ?? row.cursor, affected, nextAt: now, ...(cursor === null ? { endedAt: now } : {}) })
   return { lines, restMs: 0, ended: 0, doomed }
@@ -152,9 +160,8 @@ async function retryPart(db: Db, row: OperationRow, { functions, now }: TickCont
   return { lines, restMs: 0, ended: 0 }
 }
 
-/** A walk over all runs of the fan-out that have not ended: it is sealed, so there will be no others. */
-async function cancelPart(db: Db, row: OperationRow, context: TickContext): Promise<Operated> {
-  const { now } = context
+/** The next runs of the fan-out, and those of them that have not ended; null when there are no more. */
+async function nextRuns(db: Db, row: OperationRow): Promise<{ readonly last: string; readonly live: readonly Standing[] } | null> {
   const runs = await db.query<{ id: string; function_id: string; rank: number; ended: string | null }>(
     `select r.id, r.function_id, r.rank, x.run_id as ended
        from (select id, function_id, rank from run where fanout_id = $1 and id > $2 order by id limit ${batch}) as r
@@ -162,11 +169,31 @@ async function cancelPart(db: Db, row: OperationRow, context: TickContext): Prom
     [row.fanout_id, row.cursor],
   )
   const last = runs.at(-1)
-  if (last === undefined) return lookAgain(db, row, now)
-  const standing = await takeStanding(
-    db,
-    runs.flatMap(({ id, function_id, rank, ended }) => (ended === null ? [{ id, functionId: function_id, rank }] : [])),
-  )
+  const live = runs.flatMap(({ id, function_id, rank, ended }) => (ended === null ? [{ id, functionId: function_id, rank }] : []))
+  return last === undefined ? null : { last: last.id, live }
+}
+
+/** A walk over the runs of a fan-out that somebody has paused. What its source adds from now on has a gate from the start. */
+async function pausePart(db: Db, row: OperationRow, now: number): Promise<Operated> {
+  const [open] = await db.query("select 1 from fanout where id = $1 and paused_at is not null and cancelled_at is null and gate = 'open'", [
+    row.fanout_id,
+  ])
+  const next = open === undefined ? null : await nextRuns(db, row)
+  if (next === null) {
+    await advanceTo(db, row, { cursor: row.cursor, affected: 0, nextAt: now, endedAt: now })
+    return { lines: new Map(), restMs: 0, ended: 0 }
+  }
+  const { affected, lines } = await putBehindGate(db, row.fanout_id, next.live, now)
+  await advanceTo(db, row, { cursor: next.last, affected, nextAt: now })
+  return { lines, restMs: 0, ended: 0 }
+}
+
+/** A walk over all runs of the fan-out that have not ended: it is sealed, so there will be no others. */
+async function cancelPart(db: Db, row: OperationRow, context: TickContext): Promise<Operated> {
+  const { now } = context
+  const next = await nextRuns(db, row)
+  if (next === null) return lookAgain(db, row, now)
+  const standing = await takeStanding(db, next.live)
   const taken = standing.map((each) => ({ ...each, limits: left(each.limits) }))
   const ended = taken.map(({ runId, functionId, fence, rank, limits: claims, attempt }): ChangeOf<"run.settle"> => {
     const run = { id: runId, functionId, fence, rank, fanoutId: row.fanout_id, limits: claims }
@@ -180,7 +207,7 @@ async function cancelPart(db: Db, row: OperationRow, context: TickContext): Prom
       taken.map(({ runId }) => runId),
     ),
     insertCancelled(db, taken, withFanout, now),
-    advanceTo(db, row, { cursor: last.id, affected: taken.length, nextAt: now }),
+    advanceTo(db, row, { cursor: next.last, affected: taken.length, nextAt: now }),
   ])
   const told = await cancelChanges(
     db,
@@ -229,9 +256,18 @@ export async function addOperation(
   now: number,
 ): Promise<Operation> {
   const begun = { id, kind, fanoutId, fingerprint, runId, affected: 0, state: "running", createdAt: now, endedAt: null } as const
-  if (filter !== undefined) {
+  if (filter !== undefined && kind !== "pause") {
     await insertOperation(db, begun, await freeze(db, kind, filter))
     return { ...begun, filter }
+  }
+  if (kind === "pause") {
+    if (!(await pauseFanout(db, fanoutId, now))) {
+      throw new FanfareError("invalid_option", `the fan-out ${fanoutId} cannot be paused: it stands still, has ended or was cancelled`, {
+        field: "id",
+      })
+    }
+    await insertOperation(db, begun, null)
+    return begun
   }
   if (runId !== null) await failedRun(db, fanoutId, runId)
   if (runId !== null && event !== null) await changeData(db, runId, event)
@@ -283,16 +319,6 @@ async function changeData(db: Db, runId: string, event: { readonly id: string; r
   )
   await db.execute("update run set event_id = $2 where id = $1", [runId, event.id])
   await db.execute("delete from step where run_id = $1", [runId])
-}
-
-/** Lets a fan-out that was stopped go on as it is; gives whether there is such a one with a gate. Runs in a transaction. */
-export async function resumeFanout(db: Db, fanoutId: string, now: number): Promise<boolean> {
-  const changed = await db.execute(
-    `update fanout set gate = 'open', paused_at = null, pause_reason = null, since = $2, ended_before = completed + failed + cancelled,
-       base_ended = completed + failed + cancelled, base_failed = failed where id = $1 and rules is not null and cancelled_at is null`,
-    [fanoutId, now],
-  )
-  return changed > 0
 }
 
 export async function operation(db: Db, id: string): Promise<Operation | null> {

@@ -3,6 +3,7 @@ import { canaryReason, type GateRules } from "../core/gate.ts"
 import { type FanoutState, progressOf } from "../core/progress.ts"
 import type { FanoutSummary, Page } from "../core/views.ts"
 import { type Db, together } from "./db.ts"
+import { byHand } from "./pause-fanout.ts"
 import { page, pageLimit } from "./read.ts"
 
 interface FanoutRow {
@@ -97,7 +98,7 @@ function toFanout(row: FanoutRow, now: number): FanoutSummary {
 
 function reasonOf({ gate, rules, failed, pause_reason }: FanoutRow, state: FanoutState): string | null {
   const canary = gate === "canary" && rules !== null ? (JSON.parse(rules) as GateRules).canary : null
-  if (state === "paused") return canary === null ? pause_reason : canaryReason(failed, canary)
+  if (state === "paused") return canary === null || pause_reason === byHand ? pause_reason : canaryReason(failed, canary)
   return state === "running" && canary !== null ? `canary: the others wait for the first ${canary} runs` : null
 }
 

@@ -13,7 +13,7 @@ const items = (n: number, from = 0): { name: string; data: { i: number } }[] =>
   Array.from({ length: n }, (_, i) => ({ name: "r/item", data: { i: from + i } }))
 
 /** An app whose runs fail as `fails` says, and what has begun when. */
-function createApp(fails: (i: number) => boolean, options: { concurrency?: number; ms?: number } = {}) {
+function createApp(fails: (i: number) => boolean, options: { concurrency?: number | { limit: number; mode: "run" }; ms?: number } = {}) {
   const app = new Fanfare({ id: "r" })
   const begun: { i: number; at: number }[] = []
   const clock = { now: (): number => 0 }
@@ -199,6 +199,91 @@ describe("a breaker", () => {
     const { fanoutId } = await app.send([...items(failures), { name: "r/item", data: { i: 9_999 }, ts: h.now() + 86_400_000 }], { breaker })
     await h.advance("1m")
     expect(await app.fanouts.get(fanoutId ?? "")).toMatchObject({ state, failed: failures })
+  })
+})
+
+describe("a pause by hand", () => {
+  const settled = async (h: Harness, app: Fanfare, id: string) => {
+    await h.advance("2s")
+    return app.fanouts.get(id)
+  }
+
+  it("stops a fan-out without any rules, wherever its runs stand, and nothing else; resumed, all of them run once", async () => {
+    const { app, started, open } = createApp(() => false, { concurrency: { limit: 5, mode: "run" }, ms: 1_000 })
+    const h = await open()
+    const later = items(100, 1_000).map((event) => ({ ...event, ts: h.now() + 60_000 }))
+    const { fanoutId } = await app.send([...items(1_200), ...later])
+    const id = fanoutId ?? ""
+    await h.advance("100ms")
+    expect(await app.fanouts.pause(id)).toMatchObject({ state: "paused", reason: "paused by hand" })
+    await expect(app.fanouts.pause(id)).rejects.toMatchObject({ code: "invalid_option", field: "id" })
+    const stopped = await settled(h, app, id)
+    const begun = started().length
+    expect(stopped.queued).toBeGreaterThan(1_000)
+    await app.send(items(1, 5_000))
+    await h.crash()
+    await h.advance("10m")
+    expect(started()).toHaveLength(begun + 1)
+    expect(await app.fanouts.get(id)).toMatchObject({ state: "paused", completed: begun })
+    expect(await app.fanouts.resume(id)).toMatchObject({ state: "running", reason: null })
+    await h.advance("30m")
+    expect(await app.fanouts.get(id)).toMatchObject({ state: "ended", completed: 1_300 })
+    await expect(app.fanouts.pause(id)).rejects.toMatchObject({ code: "invalid_option" })
+    await expect(app.fanouts.pause("fan_none")).rejects.toMatchObject({ code: "not_found" })
+  })
+
+  it("also holds what its source adds meanwhile", async () => {
+    const { app, started, open } = createApp(() => false)
+    const h = await open()
+    const gate = Promise.withResolvers<void>()
+    const sent = app.fanOut({
+      id: "s",
+      source: async (cursor: string | null) => {
+        if (cursor !== null) await gate.promise
+        return { items: items(10, cursor === null ? 0 : 10), next: cursor === null ? "more" : null }
+      },
+    })
+    await h.advance("1m")
+    const [{ id } = { id: "" }] = (await app.fanouts.list()).items
+    expect(started()).toHaveLength(10)
+    await app.fanouts.pause(id)
+    gate.resolve()
+    await sent
+    await h.advance("1m")
+    expect(started()).toHaveLength(10)
+    expect(await app.fanouts.get(id)).toMatchObject({ state: "paused", completed: 10, queued: 10, sealed: true })
+    await app.fanouts.resume(id)
+    await h.advance("1m")
+    expect(await app.fanouts.get(id)).toMatchObject({ state: "ended", completed: 20 })
+  })
+
+  it("while the first runs of a canary are under way lets these end, and the others wait until it is resumed", async () => {
+    const { app, started, open } = createApp(() => false)
+    const h = await open()
+    const { fanoutId } = await app.send(items(50), { canary: 5 })
+    const id = fanoutId ?? ""
+    await h.advance("10ms")
+    await app.fanouts.pause(id)
+    await h.advance("1m")
+    expect(started()).toHaveLength(5)
+    expect(await app.fanouts.get(id)).toMatchObject({ state: "paused", reason: "paused by hand", completed: 5 })
+    await app.fanouts.resume(id)
+    await h.advance("1m")
+    expect(await app.fanouts.get(id)).toMatchObject({ state: "ended", completed: 50 })
+  })
+
+  it("of one with a breaker, that is cancelled then, ends all that has not begun", async () => {
+    const { app, open } = createApp(() => false)
+    const h = await open()
+    const { fanoutId } = await app.send(items(2_000), { breaker: { failures: "50%" } })
+    const id = fanoutId ?? ""
+    await h.advance("10ms")
+    await app.fanouts.pause(id)
+    expect(await settled(h, app, id)).toMatchObject({ state: "paused", completed: 0, queued: 2_000 })
+    await app.fanouts.cancel(id)
+    const end = await settled(h, app, id)
+    expect(end).toMatchObject({ state: "ended", total: 2_000 })
+    expect(end.cancelled).toBeGreaterThanOrEqual(1_500)
   })
 })
 

@@ -128,6 +128,11 @@ async function exerciseFanouts(app: Fanfare): Promise<void> {
   await stands("ended")
   const [broken] = (await app.runs.list({ state: "failed" })).items
   if (broken !== undefined) await app.runs.retry(broken.id)
+  const plain = await app.send([1, 2].map(() => ({ name: "go", ts: systemClock.now() + 3_600_000 })))
+  await app.fanouts.pause(plain.fanoutId ?? "")
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  await app.fanouts.resume(plain.fanoutId ?? "")
+  await app.fanouts.cancel(plain.fanoutId ?? "")
   const name = `source ${systemClock.now()}`
   await app.fanOut({ id: name, source: (cursor) => ({ items: [{ name: "nobody" }], next: cursor === null ? "2" : null }) })
   await app.fanOut({ id: name, source: [] })
