@@ -46,6 +46,7 @@ program
   .option("-u, --sdk-url <url...>", "apps to register when it starts")
   .option("--allow <network...>", "networks to call beside public addresses: 10.0.0.0/8, loopback or private (default: FANFARE_ALLOW)")
   .option("--concurrency <n>", "attempts at the same time (default 200)", Number)
+  .option("--webhooks <file>", "JSON file of webhooks, by name: scheme, secret (env:NAME), event, id, data (default: FANFARE_WEBHOOKS)")
   .addHelpText("after", "\nExample: FANFARE_SIGNING_KEY=… FANFARE_EVENT_KEY=… fanfare start --db postgres://user:password@host/database")
   .action(async (options: Omit<StartOptions, keyof Globals>) => {
     const { start } = await import("./start.ts")

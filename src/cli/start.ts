@@ -1,6 +1,8 @@
+import { readFile } from "node:fs/promises"
 import { styleText } from "node:util"
 import { FanfareError } from "../core/errors.ts"
 import { assemble } from "../server/create.ts"
+import type { Webhook } from "../server/webhooks.ts"
 import { version } from "../server/version.ts"
 import { defaultPlace, nameOfPlace, parsePlace } from "../store/place.ts"
 import { localTransport } from "../transport/local.ts"
@@ -15,6 +17,7 @@ export interface StartOptions extends Globals {
   readonly sdkUrl?: readonly string[]
   readonly allow?: readonly string[]
   readonly concurrency?: number
+  readonly webhooks?: string
 }
 
 /** The server for production: events in, apps called over HTTP, several of them on one PostgreSQL. Runs until it is interrupted. */
@@ -32,6 +35,7 @@ export async function start(options: StartOptions): Promise<void> {
   const place = parsePlace(options.db ?? defaultPlace(env))
   const host = options.host ?? env["FANFARE_HOST"] ?? (open ? "127.0.0.1" : "0.0.0.0")
   const allow = options.allow ?? listed(...(env["FANFARE_ALLOW"] ?? "").split(","))
+  const webhooks = await readWebhooks(options.webhooks ?? env["FANFARE_WEBHOOKS"], env)
   const server = await assemble(
     {
       db: place.kind === "postgres" ? place.url : place.file,
@@ -43,6 +47,7 @@ export async function start(options: StartOptions): Promise<void> {
         adminKeys: listed(...(env["FANFARE_ADMIN_KEY"] ?? "").split(",")),
         readKeys: listed(...(env["FANFARE_READ_KEY"] ?? "").split(",")),
         readPayloads: env["FANFARE_READ_PAYLOADS"] === "1",
+        ...(webhooks === null ? {} : { webhooks }),
         ...(open && allow.length === 0 ? {} : { allow }),
       },
       ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
@@ -72,6 +77,33 @@ export async function start(options: StartOptions): Promise<void> {
   await interrupted()
   say("stopping: what is running may end (interrupt again to stop at once)")
   await server.stop()
+}
+
+/**
+ * Webhooks as a file has them; a secret `env:NAME` stands for that variable, so that the file has none.
+ * @throws FanfareError `invalid_option`: there is no such file, it is not JSON, or a variable is not set
+ */
+async function readWebhooks(file: string | undefined, env: NodeJS.ProcessEnv): Promise<Record<string, Webhook> | null> {
+  if (file === undefined || file === "") return null
+  const secretOf = (text: string): string => {
+    if (!text.startsWith("env:")) return text
+    const value = env[text.slice("env:".length)]
+    if (value !== undefined && value !== "") return value
+    throw new FanfareError("invalid_option", `${file}: the variable ${text.slice("env:".length)} is not set`, { field: "webhooks" })
+  }
+  try {
+    const given = JSON.parse(await readFile(file, "utf8")) as Record<string, Webhook>
+    return Object.fromEntries(
+      Object.entries(given).map(([name, webhook]) => [
+        name,
+        { ...webhook, secret: [webhook.secret].flat().map((text) => secretOf(String(text))) },
+      ]),
+    )
+  } catch (cause) {
+    if (cause instanceof FanfareError) throw cause
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new FanfareError("invalid_option", `the webhooks in ${file} cannot be read: ${why}`, { field: "webhooks", cause })
+  }
 }
 
 function listed(...texts: readonly (string | undefined)[]): string[] {

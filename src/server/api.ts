@@ -40,10 +40,11 @@ export interface ApiParts {
   readonly apps: Apps
   readonly stream: Stream
   readonly checkpoints: DoorParts["checkpoints"]
+  readonly webhooks: DoorParts["webhooks"]
 }
 
 /** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
-export function createApi({ engine, reader, storeName, access, apps, stream, checkpoints }: ApiParts): Hono {
+export function createApi({ engine, reader, storeName, access, apps, stream, checkpoints, webhooks }: ApiParts): Hono {
   const api = new Hono()
   const meters = createMeters(engine.telemetry)
   const identity = new Identity({ access, clock: systemClock, wrongKeys: new WrongKeys() })
@@ -53,7 +54,7 @@ export function createApi({ engine, reader, storeName, access, apps, stream, che
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
   guard(api, identity)
   api.use("/api/v1/*", touching(stream))
-  api.route("/", createDoor({ engine, reader, identity, apps, checkpoints }))
+  api.route("/", createDoor({ engine, reader, identity, apps, checkpoints, webhooks }))
 
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {

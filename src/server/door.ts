@@ -11,14 +11,16 @@ import { isForm } from "./request.ts"
 import { sdkApiRoutes } from "./sdk-api.ts"
 import { jsonBody, type SdkRunParts, sdkRunRoutes } from "./sdk-runs.ts"
 import { version } from "./version.ts"
+import { type WebhookParts, webhookRoutes } from "./webhooks.ts"
 
 export interface DoorParts extends SdkRunParts {
   readonly identity: Identity
   readonly apps: Apps
+  readonly webhooks: WebhookParts["webhooks"]
 }
 
 /** The routes that apps written with the official SDKs ask: the paths, bodies and answers are theirs. */
-export function createDoor({ engine, reader, identity, apps, checkpoints }: DoorParts): Hono {
+export function createDoor({ engine, reader, identity, apps, checkpoints, webhooks }: DoorParts): Hono {
   const { access } = identity
   const door = new Hono()
   door.use(async (c, next) => {
@@ -62,6 +64,7 @@ export function createDoor({ engine, reader, identity, apps, checkpoints }: Door
     const id = await engine.intake.trigger(definition, isObject(body) ? (body["data"] ?? {}) : {})
     return c.json({ id, status: 200 })
   })
+  webhookRoutes(door, { engine, identity, webhooks })
   sdkRunRoutes(door, { engine, reader, checkpoints })
   sdkApiRoutes(door, { engine, reader })
   return door

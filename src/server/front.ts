@@ -9,6 +9,7 @@ import type { ApiParts } from "./api.ts"
 import { Apps } from "./apps.ts"
 import { type Api, isLoopback, startHttp } from "./http.ts"
 import { Stream } from "./stream.ts"
+import { checkWebhooks, type Webhook } from "./webhooks.ts"
 
 /** The HTTP side of a server. */
 export interface HttpOptions extends Keys {
@@ -21,6 +22,8 @@ export interface HttpOptions extends Keys {
    * Default: `private` without keys, none with them.
    */
   readonly allow?: readonly string[]
+  /** URLs at which services tell of what has happened, by name: `POST /hooks/<name>`. Default: none. */
+  readonly webhooks?: Readonly<Record<string, Webhook>>
 }
 
 /** The side of a node that others reach, and through which it reaches their apps. */
@@ -34,14 +37,17 @@ export interface Front {
 /** What has to be there before the engine: the way to apps. */
 export interface OpenedFront {
   readonly transport: Transport
-  listen(parts: Omit<ApiParts, "access" | "apps" | "stream" | "checkpoints">): Promise<Front>
+  listen(parts: Omit<ApiParts, "access" | "apps" | "stream" | "checkpoints" | "webhooks">): Promise<Front>
 }
 
 /**
  * @param alone whether no other node shares the store
  * @throws FanfareError `invalid_option`: keys that are none, or no keys on an address that others reach
  */
-export async function openFront({ port, host = "127.0.0.1", allow, ...keys }: HttpOptions, alone: boolean): Promise<OpenedFront> {
+export async function openFront(
+  { port, host = "127.0.0.1", allow, webhooks = {}, ...keys }: HttpOptions,
+  alone: boolean,
+): Promise<OpenedFront> {
   const access = await createAccess(keys)
   if (access.kind === "dev" && !isLoopback(host)) {
     throw new FanfareError("invalid_option", `without keys this server may not listen on ${host}: anybody there could use it`, {
@@ -49,6 +55,7 @@ export async function openFront({ port, host = "127.0.0.1", allow, ...keys }: Ht
       hint: "Set FANFARE_SIGNING_KEY and FANFARE_EVENT_KEY, or listen on 127.0.0.1.",
     })
   }
+  const hooks = checkWebhooks(webhooks)
   const client = new HttpClient(addressRule(allow ?? (access.kind === "dev" ? ["private"] : [])))
   const transport = new HttpTransport({ client, keys: access.signing, kind: access.kind, alone })
   return {
@@ -57,7 +64,7 @@ export async function openFront({ port, host = "127.0.0.1", allow, ...keys }: Ht
       const apps = new Apps({ engine: parts.engine, client, access, clock: systemClock })
       const { engine, reader } = parts
       const stream = new Stream({ telemetry: engine.telemetry, reader, clock: systemClock, nodeId: engine.nodeId })
-      const api = await startHttp({ ...parts, access, apps, stream, checkpoints: transport }, host, port)
+      const api = await startHttp({ ...parts, access, apps, stream, checkpoints: transport, webhooks: hooks }, host, port)
       return {
         apps,
         api: {
