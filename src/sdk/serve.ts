@@ -119,7 +119,11 @@ async function register(request: Request, ready: Ready, self: string, isSigned: 
     },
     body: JSON.stringify(body),
   }).catch((error: unknown) => String(error))
-  if (typeof answer === "string") return json(500, { message: `the server at ${ready.url} does not answer: ${answer}`, modified: false })
+  if (typeof answer === "string")
+    return json(500, {
+      message: `the server at ${ready.url} does not answer (${answer}): tell the app where it is with FANFARE_URL`,
+      modified: false,
+    })
   const said = (await answer.json().catch(() => null)) as { modified?: unknown; error?: unknown } | null
   if (!answer.ok) return json(answer.status, { message: String(said?.error ?? "refused"), modified: false })
   return json(200, { message: "Successfully registered", modified: said?.modified === true })
