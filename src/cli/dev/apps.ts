@@ -27,7 +27,8 @@ export function followApps(server: FanfareServer & Internals, { sdkUrl = [], dis
   apps.follow(sdkUrl, tell)
   const functionsAt = (url: string): string => {
     const app = engine.registry.apps.find((each) => each.url === url)
-    return app === undefined ? "registered" : `${app.id}, ${Object.keys(app.calls).length} functions`
+    const n = Object.keys(app?.calls ?? {}).length
+    return app === undefined ? "registered" : `${app.id}, ${n} function${n === 1 ? "" : "s"}`
   }
   let stopped = !alone || !discovery || sdkUrl.length > 0
   const look = async (): Promise<void> => {
