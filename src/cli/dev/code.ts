@@ -60,7 +60,9 @@ async function givePiece({ ask: id, from }: Extract<ToCode, { kind: "pull" }>): 
 
 async function load(): Promise<void> {
   for (const file of files) {
-    const module: unknown = await import(pathToFileURL(file).href)
+    const module: unknown = await import(pathToFileURL(file).href).catch((error: unknown) => {
+      throw explainImport(error, file)
+    })
     apps.push(...Object.values(module as object).filter(isApp))
   }
   apps = [...new Set(apps)]
@@ -161,5 +163,5 @@ process.on("disconnect", () => process.exit(0))
 process.on("SIGINT", () => undefined)
 
 load().catch((error: unknown) => {
-  tell({ kind: "unfit", error: packError(explainImport(error), "invalid_function") })
+  tell({ kind: "unfit", error: packError(error, "invalid_function") })
 })

@@ -1,9 +1,7 @@
-import { existsSync, rmSync } from "node:fs"
+import { rmSync } from "node:fs"
 import { createServer } from "node:net"
-import { dirname, resolve } from "node:path"
-import { pathToFileURL } from "node:url"
+import { dirname } from "node:path"
 import { styleText } from "node:util"
-import type { FanfareConfig } from "../../config.ts"
 import { FanfareError } from "../../core/errors.ts"
 import { assemble } from "../../server/create.ts"
 import { version } from "../../server/version.ts"
@@ -15,6 +13,7 @@ import { interrupted } from "../interrupted.ts"
 import { printError, printJson, say } from "../output.ts"
 import { followApps } from "./apps.ts"
 import { CodeHost } from "./code-host.ts"
+import { findFiles } from "./files.ts"
 import { Screen } from "./screen.ts"
 import { watchFiles } from "./watch.ts"
 
@@ -32,7 +31,7 @@ export interface DevOptions extends Globals {
 /** Runs the functions of a file until it is interrupted: the engine stays up while their code is reloaded. */
 export async function dev(options: DevOptions): Promise<void> {
   const began = performance.now()
-  const { files, config } = await findFiles(options)
+  const { files, config } = await findFiles(options.file, (options.sdkUrl ?? []).length > 0)
   const place = parsePlace(options.db ?? config?.db ?? ".fanfare/dev.db")
   const wanted = options.port ?? config?.port ?? 8288
   const port = wanted === 0 ? await freePort() : wanted
@@ -85,31 +84,6 @@ async function freePort(): Promise<number> {
   const address = server.address()
   await new Promise((resolveClosed) => server.close(resolveClosed))
   return typeof address === "object" && address !== null ? address.port : 0
-}
-
-async function findFiles({ file, sdkUrl = [] }: DevOptions): Promise<{ files: string[]; config: FanfareConfig | null }> {
-  if (file !== undefined) {
-    const path = resolve(file)
-    if (!existsSync(path)) throw new FanfareError("not_found", `there is no file ${path}`, { field: "file" })
-    return { files: [path], config: null }
-  }
-  const found = ["fanfare.config.ts", "fanfare.config.js", "fanfare.config.mjs"]
-    .map((name) => resolve(name))
-    .find((path) => existsSync(path))
-  // Without code of its own this is a server for apps that are called over HTTP.
-  if (found === undefined || sdkUrl.length > 0) return { files: [], config: null }
-  const config = ((await import(pathToFileURL(found).href)) as { default?: FanfareConfig }).default
-  const functions = [config?.functions ?? []].flat()
-  if (config === undefined || functions.length === 0) {
-    throw new FanfareError("invalid_option", `${found}: functions must name at least one file`, {
-      field: "functions",
-      hint: 'export default defineConfig({ functions: "src/jobs.ts" })',
-    })
-  }
-  const files = functions.map((name) => resolve(dirname(found), name))
-  const missing = files.find((path) => !existsSync(path))
-  if (missing !== undefined) throw new FanfareError("not_found", `${found}: there is no file ${missing}`, { field: "functions" })
-  return { files, config }
 }
 
 /** Removes a store file, unless an engine has it. */

@@ -6,11 +6,11 @@ import { FanfareError } from "../../core/errors.ts"
 /** This package: frames in it are not where the user's mistake is. */
 const own = new URL("../..", import.meta.url).href
 
-/** What an import of user code met, with the line where it is and what to do about it. */
-export function explainImport(thrown: unknown): FanfareError {
+/** What an import of a file of the user met, with the line where it is, or else the file, and what to do about it. */
+export function explainImport(thrown: unknown, file: string): FanfareError {
   const known = thrown instanceof FanfareError ? thrown : null
   const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-  const place = placeOf(error.stack ?? "")
+  const place = placeOf(error.stack ?? "") ?? (error instanceof SyntaxError ? relative(process.cwd(), file) : null)
   const name = known !== null || error.name === "Error" ? "" : `${error.name}: `
   const hint = known?.hint ?? hintOf(error)
   return new FanfareError(known?.code ?? "invalid_function", `${place === null ? "" : `${place}: `}${name}${error.message}`, {
@@ -34,6 +34,9 @@ function placeOf(stack: string): string | null {
 function hintOf(error: Error & { readonly code?: string; readonly url?: string }): string | undefined {
   if (error.code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX") {
     return "Node runs TypeScript by leaving its types out, so enums, namespaces and parameter properties cannot be used in this file: write a const object or a plain class."
+  }
+  if (/^(Cannot use import statement outside a module|Unexpected token 'export')/.test(error.message)) {
+    return "Its package.json says that its files are CommonJS, as npm init writes it. Run: npm pkg set type=module"
   }
   if (error.code !== "ERR_MODULE_NOT_FOUND") return undefined
   const missing = /^Cannot find package '((?:@[^/']+\/)?[^/']+)/.exec(error.message)?.[1]
