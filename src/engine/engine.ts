@@ -53,6 +53,8 @@ export interface EngineOptions {
 export class Engine {
   readonly nodeId: string
   readonly startedAt: number
+  /** Days that ended runs are kept. */
+  readonly retentionDays: number
   readonly telemetry = new Telemetry()
   readonly registry = new Registry()
   readonly intake: EventIntake
@@ -75,6 +77,7 @@ export class Engine {
     const newId = createIds(clock, random)
     this.nodeId = newId("node")
     this.startedAt = clock.now()
+    this.retentionDays = options.retentionDays ?? limits.retentionDays
     const { telemetry, registry } = this
     const running = (): number => this.#executor.running
     this.#committer = new Committer(store, clock, {
@@ -120,7 +123,7 @@ export class Engine {
       node: () => this.#node(),
       exclusive: options.exclusive,
       pollMs: options.pollMs ?? limits.restMs,
-      retentionDays: options.retentionDays ?? limits.retentionDays,
+      retentionDays: this.retentionDays,
     })
   }
 

@@ -120,6 +120,8 @@ export interface Status {
   readonly nodeId: string
   readonly store: string
   readonly startedAt: number
+  /** Days that ended runs are kept. */
+  readonly retentionDays: number
   readonly ready: number
   readonly running: number
   readonly scheduled: number

@@ -64,6 +64,7 @@ export function createApi({ engine, reader, storeName, access, apps, stream, che
       nodeId: engine.nodeId,
       store: storeName,
       startedAt: engine.startedAt,
+      retentionDays: engine.retentionDays,
       ...(await backlog()),
       completed,
       failed,

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { Fanfare } from "../../src/index.ts"
 import { createServer } from "../../src/server.ts"
+import type { HttpOptions } from "../../src/server/front.ts"
 
 /** Text that does harm where it is not shown as text. */
 export const hostile = `<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>{{7*7}}\${7*7}' or '1'='1 \u202eevil\u0000`
@@ -93,15 +94,16 @@ function functions(client: Fanfare, demo: { failing: boolean }): void {
   })
 }
 
-/** A server with a shop's functions on a store of its own. */
-export async function startDemo(): Promise<Demo> {
+/** A server with a shop's functions on a store of its own; with keys, one that asks for them. */
+export async function startDemo(keys: Partial<HttpOptions> = {}): Promise<Demo> {
   const folder = mkdtempSync(join(tmpdir(), "fanfare-dashboard-"))
   const client = new Fanfare({ id: "shop" })
   const state = { failing: true }
   functions(client, state)
-  const server = await createServer({ client, db: join(folder, "demo.db"), http: { port: 0 }, logs: "none", stopGrace: 100 })
+  const server = await createServer({ client, db: join(folder, "demo.db"), http: { port: 0, ...keys }, logs: "none", stopGrace: 100 })
   await server.start()
   const url = server.url ?? ""
+  const headers = keys.adminKeys === undefined ? {} : { authorization: `Bearer ${keys.adminKeys[0]}` }
   return {
     url,
     client,
@@ -111,7 +113,7 @@ export async function startDemo(): Promise<Demo> {
     set failing(failing) {
       state.failing = failing
     },
-    get: async <T>(path: string): Promise<T> => (await (await fetch(`${url}/api/v1/${path}`)).json()) as T,
+    get: async <T>(path: string): Promise<T> => (await (await fetch(`${url}/api/v1/${path}`, { headers })).json()) as T,
     async digests(count) {
       const events = Array.from({ length: count }, (_, i) => ({ name: "shop/digest.due", data: { user: `u_${i}`, plan: "pro" } }))
       return (await client.send(events)).fanoutId ?? ""

@@ -1,10 +1,13 @@
 import { keepPreviousData, QueryClient, useQuery, type UseQueryResult } from "@tanstack/react-query"
 import { live } from "../settings.ts"
 import { type Answers, type Asked, get, getCells, type Route } from "./client.ts"
+import { told } from "./stream.ts"
 
 /** Milliseconds between two looks at what moves, and at what hardly does. */
 export const often = 2_000
 export const seldom = 10_000
+/** The same while the server tells what changes: a look for what it may not have told. */
+export const calm = 20_000
 
 export const queryClient = new QueryClient({
   // Whoever looks regularly need not try again at once.
@@ -17,11 +20,11 @@ export function useAsk<R extends Route>(
   asked: Asked = {},
   options: { readonly every?: number | undefined; readonly when?: boolean } = {},
 ): UseQueryResult<Answers[R]> {
-  const following = live.use()
+  const [following, hears] = [live.use(), told.use()]
   return useQuery({
     queryKey: [route, asked.params ?? {}, asked.query ?? {}],
     queryFn: ({ signal }): Promise<Answers[R]> => get(route, asked, signal),
-    refetchInterval: following ? (options.every ?? false) : false,
+    refetchInterval: pace(following, hears, options.every),
     refetchOnWindowFocus: following,
     enabled: options.when ?? true,
     // A new filter shows the old answer until the new one is there; another thing does not.
@@ -30,13 +33,19 @@ export function useAsk<R extends Route>(
 }
 
 export function useCells(id: string, every: number | undefined): UseQueryResult<string> {
-  const following = live.use()
+  const [following, hears] = [live.use(), told.use()]
   return useQuery({
     queryKey: ["fanoutCells", id],
     queryFn: ({ signal }) => getCells(id, signal),
-    refetchInterval: following ? (every ?? false) : false,
+    refetchInterval: pace(following, hears, every),
     refetchOnWindowFocus: following,
   })
+}
+
+/** How often to ask: not at all while one does not follow, seldom while the server tells what changes. */
+export function pace(following: boolean, hears: boolean, every: number | undefined): number | false {
+  if (!following || every === undefined) return false
+  return hears ? Math.max(every, calm) : every
 }
 
 /** Look at everything again: something was done. */

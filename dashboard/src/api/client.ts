@@ -1,4 +1,4 @@
-import { type CellRun, paths, type Problem, type Status, type TriggerResult } from "../../../src/protocol/api.ts"
+import { type CellRun, paths, type Problem, type SessionView, type Status, type TriggerResult } from "../../../src/protocol/api.ts"
 import type {
   Activity,
   BackfillResult,
@@ -25,6 +25,7 @@ import { shared } from "../stored.ts"
 
 /** What each route answers. */
 export interface Answers {
+  session: SessionView
   status: Status
   activity: Activity
   functions: Page<FunctionSummary>
@@ -63,6 +64,7 @@ interface Commands {
   fanoutResume: FanoutSummary
   runCancel: Cancelled
   runReplay: TriggerResult
+  runRetry: RunSummary
   runsCount: { readonly count: number }
   runsBulk: Operation
   schedulePause: Schedule
@@ -93,6 +95,9 @@ export class Refused extends Error {
 export class Lost extends Error {
   override readonly name = "Lost"
 }
+
+/** Whether the server knows who asks: a login ends when it was not used for long. */
+export const loggedIn = shared(true)
 
 /** Whether the last question was answered. */
 export const connected = shared(true)
@@ -140,6 +145,7 @@ async function fetched(url: string, init: RequestInit): Promise<Response> {
     throw new Lost("the server does not answer", { cause })
   }
   connected.set(true)
+  if (response.status === 401) loggedIn.set(false)
   if (response.ok) return response
   throw new Refused(response.status, ((await response.json().catch(() => null)) ?? {}) as Partial<Problem>)
 }

@@ -2,7 +2,9 @@ import { useInfiniteQuery } from "@tanstack/react-query"
 import { useMemo } from "react"
 import type { Page } from "../../../src/protocol/views.ts"
 import { live } from "../settings.ts"
+import { pace } from "./ask.ts"
 import { type Answers, get } from "./client.ts"
+import { told } from "./stream.ts"
 
 const pageRows = 50
 /** Rows that are looked at again while the page is open: the first pages of a list. */
@@ -23,14 +25,14 @@ export interface Pages<T> {
 
 /** A list page by page, newest first. */
 export function usePages<R extends Listed>(route: R, every: number): Pages<Item<R>> {
-  const following = live.use()
+  const [following, hears] = [live.use(), told.use()]
   const pages = useInfiniteQuery({
     queryKey: [route, "pages"],
     queryFn: async ({ pageParam, signal }) =>
       (await get(route, { query: { limit: pageRows, ...(pageParam === "" ? {} : { after: pageParam }) } }, signal)) as Page<Item<R>>,
     initialPageParam: "",
     getNextPageParam: ({ next }) => next,
-    refetchInterval: (query) => (following && (query.state.data?.pages.length ?? 0) <= pagesFollowed ? every : false),
+    refetchInterval: (query) => pace(following && (query.state.data?.pages.length ?? 0) <= pagesFollowed, hears, every),
     refetchOnWindowFocus: false,
   })
   const items = useMemo(() => pages.data?.pages.flatMap((page) => page.items) ?? [], [pages.data])

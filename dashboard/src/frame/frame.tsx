@@ -1,11 +1,14 @@
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router"
 import { type ReactNode, useEffect, useRef } from "react"
 import { often, seldom, useAsk } from "../api/ask.ts"
+import { applyChange } from "../api/changes.ts"
 import { connected } from "../api/client.ts"
+import { followStream } from "../api/stream.ts"
 import { capped } from "../format.ts"
 import { dismiss, notices } from "../notices.ts"
 import { live } from "../settings.ts"
 import { Help, help } from "./help.tsx"
+import { Login } from "./login.tsx"
 import { listenToKeys, useShortcuts } from "./keys.ts"
 import { Palette, palette } from "./palette.tsx"
 import { nextTheme } from "./page.tsx"
@@ -37,7 +40,9 @@ export function Frame(): ReactNode {
   const navigate = useNavigate()
   const main = useRef<HTMLElement>(null)
   const path = useRouterState({ select: ({ location }) => location.pathname })
+  const following = live.use()
   useEffect(listenToKeys, [])
+  useEffect(() => (following ? followStream(applyChange) : undefined), [following])
   useEffect(() => {
     main.current?.scrollTo(0, 0)
   }, [path])
@@ -60,6 +65,7 @@ export function Frame(): ReactNode {
       </main>
       <Notices />
       <Help />
+      <Login />
       <Palette pages={[...pages, ...others]} />
     </>
   )

@@ -7,6 +7,7 @@ import { Empty } from "../parts/copy.tsx"
 import { FailureRows } from "../parts/failure-rows.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { RetryAll, RetryCause } from "../parts/retry-cause.tsx"
+import { Act } from "../parts/act.tsx"
 
 /** What fails, across all functions, by its cause; and its repair. */
 export function FailuresPage(): ReactNode {
@@ -17,7 +18,11 @@ export function FailuresPage(): ReactNode {
       title="Failures"
       actions={
         <>
-          {some ? <RetryAll /> : null}
+          {some ? (
+            <Act>
+              <RetryAll />
+            </Act>
+          ) : null}
           <Link to="/operations" className="button">
             Operations
           </Link>
@@ -35,7 +40,9 @@ export function FailuresPage(): ReactNode {
               <FailureRows
                 items={items}
                 action={(cause) => (
-                  <RetryCause cause={cause} alike={items.filter(({ fingerprint }) => fingerprint === cause.fingerprint).length} />
+                  <Act>
+                    <RetryCause cause={cause} alike={items.filter(({ fingerprint }) => fingerprint === cause.fingerprint).length} />
+                  </Act>
                 )}
               />
               {more ? <p className="faint">The newest {count(looked)} failed runs were looked at; there are older ones.</p> : null}

@@ -15,6 +15,7 @@ import { Cause } from "../parts/failure-rows.tsx"
 import { RunLink, shortId } from "../parts/links.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { Ago } from "../parts/time.tsx"
+import { Act } from "../parts/act.tsx"
 
 const route = getRouteApi("/fan-outs/$id")
 
@@ -28,7 +29,13 @@ export function FanoutPage(): ReactNode {
       title={data?.name ?? shortId(id)}
       above={{ to: "/fan-outs", name: "Fan-outs" }}
       aside={<Copy text={id} label="Copy the fan-out's id" />}
-      actions={data === undefined ? null : <Actions fanout={data} />}
+      actions={
+        data === undefined ? null : (
+          <Act>
+            <Actions fanout={data} />
+          </Act>
+        )
+      }
     >
       {data === undefined && fanout.error instanceof Refused && fanout.error.status === 404 ? (
         <Empty title="There is no such fan-out.">
@@ -246,9 +253,11 @@ function Group({ id, group }: { readonly id: string; readonly group: FailureGrou
         </span>
       </div>
       <strong>{count(group.count)}</strong>
-      <button type="button" className="button" onClick={() => setAsked(true)}>
-        Retry
-      </button>
+      <Act>
+        <button type="button" className="button" onClick={() => setAsked(true)}>
+          Retry
+        </button>
+      </Act>
       {asked ? (
         <Confirm
           title={`Retry ${plural(group.count, "run")} of this cause?`}

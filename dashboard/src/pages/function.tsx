@@ -16,6 +16,7 @@ import { RunLink } from "../parts/links.tsx"
 import { State } from "../parts/state.tsx"
 import { Ago, Coming, Took } from "../parts/time.tsx"
 import { Triggers } from "../parts/triggers.tsx"
+import { Act } from "../parts/act.tsx"
 
 const route = getRouteApi("/functions/$id")
 
@@ -32,7 +33,11 @@ export function FunctionPage(): ReactNode {
       above={{ to: "/functions", name: "Functions" }}
       actions={
         <>
-          {each === undefined ? null : <FunctionActions each={each} />}
+          {each === undefined ? null : (
+            <Act>
+              <FunctionActions each={each} />
+            </Act>
+          )}
           <RangeChoice range={range} choose={(next) => void navigate({ search: { range: next } })} />
         </>
       }

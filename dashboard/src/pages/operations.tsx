@@ -11,6 +11,7 @@ import { readFingerprint } from "../parts/failure-rows.tsx"
 import { FanoutLink, FunctionLink, RunLink } from "../parts/links.tsx"
 import { Paged } from "../parts/paged.tsx"
 import { Ago } from "../parts/time.tsx"
+import { Act } from "../parts/act.tsx"
 
 /** What is or was done to many runs at once. */
 export function OperationsPage(): ReactNode {
@@ -86,9 +87,11 @@ function Row({ operation }: { readonly operation: Operation }): ReactNode {
       </td>
       <td className="right">
         {state === "running" && !(kind === "cancel" && fanoutId !== "") ? (
-          <button type="button" className="button" onClick={() => void stop()}>
-            Stop
-          </button>
+          <Act>
+            <button type="button" className="button" onClick={() => void stop()}>
+              Stop
+            </button>
+          </Act>
         ) : null}
       </td>
     </tr>

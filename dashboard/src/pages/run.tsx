@@ -15,6 +15,7 @@ import { RunActions } from "../parts/run-actions.tsx"
 import { State } from "../parts/state.tsx"
 import { Ago, Coming } from "../parts/time.tsx"
 import { Waterfall } from "../parts/waterfall.tsx"
+import { Act } from "../parts/act.tsx"
 
 const route = getRouteApi("/runs/$id")
 const previewChars = 65_536
@@ -39,7 +40,13 @@ export function RunPage(): ReactNode {
           {data === undefined ? null : <State state={data.state} attempt={data.attempt} />}
         </>
       }
-      actions={data === undefined ? null : <RunActions run={data} />}
+      actions={
+        data === undefined ? null : (
+          <Act>
+            <RunActions run={data} />
+          </Act>
+        )
+      }
     >
       {run.data === undefined && run.error instanceof Refused && run.error.status === 404 ? (
         <Empty title="There is no such run.">

@@ -13,6 +13,7 @@ import { useRuns } from "../api/runs.ts"
 import { type RunSearch, runStates } from "../search.ts"
 import { shortId } from "../parts/links.tsx"
 import { plural } from "../format.ts"
+import { Act } from "../parts/act.tsx"
 
 const route = getRouteApi("/runs")
 
@@ -21,7 +22,14 @@ export function RunsPage(): ReactNode {
   const search = route.useSearch()
   const runs = useRuns(search)
   return (
-    <Page title="Runs" actions={<Bulk search={search} />}>
+    <Page
+      title="Runs"
+      actions={
+        <Act>
+          <Bulk search={search} />
+        </Act>
+      }
+    >
       <Filters search={search} />
       {runs.fresh > 0 ? (
         <div className="fresh" role="status">

@@ -12,6 +12,7 @@ import { ScheduleActions } from "../parts/schedule-actions.tsx"
 import { NextFire, Rule, Starts } from "../parts/schedule-words.tsx"
 import { outcomeWords, Strip, StripLegend } from "../parts/strip.tsx"
 import { Coming } from "../parts/time.tsx"
+import { Act } from "../parts/act.tsx"
 
 const route = getRouteApi("/schedules/$id")
 const ticksShown = 100
@@ -31,7 +32,13 @@ export function SchedulePage(): ReactNode {
           {data === undefined || data.pausedAt === null ? null : <span className="badge badge-wait">paused</span>}
         </>
       }
-      actions={data === undefined ? null : <ScheduleActions schedule={data} />}
+      actions={
+        data === undefined ? null : (
+          <Act>
+            <ScheduleActions schedule={data} />
+          </Act>
+        )
+      }
     >
       {data === undefined && schedule.error instanceof Refused && schedule.error.status === 404 ? (
         <Empty title="There is no such schedule.">

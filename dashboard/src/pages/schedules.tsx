@@ -10,6 +10,7 @@ import { Paged } from "../parts/paged.tsx"
 import { NextFire, Rule } from "../parts/schedule-words.tsx"
 import { ScheduleActions } from "../parts/schedule-actions.tsx"
 import { Strip, StripLegend } from "../parts/strip.tsx"
+import { Act } from "../parts/act.tsx"
 
 const sample = `fanfare.createFunction(
   { id: "nightly", triggers: [{ cron: "0 3 * * *", timezone: "Europe/Paris" }] },
@@ -105,7 +106,9 @@ function Row({ schedule, marked }: { readonly schedule: Schedule; readonly marke
         <RowStrip schedule={schedule} shown={ticksAsked} />
       </td>
       <td className="right nowrap wide-only">
-        <ScheduleActions schedule={schedule} compact />
+        <Act>
+          <ScheduleActions schedule={schedule} compact />
+        </Act>
       </td>
     </tr>
   )

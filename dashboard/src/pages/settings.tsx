@@ -1,15 +1,18 @@
 import type { ReactNode } from "react"
 import { seldom, useAsk } from "../api/ask.ts"
 import { address } from "../api/client.ts"
+import { plural } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { Ago } from "../parts/time.tsx"
 import { letters, theme, type Theme } from "../settings.ts"
+import { logOut, useSession } from "../api/session.ts"
 
 export function SettingsPage(): ReactNode {
   return (
     <Page title="Settings">
       <Server />
+      <You />
       <Browser />
     </Page>
   )
@@ -21,7 +24,7 @@ function Server(): ReactNode {
     <section className="card" aria-label="This server">
       <h2>This server</h2>
       <Answered answer={status}>
-        {({ version, store, nodeId, startedAt }) => (
+        {({ version, store, nodeId, startedAt, retentionDays }) => (
           <dl className="facts">
             <div>
               <dt>Version</dt>
@@ -42,6 +45,10 @@ function Server(): ReactNode {
               </dd>
             </div>
             <div>
+              <dt>Ended runs are kept</dt>
+              <dd>{plural(retentionDays, "day")}</dd>
+            </div>
+            <div>
               <dt>API</dt>
               <dd>
                 <a className="link mono" href={address("status")}>
@@ -52,6 +59,33 @@ function Server(): ReactNode {
           </dl>
         )}
       </Answered>
+    </section>
+  )
+}
+
+const roles = {
+  admin: "may do everything",
+  read: "may look and change nothing",
+} as const
+
+/** Who asks, and what that one may do. */
+function You(): ReactNode {
+  const { role, payloads, login } = useSession()
+  return (
+    <section className="card" aria-label="You">
+      <h2>You</h2>
+      <p>
+        {!login
+          ? "This server has no keys: whoever reaches it may do everything, which is only this machine."
+          : role === null
+            ? "You are not logged in."
+            : `Your key ${roles[role]}${payloads ? "" : ", and sees no payloads"}.`}
+      </p>
+      {login ? (
+        <button type="button" className="button" onClick={() => void logOut()}>
+          Log out
+        </button>
+      ) : null}
     </section>
   )
 }

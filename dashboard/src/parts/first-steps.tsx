@@ -6,6 +6,7 @@ import { plural } from "../format.ts"
 import { runNow } from "../operations.ts"
 import { Empty, Sample } from "./copy.tsx"
 import { Coming } from "./time.tsx"
+import { Act } from "./act.tsx"
 
 export const smallestFunction = `import { Fanfare } from "fanfare"
 export const fanfare = new Fanfare({ id: "my-app" })
@@ -61,9 +62,11 @@ function First({ each }: { readonly each: FunctionSummary }): ReactNode {
         </span>
       )}
       {event === undefined ? (
-        <button type="button" className="button" onClick={() => void start()}>
-          Run now
-        </button>
+        <Act>
+          <button type="button" className="button" onClick={() => void start()}>
+            Run now
+          </button>
+        </Act>
       ) : (
         <Sample code={`npx fanfare send ${event.replace(/\*$/, "test")} --data '{}'`} label="The command that sends its event" />
       )}

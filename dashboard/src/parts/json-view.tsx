@@ -2,6 +2,7 @@ import { type ReactNode, useMemo, useState } from "react"
 import { count } from "../format.ts"
 import { Copy } from "./copy.tsx"
 import { jsonLines } from "./json.ts"
+import { useSession } from "../api/session.ts"
 
 const firstLines = 60
 
@@ -22,8 +23,10 @@ export function JsonView({
   readonly whole: string
 }): ReactNode {
   const [all, setAll] = useState(false)
+  const { payloads } = useSession()
   const lines = useMemo(() => jsonLines(text), [text])
   const shown = all ? lines : lines.slice(0, firstLines)
+  if (!payloads) return <p className="faint">Not for those who may only look.</p>
   return (
     <div className="json">
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard */}

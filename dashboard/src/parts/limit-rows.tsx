@@ -5,6 +5,7 @@ import { count } from "../format.ts"
 import { perform } from "../operations.ts"
 import { Dialog } from "./dialog.tsx"
 import { Coming } from "./time.tsx"
+import { Act } from "./act.tsx"
 
 /** A limit as it stands, and what it bounds, in words. */
 export interface NamedLimit extends LimitSummary {
@@ -67,9 +68,11 @@ function Row({ limit }: { readonly limit: NamedLimit }): ReactNode {
         )}
       </td>
       <td className="right">
-        <button type="button" className="link" aria-label={`Change the limit ${id}`} onClick={() => setOpen(true)}>
-          Change …
-        </button>
+        <Act>
+          <button type="button" className="link" aria-label={`Change the limit ${id}`} onClick={() => setOpen(true)}>
+            Change …
+          </button>
+        </Act>
         {open ? <Change limit={limit} close={() => setOpen(false)} /> : null}
       </td>
     </tr>

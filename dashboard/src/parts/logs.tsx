@@ -2,12 +2,14 @@ import { type ReactNode, useState } from "react"
 import type { RunDetail } from "../../../src/protocol/views.ts"
 import { count } from "../format.ts"
 import { Clock } from "./time.tsx"
+import { useSession } from "../api/session.ts"
 
 const levels = ["debug", "info", "warn", "error"] as const
 type Log = RunDetail["logs"][number]
 
 /** The lines that a run has logged; each attempt has its own. */
 export function Logs({ run }: { readonly run: RunDetail }): ReactNode {
+  const { payloads } = useSession()
   const [choice, setChoice] = useState<LogChoice>({ level: "debug", text: "", fence: null })
   const wanted = choice.text.toLowerCase()
   const shown = run.logs.filter(
@@ -24,7 +26,8 @@ export function Logs({ run }: { readonly run: RunDetail }): ReactNode {
       </div>
       {run.logs.length === 0 ? (
         <p className="faint">
-          This run has logged nothing. What a function gives to <code>logger.info()</code> is kept here.
+          {payloads ? "This run has logged nothing." : "Logs are not for those who may only look."} What a function gives to{" "}
+          <code>logger.info()</code> is kept here.
         </p>
       ) : (
         <>

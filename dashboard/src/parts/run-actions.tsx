@@ -10,11 +10,20 @@ import { JsonField, problemOf } from "./json-field.tsx"
 /** What can be done to a run. */
 export function RunActions({ run }: { readonly run: RunDetail }): ReactNode {
   const [open, setOpen] = useState<"cancel" | "replay" | null>(null)
-  const { id, endedAt } = run
+  const { id, state, endedAt } = run
+  const again = state === "failed" || state === "cancelled"
+  const retry = (): void => {
+    if (!again) return
+    void perform(
+      () => post("runRetry", { id }, {}),
+      () => "It goes on where it stopped.",
+    )
+  }
   const cancel = (): void => {
     if (endedAt === null) setOpen("cancel")
   }
   useShortcuts([
+    { keys: "r", does: "retry the run where it stopped", act: retry },
     { keys: "e", does: "run it again, perhaps with other data", act: () => setOpen("replay") },
     { keys: "c", does: "cancel the run", act: cancel },
   ])
@@ -25,7 +34,12 @@ export function RunActions({ run }: { readonly run: RunDetail }): ReactNode {
           Cancel …
         </button>
       ) : null}
-      <button type="button" className="button button-main" onClick={() => setOpen("replay")}>
+      {again ? (
+        <button type="button" className="button button-main" onClick={retry}>
+          Retry
+        </button>
+      ) : null}
+      <button type="button" className={again ? "button" : "button button-main"} onClick={() => setOpen("replay")}>
         Run again …
       </button>
       <a className="button wide-only" href={address("run", { params: { id } })}>
