@@ -82,7 +82,6 @@ export class Gathering {
       case "engine.started":
       case "engine.stopped":
       case "loop.blocked":
-      case "turn.taken":
         return false
       default:
         return fact satisfies never

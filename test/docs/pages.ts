@@ -85,6 +85,7 @@ const serverSections: readonly Section[] = [
     ["server/create.ts", "ServerOptions"],
     ["server/front.ts", "HttpOptions", "http."],
     ["server/access.ts", "Keys", "http."],
+    ["server/webhooks.ts", "Webhook", "http.webhooks[]."],
   ],
   ["postgres(url, options)", "See [PostgreSQL](../deploy/postgres.md).", ["store/open-postgres.ts", "PostgresStoreOptions"]],
   ["serve(options)", "See [serverless](../deploy/serverless.md).", ["sdk/serve.ts", "ServeOptions"]],

@@ -207,7 +207,9 @@ describe("the URL of a webhook", () => {
 
   it("answers nobody else: not without a signature, not under another name, and less and less often", async () => {
     expect((await post("other", "{}", sign("{}"))).status).toBe(404)
-    const answers = await Promise.all(Array.from({ length: limits.wrongKeys + 40 }, () => post("hub", "{}", { "x-hub-signature-256": "sha256=00" })))
+    const answers = await Promise.all(
+      Array.from({ length: limits.wrongKeys + 40 }, () => post("hub", "{}", { "x-hub-signature-256": "sha256=00" })),
+    )
     const codes = new Set(answers.map(({ status }) => status))
     expect(codes).toEqual(new Set([401, 429]))
     expect(heard).toHaveLength(1)
