@@ -197,17 +197,18 @@ export async function insertHeld(db: Db, rows: readonly (readonly [limitKey: str
  */
 export async function deleteHeld(db: Db, rows: readonly (readonly [limitKey: string, rank: number, runId: string])[]): Promise<void> {
   if (rows.length === 0) return
-  const deleted = await db.execute(
+  // By what it returns: how many rows a statement changed is not known inside of a user's transaction.
+  const deleted = await db.query(
     `delete from held where (limit_key, rank, run_id) in
        (select held.limit_key, held.rank, held.run_id from ${db.dialect.rows("$1", [
          ["limit_key", "text"],
          ["rank", "bigint"],
          ["run_id", "text"],
        ])} as j join held on held.limit_key = j.limit_key and held.rank = j.rank and held.run_id = j.run_id
-       ${db.dialect.concurrent ? "for update of held skip locked" : ""})`,
+       ${db.dialect.concurrent ? "for update of held skip locked" : ""}) returning run_id`,
     [JSON.stringify(rows)],
   )
-  if (deleted < rows.length) throw new Conflict("a run was cancelled while its limit let it go on")
+  if (deleted.length < rows.length) throw new Conflict("a run was cancelled while its limit let it go on")
 }
 
 const slotColumns: readonly Column[] = [
