@@ -86,11 +86,13 @@ async function handle(request: Request, ready: Ready, { servedAt }: ServeOptions
     keys !== null &&
     (await keys.verify(request.headers.get(names.signature), body === "" ? "" : canonicalJson(parsed), platformClock.now()))
   const self = servedAt ?? request.url
-  if (request.method === "GET") return about(ready, keys === null || isSigned)
+  if (request.method === "GET") return about(ready, isSigned)
   if (request.method === "PUT") return register(request, ready, self, isSigned)
   if (request.method !== "POST") return json(405, { message: "Method not allowed" })
   if (keys !== null && !isSigned) return json(401, { message: "Unauthorized" })
   const { searchParams } = new URL(request.url)
+  const probe = searchParams.get("probe")
+  if (probe !== null) return probe === "trust" ? signedText(ready, 200, "") : json(400, { message: `unknown probe ${probe}` })
   const hosted = ready.functions.get(searchParams.get("fnId") ?? "")
   // It may be in a version that is being deployed: to be tried again.
   if (hosted === undefined) return signed(ready, 500, { name: "Error", message: "there is no such function here" })
@@ -100,9 +102,14 @@ async function handle(request: Request, ready: Ready, { servedAt }: ServeOptions
   return signed(ready, status, content, headers)
 }
 
-function about({ functions, keys }: Ready, isKnown: boolean): Response {
-  if (!isKnown) return json(401, { message: "Unauthorized" })
-  return json(200, { function_count: functions.size, has_signing_key: keys !== null, mode: keys === null ? "dev" : "cloud" })
+/** What the handler is: to anybody while it is developed, else to who has the key, and to those a little more. */
+function about(ready: Ready, isSigned: boolean): Response | Promise<Response> {
+  const { functions, keys, appId } = ready
+  const plain = { function_count: functions.size, has_signing_key: keys !== null, schema_version: "2024-05-24" }
+  if (keys === null) return json(200, { ...plain, mode: "dev" })
+  if (!isSigned) return json(401, { message: "Unauthorized" })
+  const known = { authentication_succeeded: true, app_id: appId, api_origin: ready.url, sdk_language: "js", sdk_version: sdk }
+  return signed(ready, 200, { ...plain, mode: "cloud", ...known, capabilities: { trust_probe: "v1" } })
 }
 
 async function register(request: Request, ready: Ready, self: string, isSigned: boolean): Promise<Response> {
@@ -129,8 +136,11 @@ async function register(request: Request, ready: Ready, self: string, isSigned: 
   return json(200, { message: "Successfully registered", modified: said?.modified === true })
 }
 
-async function signed({ keys }: Ready, status: number, content: unknown, more: Record<string, string> = {}): Promise<Response> {
-  const body = JSON.stringify(content) ?? "null"
+function signed(ready: Ready, status: number, content: unknown, more: Record<string, string> = {}): Promise<Response> {
+  return signedText(ready, status, JSON.stringify(content) ?? "null", more)
+}
+
+async function signedText({ keys }: Ready, status: number, body: string, more: Record<string, string> = {}): Promise<Response> {
   const signature = keys === null ? {} : { [names.signature]: await keys.sign(body, platformClock.now()) }
   return new Response(body, { status, headers: { ...common, ...signature, ...more } })
 }

@@ -243,6 +243,17 @@ describe("a handler", () => {
       expect((await handle(post(call, { "x-inngest-signature": bad }))).status).toBe(401)
     }
     expect((await handle(new Request(target))).status).toBe(401)
+    const asked = await handle(new Request(target, { headers: { "x-inngest-signature": await keys.sign("", Date.now()) } }))
+    expect(await asked.json()).toMatchObject({ authentication_succeeded: true, app_id: "shop", function_count: 10, mode: "cloud" })
+    const probed = async (name: string): Promise<Response> =>
+      handle(
+        new Request(`http://h/api?probe=${name}`, { method: "POST", headers: { "x-inngest-signature": await keys.sign("", Date.now()) } }),
+      )
+    const trusted = await probed("trust")
+    expect([trusted.status, await trusted.clone().text()]).toEqual([200, ""])
+    expect(await keys.verify(trusted.headers.get("x-inngest-signature"), "", Date.now())).toBe(true)
+    expect((await probed("what")).status).toBe(400)
+    expect((await handle(new Request("http://h/api?probe=trust", { method: "POST" }))).status).toBe(401)
     const inBand = new Request("http://h/api", {
       method: "PUT",
       body: '{"url":"http://h/api"}',
