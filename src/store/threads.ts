@@ -37,6 +37,8 @@ async function openThread<T extends { close(): Promise<void> }>(data: ThreadData
   const worker = new Worker(script, {
     workerData: data,
     name: names[data.role],
+    // It says how the text of `node --eval` is read: a thread that is a file refuses to start with it.
+    execArgv: process.execArgv.filter((flag) => !flag.startsWith("--input-type")),
     // What a turn leaves behind dies young: a small nursery keeps the process small and costs no time.
     resourceLimits: { maxYoungGenerationSizeMb: 8 },
   })
