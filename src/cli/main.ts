@@ -6,6 +6,7 @@ import { version } from "../server/version.ts"
 import type { Globals } from "./globals.ts"
 import type { StartOptions } from "./start.ts"
 import { printError, say } from "./output.ts"
+import { addSetup } from "./setup.ts"
 
 const exitHelp = `
 Exit codes: 0 done · 1 what you asked about failed · 2 wrong usage or input · 3 nothing answers, or the store cannot be used · 5 not found · 130 interrupted
@@ -94,6 +95,8 @@ program
     const { trigger } = await import("./send.ts")
     await trigger(id, { ...globals(), ...options })
   })
+
+addSetup(program, globals)
 
 const runs = program.command("runs").description("look at runs")
 runs
