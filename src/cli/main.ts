@@ -41,12 +41,20 @@ program
 program
   .command("start")
   .description("the server for production: takes events, calls apps over HTTP; keys from FANFARE_SIGNING_KEY and FANFARE_EVENT_KEY")
+  .option(
+    "--config <file>",
+    "config file (default: fanfare.config.ts in this folder, if there is one); flags and environment come before it",
+  )
   .option("--port <port>", "port to listen on (default FANFARE_PORT or 8288)", toPort)
   .option("--host <address>", "address to listen on (default: FANFARE_HOST, else all with keys, 127.0.0.1 without)")
   .option("--db <store>", "store: postgres://… or a file (default: FANFARE_DB, DATABASE_URL or .fanfare/fanfare.db)")
-  .option("-u, --sdk-url <url...>", "apps to register when it starts")
+  .option("-u, --sdk-url <url...>", "apps to register when it starts (default: FANFARE_SDK_URL)")
   .option("--allow <network...>", "networks to call beside public addresses: 10.0.0.0/8, loopback or private (default: FANFARE_ALLOW)")
-  .option("--concurrency <n>", "attempts at the same time (default 200)", Number)
+  .option("--concurrency <n>", "attempts at the same time (default FANFARE_CONCURRENCY or 200)", Number)
+  .option("--retention-days <n>", "days that ended runs are kept (default FANFARE_RETENTION_DAYS or 30)", Number)
+  .option("--stop-grace <time>", 'time for running attempts when it stops (default FANFARE_STOP_GRACE or "30s")')
+  .option("--events-per-second <n>", "events that each key may send (default FANFARE_EVENTS_PER_SECOND, else no bound)", Number)
+  .option("--logs <format>", "pretty, json or none (default FANFARE_LOGS, else pretty on a terminal and json elsewhere)")
   .option("--webhooks <file>", "JSON file of webhooks, by name: scheme, secret (env:NAME), event, id, data (default: FANFARE_WEBHOOKS)")
   .addHelpText("after", "\nExample: FANFARE_SIGNING_KEY=… FANFARE_EVENT_KEY=… fanfare start --db postgres://user:password@host/database")
   .action(async (options: Omit<StartOptions, keyof Globals>) => {

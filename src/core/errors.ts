@@ -16,6 +16,7 @@ export const codes = {
   read_only: { http: 403, exit: 3 },
   cross_site: { http: 403, exit: 3 },
   busy: { http: 429, exit: 3 },
+  key_reused: { http: 422, exit: 2 },
   event_conflict: { http: 409, exit: 1 },
   undecipherable: { http: 500, exit: 1 },
   cancelled: { http: 409, exit: 1 },

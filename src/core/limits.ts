@@ -214,6 +214,14 @@ export const limits = {
   /** Characters of a payload that a page shows; the rest is for download. */
   previewChars: 64 * KiB,
 
+  /** Bytes of all requests that are under way together. */
+  bodiesBytes: 512 * KiB * KiB,
+  /** Events per second that a key may be allowed at most. */
+  eventsPerSecondMax: 1_000_000,
+  /** Characters of an `Idempotency-Key`; answers that a node remembers for them, and characters of one that it does. */
+  idempotencyKeyChars: 255,
+  idempotencyKeys: 10_000,
+  idempotentChars: 16 * KiB,
   /** Runs that are looked at each time metrics are asked for, whether they stand in one place: of the newest ones, and of all in turns. */
   placingRuns: 5_000,
   /** A login of a person ends after this time, or this long after it was last used; its cookie is renewed when it is so old. */

@@ -107,13 +107,13 @@ export class StoredFanouts implements Fanouts {
 
   async plan(events: readonly EventInput[]): Promise<FanoutPlan> {
     const { registry, reader, clock } = this.#parts
-    const keys = events.flatMap(({ id }) => (id === undefined ? [] : [id]))
+    const checked = events.map((event, i) => checkEvent(event, `events[${i}]`))
+    const keys = checked.flatMap(({ key }) => key ?? [])
     const known = new Set(await reader.knownKeys([...new Set(keys)]))
     const runs = new Map<string, number>()
     const sample: FanoutPlan["sample"][number][] = []
     let duplicates = 0
-    for (const [i, event] of events.entries()) {
-      const { name, data, key, ts } = checkEvent(event, `events[${i}]`)
+    for (const { name, data, key, ts } of checked) {
       if (key !== null && known.has(key)) {
         duplicates++
         continue

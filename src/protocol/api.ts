@@ -63,6 +63,8 @@ export const paths = {
   status: "/api/v1/status",
   /** What has changed, as server-sent events (`text/event-stream`): see `StreamChange`. */
   stream: "/api/v1/stream",
+  /** The API as an OpenAPI 3.1 document. */
+  openapi: "/api/v1/openapi.json",
   /** GET: who asks. POST `{ key }`: logs in, by a cookie. DELETE: logs out. */
   session: "/api/v1/session",
 } as const

@@ -16,12 +16,15 @@ import type { Access } from "./access.ts"
 import type { Apps } from "./apps.ts"
 import { dashboardRoutes } from "./dashboard.ts"
 import { createDoor, type DoorParts } from "./door.ts"
-import { guard } from "./guard.ts"
+import type { EventRates } from "./flow.ts"
+import { eventKeyOf, guard } from "./guard.ts"
+import { header as idempotencyHeader, idempotent, namedBy } from "./idempotency.ts"
 import { Identity } from "./identity.ts"
 import { loginRoutes } from "./login.ts"
 import { found, lookRoutes, previewOf } from "./look.ts"
 import { createMeters } from "./meters.ts"
 import { metricsRoute } from "./metrics.ts"
+import { openApi } from "./openapi/document.ts"
 import { problem } from "./problem.ts"
 import { jsonBody, pageSize } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
@@ -39,23 +42,28 @@ export interface ApiParts {
   readonly access: Access
   readonly apps: Apps
   readonly stream: Stream
+  readonly eventRates: EventRates
   readonly checkpoints: DoorParts["checkpoints"]
   readonly webhooks: DoorParts["webhooks"]
 }
 
 /** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
-export function createApi({ engine, reader, storeName, access, apps, stream, checkpoints, webhooks }: ApiParts): Hono {
+export function createApi(parts: ApiParts): Hono {
+  const { engine, reader, storeName, access, apps, stream, eventRates, checkpoints, webhooks } = parts
   const api = new Hono()
   const meters = createMeters(engine.telemetry)
   const identity = new Identity({ access, clock: systemClock, wrongKeys: new WrongKeys() })
+  const document = openApi()
   const backlog = spaced(() => reader.depth(), systemClock)
 
   api.onError((error, c) => problem(c, error))
   api.notFound((c) => problem(c, new FanfareError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`)))
   guard(api, identity)
   api.use("/api/v1/*", touching(stream))
-  api.route("/", createDoor({ engine, reader, identity, apps, checkpoints, webhooks }))
+  api.use("/api/v1/*", idempotent(systemClock))
+  api.route("/", createDoor({ engine, reader, identity, apps, eventRates, checkpoints, webhooks }))
 
+  api.get(paths.openapi, (c) => c.json(document))
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {
     const { completed, failed, retried } = meters.totals
@@ -75,7 +83,9 @@ export function createApi({ engine, reader, storeName, access, apps, stream, che
   api.post(paths.events, async (c) => {
     const body: unknown = await jsonBody(c)
     const { events, rules } = isWithRules(body) ? body : { events: [body].flat() as EventInput[], rules: {} }
-    return c.json(await engine.intake.send(events, { rules }))
+    const key = eventKeyOf(c, access)
+    if (key !== null) eventRates.take(c, key, events.length)
+    return c.json(await engine.intake.send(namedBy(c.req.header(idempotencyHeader), events), { rules }))
   })
   api.get(paths.functions, async (c) => c.json(await engine.intake.functions.list()))
   api.post(paths.trigger, async (c) => {

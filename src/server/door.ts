@@ -6,6 +6,7 @@ import { eventOfForm, parseEvents, sendingRun } from "../protocol/event-request.
 import { headers } from "../protocol/names.ts"
 import { isObject, ProtocolError } from "../protocol/ops.ts"
 import type { Apps } from "./apps.ts"
+import type { EventRates } from "./flow.ts"
 import type { Identity } from "./identity.ts"
 import { isForm } from "./request.ts"
 import { sdkApiRoutes } from "./sdk-api.ts"
@@ -16,11 +17,12 @@ import { type WebhookParts, webhookRoutes } from "./webhooks.ts"
 export interface DoorParts extends SdkRunParts {
   readonly identity: Identity
   readonly apps: Apps
+  readonly eventRates: EventRates
   readonly webhooks: WebhookParts["webhooks"]
 }
 
 /** The routes that apps written with the official SDKs ask: the paths, bodies and answers are theirs. */
-export function createDoor({ engine, reader, identity, apps, checkpoints, webhooks }: DoorParts): Hono {
+export function createDoor({ engine, reader, identity, apps, eventRates, checkpoints, webhooks }: DoorParts): Hono {
   const { access } = identity
   const door = new Hono()
   door.use(async (c, next) => {
@@ -42,6 +44,7 @@ export function createDoor({ engine, reader, identity, apps, checkpoints, webhoo
     const body = await eventBody(c)
     const runId = sendingRun(body, c.req.header(headers.sendingRun))
     const events = parseEvents(body, c.req.header(headers.eventSeed))
+    eventRates.take(c, c.req.param("key"), events.length)
     const rules = rulesIn(c.req.header(headers.rules))
     const way = { firstWins: true, ...(runId === null ? {} : { runId }), ...(rules === null ? {} : { rules }) }
     const { ids, fanoutId } = await engine.intake.send(events, way)

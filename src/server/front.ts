@@ -1,4 +1,5 @@
 import { FanfareError } from "../core/errors.ts"
+import { limits } from "../core/limits.ts"
 import { systemClock } from "../engine/system.ts"
 import { addressRule } from "../transport/address.ts"
 import { HttpClient } from "../transport/http-client.ts"
@@ -7,6 +8,7 @@ import type { Transport } from "../transport/transport.ts"
 import { createAccess, type Keys } from "./access.ts"
 import type { ApiParts } from "./api.ts"
 import { Apps } from "./apps.ts"
+import { EventRates } from "./flow.ts"
 import { type Api, isLoopback, startHttp } from "./http.ts"
 import { Stream } from "./stream.ts"
 import { checkWebhooks, type Webhook } from "./webhooks.ts"
@@ -24,6 +26,8 @@ export interface HttpOptions extends Keys {
   readonly allow?: readonly string[]
   /** URLs at which services tell of what has happened, by name: `POST /hooks/<name>`. Default: none. */
   readonly webhooks?: Readonly<Record<string, Webhook>>
+  /** Events that each event key may send per second, ten seconds of it at once: 1 to 1,000,000. Default: no bound. */
+  readonly eventsPerSecond?: number
 }
 
 /** The side of a node that others reach, and through which it reaches their apps. */
@@ -37,7 +41,7 @@ export interface Front {
 /** What has to be there before the engine: the way to apps. */
 export interface OpenedFront {
   readonly transport: Transport
-  listen(parts: Omit<ApiParts, "access" | "apps" | "stream" | "checkpoints" | "webhooks">): Promise<Front>
+  listen(parts: Omit<ApiParts, "access" | "apps" | "stream" | "eventRates" | "checkpoints" | "webhooks">): Promise<Front>
 }
 
 /**
@@ -45,9 +49,18 @@ export interface OpenedFront {
  * @throws FanfareError `invalid_option`: keys that are none, or no keys on an address that others reach
  */
 export async function openFront(
-  { port, host = "127.0.0.1", allow, webhooks = {}, ...keys }: HttpOptions,
+  { port, host = "127.0.0.1", allow, eventsPerSecond, webhooks = {}, ...keys }: HttpOptions,
   alone: boolean,
 ): Promise<OpenedFront> {
+  if (
+    eventsPerSecond !== undefined &&
+    !(Number.isInteger(eventsPerSecond) && eventsPerSecond >= 1 && eventsPerSecond <= limits.eventsPerSecondMax)
+  ) {
+    throw new FanfareError("invalid_option", `http.eventsPerSecond must be a whole number from 1 to ${limits.eventsPerSecondMax}`, {
+      field: "http.eventsPerSecond",
+      bound: limits.eventsPerSecondMax,
+    })
+  }
   const access = await createAccess(keys)
   if (access.kind === "dev" && !isLoopback(host)) {
     throw new FanfareError("invalid_option", `without keys this server may not listen on ${host}: anybody there could use it`, {
@@ -64,7 +77,8 @@ export async function openFront(
       const apps = new Apps({ engine: parts.engine, client, access, clock: systemClock })
       const { engine, reader } = parts
       const stream = new Stream({ telemetry: engine.telemetry, reader, clock: systemClock, nodeId: engine.nodeId })
-      const api = await startHttp({ ...parts, access, apps, stream, checkpoints: transport, webhooks: hooks }, host, port)
+      const eventRates = new EventRates(eventsPerSecond ?? null, systemClock)
+      const api = await startHttp({ ...parts, access, apps, stream, eventRates, checkpoints: transport, webhooks: hooks }, host, port)
       return {
         apps,
         api: {

@@ -1,7 +1,9 @@
 import type { Context, Hono, Next } from "hono"
 import { FanfareError } from "../core/errors.ts"
 import { paths } from "../protocol/api.ts"
+import type { Access } from "./access.ts"
 import { bodyBound } from "./body-bound.ts"
+import { bodiesBound } from "./flow.ts"
 import { type Identity, isCrossSite } from "./identity.ts"
 import { isForm } from "./request.ts"
 import type { Role } from "./person.ts"
@@ -11,6 +13,7 @@ import { withoutPayloads } from "./payloads.ts"
 export function guard(api: Hono, identity: Identity): void {
   const { access } = identity
   api.use(bodyBound())
+  api.use(bodiesBound())
   if (access.kind === "dev") api.use(localOnly)
   // Pages of other sites can have the browser send requests along with what it keeps for us. Events may come from anywhere: who sends
   // them has the key in the path.
@@ -56,7 +59,7 @@ export function roleNeeded(method: string, path: string): Role | "nobody" {
 async function allowed(c: Context, next: Next, identity: Identity): Promise<void> {
   const { method, path } = c.req
   const needed = roleNeeded(method, path)
-  if (needed === "nobody" || (method === "POST" && path === paths.events && sendsOnly(c, identity))) return next()
+  if (needed === "nobody" || (method === "POST" && path === paths.events && eventKeyOf(c, identity.access) !== null)) return next()
   const person = identity.of(c)
   if (person === null) {
     throw new FanfareError("not_allowed", "neither the authorization header nor a cookie carries a key of this server", {
@@ -71,10 +74,10 @@ async function allowed(c: Context, next: Next, identity: Identity): Promise<void
   if (person.role === "read" && !identity.access.readPayloads) c.res = await withoutPayloads(c.res)
 }
 
-/** Whoever has an event key may send events here too, with the key where no log shows it. */
-function sendsOnly(c: Context, { access }: Identity): boolean {
+/** The event key that a request carries: who has one may send events here too, with the key where no log shows it. */
+export function eventKeyOf(c: Context, access: Access): string | null {
   const [, key] = /^Bearer +(\S+)$/i.exec(c.req.header("authorization") ?? "") ?? []
-  return access.kind === "cloud" && key !== undefined && access.isEventKey(key)
+  return access.kind === "cloud" && key !== undefined && access.isEventKey(key) ? key : null
 }
 
 function isReading(method: string): boolean {

@@ -9,14 +9,30 @@ export interface Api {
   close(): Promise<void>
 }
 
-/** Node's own bounds are lax: a client that sends slowly, or much before its request, is let go of. */
-const bounds = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2_000, maxHeaderSize: 16 * 1024 }
+/**
+ * Node's own bounds are lax: a client that sends slowly, or much before its request, is let go of. Connections are kept for longer than
+ * balancers keep theirs, so that none is closed from here just when it is used.
+ */
+const bounds = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 2_000,
+  keepAliveTimeout: 65_000,
+  maxHeaderSize: 16 * 1024,
+}
 const connectionsMax = 10_000
+const headersMax = 100
+
+/** A server of Node, within bounds. `timeouts`: for tests, which cannot wait so long. */
+export function boundedServer(fetch: (request: Request) => Response | Promise<Response>, timeouts: Partial<typeof bounds> = {}): Server {
+  const server = createAdaptorServer({ fetch, createServer, serverOptions: { ...bounds, ...timeouts } }) as Server
+  server.maxConnections = connectionsMax
+  server.maxHeadersCount = headersMax
+  return server
+}
 
 export async function startHttp(parts: ApiParts, host: string, port: number): Promise<Api> {
-  const api = createApi(parts)
-  const server = createAdaptorServer({ fetch: api.fetch, createServer, serverOptions: bounds }) as Server
-  server.maxConnections = connectionsMax
+  const server = boundedServer(createApi(parts).fetch)
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const why = cause.code === "EADDRINUSE" ? `port ${port} is in use` : cause.message

@@ -1,14 +1,16 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, afterEach, describe, expect, it } from "vitest"
+import { settingsOf } from "../../src/cli/start-settings.ts"
 import { Fanfare } from "../../src/index.ts"
 import { serve } from "../../src/sdk/adapters/node.ts"
+import { program } from "../docs/cli.ts"
 
 const cli = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), "fanfare-start-"))
@@ -107,6 +109,62 @@ describe("fanfare start", () => {
       expect([code, err]).toEqual([2, expect.stringContaining(field)])
       expect(err).not.toContain("secret")
     }
+  })
+})
+
+describe("the settings of fanfare start", () => {
+  const env = { FANFARE_PORT: "9000", FANFARE_HOST: "10.0.0.1", FANFARE_CONCURRENCY: "7", FANFARE_ALLOW: "loopback, 10.0.0.0/8", ...keys }
+  it("come from flags, then the environment, then the config file", () => {
+    const config = { port: 9100, concurrency: 9, retentionDays: 5, logs: "json", apps: ["https://a.example"], eventsPerSecond: 50 } as const
+    const { server, urls } = settingsOf({ port: 8000 }, { ...env, FANFARE_SDK_URL: "https://b.example" }, config)
+    expect(server).toMatchObject({
+      concurrency: 7,
+      retentionDays: 5,
+      logs: "json",
+      http: { port: 8000, host: "10.0.0.1", allow: ["loopback", "10.0.0.0/8"], signingKeys: [signingKey], eventsPerSecond: 50 },
+    })
+    expect(urls).toEqual(["https://b.example"])
+    expect(settingsOf({}, {}, config)).toMatchObject({ open: true, host: "127.0.0.1", urls: config.apps, server: { http: { port: 9100 } } })
+  })
+
+  it("have a variable for each flag", async () => {
+    const source = readFileSync(fileURLToPath(new URL("../../src/cli/start-settings.ts", import.meta.url)), "utf8")
+    const flags = ((await program()).commands.find((each) => each.name() === "start")?.options ?? [])
+      .map(({ long }) => long?.slice(2) ?? "")
+      .filter((name) => !["config", "json", "url"].includes(name))
+    expect(flags.length).toBeGreaterThan(8)
+    expect(flags.filter((name) => !source.includes(`FANFARE_${name.toUpperCase().replaceAll("-", "_")}`))).toEqual([])
+  })
+
+  it("name what is wrong", () => {
+    for (const [given, field] of [
+      [{ FANFARE_PORT: "x" }, "FANFARE_PORT"],
+      [{ FANFARE_LOGS: "loud" }, "logs"],
+      [{ FANFARE_CONCURRENCY: "1.5" }, "FANFARE_CONCURRENCY"],
+    ] as const) {
+      expect(() => settingsOf({}, given, {})).toThrow(expect.objectContaining({ code: "invalid_option", field }))
+    }
+  })
+
+  it("have it run the functions of a config file, too", { timeout: 60_000 }, async () => {
+    const place = mkdtempSync(join(folder, "config-"))
+    const source = fileURLToPath(new URL("../../src/", import.meta.url))
+    writeFileSync(
+      join(place, "jobs.ts"),
+      `import { Fanfare } from ${JSON.stringify(`${source}index.ts`)}
+export const shop = new Fanfare({ id: "shop" })
+shop.createFunction({ id: "greet", triggers: [{ event: "shop/greet" }] }, () => "hello")`,
+    )
+    const config = join(place, "fanfare.config.ts")
+    writeFileSync(config, `export default { functions: "jobs.ts", db: ${JSON.stringify(join(place, "s.db"))} }`)
+    const { url } = await run(["start", "--config", config])
+    expect((await command(["send", "shop/greet", "--watch"], { FANFARE_URL: url })).code).toBe(0)
+    writeFileSync(config, `export default { prot: 1 }`)
+    expect(await command(["start", "--config", config], {})).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('unknown field "prot"') as string,
+    })
+    expect((await command(["start", "--config", join(place, "none.ts")], {})).code).toBe(5)
   })
 })
 

@@ -1,14 +1,12 @@
 import { setImmediate as turn } from "node:timers/promises"
-import { pathToFileURL } from "node:url"
 import type { App } from "../../core/app.ts"
 import type { Intake, Recorder, SourceSend } from "../../core/attempt.ts"
-import { FanfareError } from "../../core/errors.ts"
 import { packError, unpackError } from "../../core/packed-error.ts"
 import type { Pull, SourceResult } from "../../core/source.ts"
 import { systemClock } from "../../engine/system.ts"
 import { needsEngine, remoteIntake } from "../../sdk/remote.ts"
 import { runAttempt } from "../../sdk/runner.ts"
-import { explainImport } from "./import-error.ts"
+import { loadApps } from "../config.ts"
 import type { Answered, FromCode, ToCode } from "./messages.ts"
 
 // The process that has the user's code under `fanfare dev`: a new one for each version of the files, so that a reload is complete and
@@ -59,19 +57,7 @@ async function givePiece({ ask: id, from }: Extract<ToCode, { kind: "pull" }>): 
 }
 
 async function load(): Promise<void> {
-  for (const file of files) {
-    const module: unknown = await import(pathToFileURL(file).href).catch((error: unknown) => {
-      throw explainImport(error, file)
-    })
-    apps.push(...Object.values(module as object).filter(isApp))
-  }
-  apps = [...new Set(apps)]
-  if (apps.length === 0) {
-    throw new FanfareError("invalid_option", `no app is exported by ${files.join(", ")}`, {
-      field: "file",
-      hint: 'Export it: export const fanfare = new Fanfare({ id: "my-app" })',
-    })
-  }
+  apps = await loadApps(files)
   // The engine's process serves HTTP: asked there, like anybody else would.
   const engine = remoteIntake(process.env["FANFARE_URL"])
   const intake: Intake = {
@@ -91,12 +77,6 @@ async function load(): Promise<void> {
     kind: "ready",
     apps: apps.map((app) => ({ id: app.id, functions: Array.from(app.hosted().values(), ({ definition }) => definition) })),
   })
-}
-
-/** By shape, since the file may have another copy of this package. */
-function isApp(value: unknown): value is App {
-  const app = value as Partial<App> | null
-  return typeof app === "object" && typeof app?.hosted === "function" && typeof app.connect === "function" && typeof app.id === "string"
 }
 
 async function execute({ call, run, steps }: Extract<ToCode, { kind: "execute" }>): Promise<void> {

@@ -1,0 +1,202 @@
+import { activityRanges } from "../../core/activity.ts"
+import { limits } from "../../core/limits.ts"
+import { paths } from "../../protocol/api.ts"
+import { json, list, nullable, object, oneOf, page, ref, type Schema, said, text, whole } from "./schema.ts"
+import { runState, type schemas } from "./schemas.ts"
+
+/** A route of the API, as those see it who call it. */
+export interface Route {
+  readonly method: "get" | "post" | "patch" | "delete"
+  readonly path: string
+  /** Names it for programs that are made from the document. */
+  readonly id: string
+  readonly says: string
+  readonly query?: Readonly<Record<string, Schema>>
+  readonly body?: Schema
+  readonly answer: Schema
+  /** Default: `application/json`. */
+  readonly type?: string
+}
+
+const of = (name: keyof typeof schemas): Schema => ref(name)
+const get = (id: keyof typeof paths, says: string, answer: Schema, query?: Route["query"]): Route => ({
+  method: "get",
+  id,
+  path: paths[id],
+  says,
+  answer,
+  ...(query === undefined ? {} : { query }),
+})
+const post = (id: keyof typeof paths, says: string, body: Schema | null, answer: Schema, query?: Route["query"]): Route => ({
+  ...get(id, says, answer, query),
+  method: "post",
+  ...(body === null ? {} : { body }),
+})
+
+/** A body of these fields, none of which must be there unless it is named. */
+const fields = (properties: Readonly<Record<string, Schema>>, ...required: readonly string[]): Schema => ({
+  type: "object",
+  properties,
+  ...(required.length === 0 ? {} : { required }),
+})
+
+const after = said(text, "The `next` of the page before.")
+const limit: Schema = { type: "integer", minimum: 1, maximum: limits.pageRowsMax, description: `Default ${limits.pageRows}.` }
+const paged = { after, limit }
+const preview: Schema = {
+  type: "integer",
+  minimum: 0,
+  maximum: limits.previewChars,
+  description: "Characters of payloads that are wanted.",
+}
+const app = said(text, "Of whom `id` is an own id; without it `id` is a full one.")
+
+const events: Schema = {
+  anyOf: [of("Event"), list(of("Event")), fields({ events: list(of("Event")), rules: of("FanOutRules") }, "events", "rules")],
+}
+
+const sending: readonly Route[] = [
+  post("events", "Sends an event, or many as one fan-out: durable when it is answered.", events, of("Sent")),
+  post("fanoutPlan", "What a send of these events would do.", { anyOf: [of("Event"), list(of("Event"))] }, of("FanoutPlan")),
+  post("trigger", "Starts a run of a function now.", fields({ data: json }), of("Triggered")),
+  post("signals", "Sends a signal to the run that waits for it.", fields({ signal: text, data: json }, "signal"), of("Delivered")),
+]
+
+const runs: readonly Route[] = [
+  get("runs", "Runs, the newest first.", page(of("Run")), { state: runState, function: text, fanout: text, event: text, ...paged }),
+  get("run", "A run with its attempts, steps, log and output.", of("RunDetail"), { preview }),
+  get("runFanouts", "The fan-outs that a run sent.", page(text)),
+  post("runCancel", "Ends a run that has not ended.", fields({ reason: text }), of("Cancelled")),
+  post("runReplay", "A new run of the same function for the same event.", fields({ fromStep: text, data: object }), of("Triggered")),
+  post("runRetry", "Sets a failed or cancelled run going again where it stopped.", null, of("RunDetail")),
+  post(
+    "runsCount",
+    `How many runs a filter means, counted up to ${limits.bulkCount}.`,
+    of("BulkFilter"),
+    fields({ count: whole }, "count"),
+  ),
+  post(
+    "runsBulk",
+    "Cancels, replays or retries all runs that a filter means, in parts.",
+    fields({ kind: oneOf("cancel", "replay", "retry"), filter: of("BulkFilter") }, "kind", "filter"),
+    of("Operation"),
+  ),
+  get("operation", "How far an operation is.", of("Operation")),
+  get("failures", "The newest failures of all functions, by their cause.", of("FailureCauses")),
+]
+
+const fanouts: readonly Route[] = [
+  get("fanouts", "Fan-outs, the newest first.", page(of("Fanout")), paged),
+  get("fanout", "A fan-out: its counts, state, rate and rest.", of("Fanout")),
+  get("fanoutWait", "Answers when the fan-out has ended, or after `wait`.", of("Fanout"), {
+    wait: { type: "integer", minimum: 0, maximum: 20_000, description: "Milliseconds." },
+  }),
+  get("fanoutFailures", "Its failures by their cause.", page(of("FailureGroup"))),
+  { ...get("fanoutCells", "One letter for each run, in the order of sending.", text), type: "text/plain" },
+  get("fanoutCell", "The run of a letter.", of("CellRun")),
+  post(
+    "fanoutRetry",
+    "Runs what has failed again: all, one cause or one run.",
+    fields({ fingerprint: text, runId: text, data: object }),
+    of("Operation"),
+  ),
+  post("fanoutResume", "Lets a fan-out go on that a canary or its breaker stopped.", null, of("Fanout")),
+  post("fanoutCancel", "Cancels what has not begun.", null, of("Operation")),
+]
+
+const schedules: readonly Route[] = [
+  get("schedules", "Schedules, by their ids.", page(of("Schedule")), { tag: text, app: text, ...paged }),
+  {
+    ...post(
+      "schedules",
+      "Makes schedules, or changes those that are there.",
+      fields({ app: text, schedules: list(object) }, "app", "schedules"),
+      of("Upserted"),
+    ),
+    id: "scheduleUpsert",
+  },
+  get("schedule", "A schedule.", of("Schedule"), { app }),
+  { ...post("schedule", "Changes a schedule.", object, of("Schedule"), { app }), method: "patch", id: "scheduleChange" },
+  { ...get("schedule", "Removes a schedule.", object, { app }), method: "delete", id: "scheduleDelete" },
+  get("scheduleTicks", "Its decided moments, the newest first.", page(of("Tick")), { app, ...paged }),
+  get("scheduleNext", "Its moments to come.", page(of("Moment")), {
+    app,
+    n: { type: "integer", minimum: 1, maximum: limits.previewMoments },
+  }),
+  post("schedulePause", "Lets its moments pass.", fields({ note: text }), of("Schedule"), { app }),
+  post("scheduleResume", "Goes on with the next moment.", null, of("Schedule"), { app }),
+  post("scheduleRun", "Starts now what a moment would start.", null, fields({ runIds: list(text) }, "runIds"), { app }),
+  post(
+    "scheduleBackfill",
+    "Starts past moments that are not in the ledger.",
+    fields({ from: { type: ["integer", "string"] }, to: { type: ["integer", "string"] }, overlap: oneOf("allow", "queue") }, "from", "to"),
+    of("Backfilled"),
+    { app },
+  ),
+]
+
+const paused = fields({ id: text, paused: nullable(oneOf("keep", "skip")) }, "id", "paused")
+
+const others: readonly Route[] = [
+  get("functions", "All functions, with their triggers and rules.", page(of("Function"))),
+  get("functionActivity", "What each function did in the last hour.", page(of("FunctionActivity"))),
+  post("functionPause", "Starts no more runs of a function.", fields({ newRuns: oneOf("keep", "skip") }), paused),
+  post("functionResume", "Lets a paused function go on.", null, paused),
+  get("limits", "Limits that runs count against or wait for.", page(of("Limit")), paged),
+  post(
+    "limit",
+    "The most of a limit from now on; null: what its functions say.",
+    fields({ max: nullable(whole) }, "max"),
+    fields({ id: text, max: nullable(whole) }, "id", "max"),
+  ),
+  { ...get("events", "Events, the newest first, without their data.", page(of("StoredEvent")), paged), id: "eventList" },
+  get("event", "An event with its data.", of("StoredEventDetail"), { preview }),
+  get("activity", "What ended, over time.", of("Activity"), { range: oneOf(...Object.keys(activityRanges)), function: text }),
+  get("nodes", "The engines on this store.", page(of("Node"))),
+  get("apps", "Apps that are called over HTTP.", page(of("App"))),
+  post("appSync", "Asks an app to register.", fields({ url: text }, "url"), fields({ url: text }, "url")),
+  get("status", "This server, and what waits. Counts are capped at 10000.", of("Status")),
+  {
+    ...get("stream", "What has changed, as server-sent events `change` with a StreamChange as data.", of("StreamChange")),
+    type: "text/event-stream",
+  },
+  get("session", "Who asks.", of("Session")),
+  { ...post("session", "Logs in, by a cookie.", fields({ key: text }, "key"), of("Session")), id: "login" },
+  { ...get("session", "Logs out.", of("Session")), method: "delete", id: "logout" },
+  get("health", "That the server lives.", fields({ status: text, version: text }, "status", "version")),
+  get("openapi", "This document.", object),
+]
+
+const outside: readonly Route[] = [
+  { method: "get", path: "/metrics", id: "metrics", says: "Metrics in the text format of Prometheus.", answer: text, type: "text/plain" },
+  {
+    method: "get",
+    path: "/health",
+    id: "lives",
+    says: "That the server lives.",
+    answer: fields({ status: whole, message: text }, "status", "message"),
+  },
+  {
+    method: "get",
+    path: "/ready",
+    id: "ready",
+    says: "That it takes events; 503 when not.",
+    answer: fields({ status: whole, message: text }, "status", "message"),
+  },
+  {
+    method: "post",
+    path: "/e/:key",
+    id: "ingest",
+    says: "Sends events, as the Inngest SDKs do. The event key is in the path.",
+    body: { anyOf: [of("Event"), list(of("Event"))] },
+    answer: fields({ ids: list(text), status: whole, error: text }, "ids", "status"),
+  },
+]
+
+/** Every route but those of pages, and those that only the Inngest SDKs use. */
+export const routes: readonly Route[] = [...sending, ...runs, ...fanouts, ...schedules, ...others, ...outside]
+
+/** Whether a request may say an `Idempotency-Key`: what changes something, but for logins. */
+export function takesIdempotencyKey({ method, path }: Pick<Route, "method" | "path">): boolean {
+  return method !== "get" && path.startsWith("/api/") && path !== paths.session
+}

@@ -1,0 +1,312 @@
+import type { Activity, ActivityTotals, Quantiles } from "../../core/activity.ts"
+import type { SendResult, SignalResult } from "../../core/attempt.ts"
+import type { BulkFilter } from "../../core/bulk.ts"
+import type { FailureCause, FailureCauses } from "../../core/causes.ts"
+import type { LogLine } from "../../core/change.ts"
+import { codes } from "../../core/errors.ts"
+import type { EventInput } from "../../core/event.ts"
+import type { Failure } from "../../core/failure.ts"
+import type { FailureGroup, FanoutPlan, Operation } from "../../core/fanouts.ts"
+import type { FanOutRules } from "../../core/gate.ts"
+import { limits } from "../../core/limits.ts"
+import { moves } from "../../core/run.ts"
+import type { Cancelled } from "../../core/runs.ts"
+import type { Schedule, Tick } from "../../core/schedule.ts"
+import type { BackfillResult, UpcomingMoment, UpsertResult } from "../../core/schedules.ts"
+import type {
+  EventDetail,
+  EventSummary,
+  FanoutSummary,
+  FunctionActivity,
+  FunctionSummary,
+  LimitSummary,
+  NodeSummary,
+  RunDetail,
+  RunSummary,
+} from "../../core/views.ts"
+import type { AppSummary, CellRun, Problem, SessionView, Status, StreamChange, TriggerResult } from "../../protocol/api.ts"
+import {
+  flag,
+  json,
+  jsonText,
+  list,
+  moment,
+  nullable,
+  number,
+  object,
+  oneOf,
+  ref,
+  type Schema,
+  said,
+  shape,
+  text,
+  whole,
+} from "./schema.ts"
+
+export const runState = oneOf(...Object.keys(moves))
+const level = oneOf("debug", "info", "warn", "error")
+const changed: Schema = { anyOf: [list(text), oneOf("all")] }
+const depth = { ready: whole, running: whole, scheduled: whole, waiting: whole }
+
+const failureGroup = { fingerprint: text, count: whole, firstAt: moment, lastAt: moment, runId: text }
+
+const runSummary = {
+  id: text,
+  functionId: text,
+  state: runState,
+  attempt: whole,
+  createdAt: moment,
+  dueAt: nullable(moment),
+  startedAt: nullable(moment),
+  endedAt: nullable(moment),
+  eventId: text,
+  eventName: text,
+  fanoutId: nullable(text),
+  parentId: nullable(text),
+  error: nullable(shape<{ name: string; message: string }>({ name: text, message: text })),
+  reason: said(nullable(text), "Why it is not running, when it is neither running nor ended."),
+}
+const step = shape<RunDetail["steps"][number]>({
+  key: text,
+  kind: oneOf("run", "sleep", "send", "join", "event", "signal", "invoke"),
+  state: oneOf("completed", "failed", "waiting", "retrying"),
+  attempts: whole,
+  output: nullable(jsonText),
+  outputChars: nullable(whole),
+  failure: nullable(ref("Failure")),
+  dueAt: nullable(moment),
+  startedAt: moment,
+  endedAt: moment,
+})
+const attempt = shape<RunDetail["attempts"][number]>({
+  attempt: whole,
+  fence: whole,
+  startedAt: moment,
+  endedAt: moment,
+  failure: ref("Failure"),
+})
+const logLine = shape<LogLine & { fence: number }>({ at: moment, level, message: text, fields: nullable(jsonText), fence: whole })
+
+const eventSummary = {
+  id: text,
+  key: nullable(text),
+  name: text,
+  ts: moment,
+  receivedAt: moment,
+  fanoutId: nullable(text),
+  sourceRunId: nullable(text),
+}
+const quantiles = shape<Quantiles>({ p50: nullable(number), p95: nullable(number) })
+const totals: { readonly [K in keyof ActivityTotals]: Schema } = {
+  completed: whole,
+  failed: whole,
+  retried: whole,
+  duration: quantiles,
+  delay: quantiles,
+}
+
+/** What the API's answers and bodies are, by name. */
+export const schemas = {
+  Problem: shape<Problem>(
+    {
+      title: text,
+      status: whole,
+      detail: text,
+      code: oneOf(...Object.keys(codes)),
+      field: text,
+      bound: { type: ["string", "number"] },
+      hint: text,
+    },
+    ["field", "bound", "hint"],
+  ),
+  Failure: shape<Failure>({ name: text, message: text, stack: text, cause: ref("Failure"), code: text }, ["stack", "cause", "code"]),
+  Event: shape<EventInput>(
+    {
+      name: { type: "string", maxLength: limits.eventNameChars },
+      data: object,
+      id: said({ type: "string", maxLength: limits.eventIdChars }, "The same id within 24 h starts nothing twice."),
+      ts: moment,
+    },
+    ["data", "id", "ts"],
+  ),
+  FanOutRules: shape<FanOutRules>(
+    {
+      canary: { type: ["integer", "string"] },
+      breaker: shape<NonNullable<FanOutRules["breaker"]>>({ failures: { type: ["number", "string"] }, min: whole }, ["min"]),
+      spread: { type: ["integer", "string"] },
+      rate: { type: ["number", "string"] },
+    },
+    ["canary", "breaker", "spread", "rate"],
+  ),
+  Sent: shape<SendResult>({ ids: list(text), fanoutId: nullable(text) }),
+  Run: shape<RunSummary>(runSummary),
+  RunDetail: shape<RunDetail>({
+    ...runSummary,
+    eventKey: nullable(text),
+    eventTs: moment,
+    data: jsonText,
+    dataChars: whole,
+    output: nullable(jsonText),
+    outputChars: nullable(whole),
+    failure: nullable(ref("Failure")),
+    attempts: list(attempt),
+    steps: list(step),
+    logs: list(logLine),
+  }),
+  Triggered: shape<TriggerResult>({ runId: text }),
+  Cancelled: shape<Cancelled>({ cancelled: flag, run: ref("RunDetail") }),
+  Delivered: shape<SignalResult>({ delivered: flag, runId: nullable(text) }),
+  BulkFilter: shape<BulkFilter>({ functionId: text, fanoutId: text, fingerprint: text, state: runState, from: moment, to: moment }, [
+    "functionId",
+    "fanoutId",
+    "fingerprint",
+    "state",
+    "from",
+    "to",
+  ]),
+  Operation: shape<Operation>(
+    {
+      id: text,
+      kind: oneOf("retry", "cancel", "replay"),
+      fanoutId: text,
+      filter: ref("BulkFilter"),
+      fingerprint: nullable(text),
+      runId: nullable(text),
+      affected: whole,
+      state: oneOf("running", "done"),
+      createdAt: moment,
+      endedAt: nullable(moment),
+    },
+    ["filter"],
+  ),
+  Fanout: shape<FanoutSummary>({
+    id: text,
+    name: text,
+    runId: nullable(text),
+    events: whole,
+    total: whole,
+    queued: whole,
+    running: whole,
+    completed: whole,
+    failed: whole,
+    cancelled: whole,
+    sealed: flag,
+    reason: nullable(text),
+    createdAt: moment,
+    firstStartAt: nullable(moment),
+    lastEndAt: nullable(moment),
+    state: oneOf("running", "paused", "cancelling", "ended"),
+    ratePerSecond: number,
+    etaMs: nullable(whole),
+  }),
+  FanoutPlan: shape<FanoutPlan>({
+    events: whole,
+    duplicates: whole,
+    runs: whole,
+    functions: list(shape<FanoutPlan["functions"][number]>({ functionId: text, runs: whole })),
+    sample: list(shape<FanoutPlan["sample"][number]>({ name: text, data: json, id: nullable(text) })),
+  }),
+  FailureGroup: shape<FailureGroup>(failureGroup),
+  FailureCauses: shape<FailureCauses>({
+    items: list(shape<FailureCause>({ ...failureGroup, functionId: text, hours: list(whole) })),
+    looked: whole,
+    more: flag,
+  }),
+  CellRun: shape<CellRun>({ runId: text }),
+  Function: shape<FunctionSummary>(
+    {
+      id: text,
+      appId: text,
+      localId: text,
+      name: text,
+      triggers: list(object),
+      retries: whole,
+      retryDelaysMs: nullable(list(whole)),
+      flow: nullable(object),
+      attemptTimeoutMs: whole,
+      startTimeoutMs: nullable(whole),
+      finishTimeoutMs: nullable(whole),
+      compensates: text,
+      cancelOn: list(object),
+      paused: oneOf("keep", "skip"),
+      active: flag,
+      schedules: list(object),
+    },
+    ["compensates", "paused"],
+  ),
+  FunctionActivity: shape<FunctionActivity>({ ...totals, functionId: text, ended: list(whole) }),
+  Activity: shape<Activity>({ ...totals, from: moment, to: moment, stepMs: whole, buckets: list(object) }),
+  Limit: shape<LimitSummary>({
+    id: text,
+    own: nullable(whole),
+    max: nullable(whole),
+    setByHand: flag,
+    used: whole,
+    held: whole,
+    heldUntil: nullable(moment),
+  }),
+  StoredEvent: shape<EventSummary>(eventSummary),
+  StoredEventDetail: shape<EventDetail>({ ...eventSummary, data: jsonText, dataChars: whole }),
+  Schedule: shape<Schedule>({
+    id: text,
+    appId: nullable(text),
+    functionId: nullable(text),
+    event: nullable(text),
+    rule: object,
+    policies: object,
+    data: nullable(jsonText),
+    tag: nullable(text),
+    createdAt: moment,
+    updatedAt: moment,
+    lastTickAt: nullable(moment),
+    nextTickAt: nullable(moment),
+    nextAt: nullable(moment),
+    waitingAt: nullable(moment),
+    lastEventId: nullable(text),
+    pausedAt: nullable(moment),
+    note: nullable(text),
+  }),
+  Upserted: shape<UpsertResult>({ created: whole, changed: whole, unchanged: whole }),
+  Tick: shape<Tick>({
+    scheduleId: text,
+    at: moment,
+    outcome: oneOf("fired", "skipped_overlap", "skipped_late", "caught_up", "backfilled", "paused"),
+    reason: nullable(text),
+    eventId: nullable(text),
+    runId: nullable(text),
+    decidedAt: moment,
+  }),
+  Moment: shape<UpcomingMoment>({ at: moment, firesAt: moment, local: text, note: nullable(text) }),
+  Backfilled: shape<BackfillResult>({ started: whole, known: whole }),
+  Node: shape<NodeSummary>({
+    id: text,
+    host: text,
+    pid: whole,
+    alive: flag,
+    startedAt: moment,
+    seenAt: moment,
+    functionIds: list(text),
+    leased: whole,
+  }),
+  App: shape<AppSummary>({ id: text, url: text, sdk: text, framework: nullable(text), functionIds: list(text), error: nullable(text) }),
+  Status: shape<Status>({
+    version: text,
+    nodeId: text,
+    store: text,
+    startedAt: moment,
+    ...depth,
+    completed: whole,
+    failed: whole,
+    retried: whole,
+  }),
+  Session: shape<SessionView>({ role: nullable(oneOf("admin", "read")), payloads: flag, login: flag }),
+  StreamChange: shape<StreamChange>({
+    counts: nullable(shape<NonNullable<StreamChange["counts"]>>(depth)),
+    runs: flag,
+    functions: changed,
+    fanouts: changed,
+    schedules: changed,
+    registry: flag,
+    nodes: flag,
+  }),
+} as const satisfies Readonly<Record<string, Schema>>
