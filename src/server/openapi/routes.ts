@@ -1,7 +1,7 @@
 import { activityRanges } from "../../core/activity.ts"
 import { limits } from "../../core/limits.ts"
 import { paths } from "../../protocol/api.ts"
-import { json, list, nullable, object, oneOf, page, ref, type Schema, said, text, whole } from "./schema.ts"
+import { flag, json, list, nullable, object, oneOf, page, ref, type Schema, said, text, whole } from "./schema.ts"
 import { runState, type schemas } from "./schemas.ts"
 
 /** A route of the API, as those see it who call it. */
@@ -81,7 +81,9 @@ const runs: readonly Route[] = [
     fields({ kind: oneOf("cancel", "replay", "retry"), filter: of("BulkFilter") }, "kind", "filter"),
     of("Operation"),
   ),
+  get("operations", "What is or was done to many runs, the newest first.", page(of("Operation")), paged),
   get("operation", "How far an operation is.", of("Operation")),
+  post("operationStop", "Stops an operation: what is done stays done.", null, of("Operation")),
   get("failures", "The newest failures of all functions, by their cause.", of("FailureCauses")),
 ]
 
@@ -100,6 +102,7 @@ const fanouts: readonly Route[] = [
     fields({ fingerprint: text, runId: text, data: object }),
     of("Operation"),
   ),
+  post("fanoutPause", "Starts no more runs of a fan-out.", null, of("Fanout")),
   post("fanoutResume", "Lets a fan-out go on that a canary or its breaker stopped.", null, of("Fanout")),
   post("fanoutCancel", "Cancels what has not begun.", null, of("Operation")),
 ]
@@ -129,7 +132,11 @@ const schedules: readonly Route[] = [
   post(
     "scheduleBackfill",
     "Starts past moments that are not in the ledger.",
-    fields({ from: { type: ["integer", "string"] }, to: { type: ["integer", "string"] }, overlap: oneOf("allow", "queue") }, "from", "to"),
+    fields(
+      { from: { type: ["integer", "string"] }, to: { type: ["integer", "string"] }, overlap: oneOf("allow", "queue"), dryRun: flag },
+      "from",
+      "to",
+    ),
     of("Backfilled"),
     { app },
   ),
@@ -142,7 +149,7 @@ const others: readonly Route[] = [
   get("functionActivity", "What each function did in the last hour.", page(of("FunctionActivity"))),
   post("functionPause", "Starts no more runs of a function.", fields({ newRuns: oneOf("keep", "skip") }), paused),
   post("functionResume", "Lets a paused function go on.", null, paused),
-  get("limits", "Limits that runs count against or wait for.", page(of("Limit")), paged),
+  get("limits", "Limits that runs count against or wait for.", page(of("Limit")), { function: text, ...paged }),
   post(
     "limit",
     "The most of a limit from now on; null: what its functions say.",
