@@ -50,7 +50,7 @@ export interface Runs {
   operations(options?: { readonly after?: string; readonly limit?: number }): Promise<Page<Operation>>
   /**
    * Stops what is being done to many runs where it is: what is done stays done.
-   * @throws FanfareError `not_found`; `invalid_option`: the rest of a fan-out is being cancelled, which cannot be stopped
+   * @throws FanfareError `not_found`; `invalid_option`: a fan-out is being cancelled or paused, which cannot be stopped
    */
   stop(operationId: string): Promise<Operation>
 }

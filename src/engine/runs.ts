@@ -128,7 +128,7 @@ export class StoredRuns implements Runs {
     const operation = await this.#parts.reader.operation(operationId)
     if (operation === null) throw new FanfareError("not_found", `there is no operation ${operationId}`, { field: "id" })
     if (operation.state === "running") {
-      throw new FanfareError("invalid_option", "the rest of a fan-out is being cancelled: its runs are held back already", { field: "id" })
+      throw new FanfareError("invalid_option", "a fan-out is being cancelled or paused: its runs are held back already", { field: "id" })
     }
     return operation
   }

@@ -336,10 +336,10 @@ export async function operations(db: Db, after: string | null, limit: number): P
   return { items, next: rows.length > limit ? (items.at(-1)?.id ?? null) : null }
 }
 
-/** Ends an operation where it is: what it has done stays done. What is cancelled of a fan-out is held back at once, so that cannot be stopped. */
+/** Ends an operation where it is: what it has done stays done. What is cancelled or paused of a fan-out is held back at once, so that cannot be stopped. */
 export async function stopOperation(db: Db, id: string, now: number): Promise<void> {
   await db.execute(
-    "update operation set ended_at = $2, stopped = 1 where id = $1 and ended_at is null and not (kind = 'cancel' and fanout_id <> '')",
+    "update operation set ended_at = $2, stopped = 1 where id = $1 and ended_at is null and not (kind in ('cancel', 'pause') and fanout_id <> '')",
     [id, now],
   )
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type Demo, fill, hostile, settled, startDemo } from "./demo.ts"
 import { looking } from "./looking.ts"
@@ -47,6 +48,10 @@ describe("the dashboard repairs", () => {
     const { fanoutId: id } = await demo.client.send(Array.from({ length: 30 }, (_, i) => ({ name: "shop/cart.left", data: { cart: i } })))
     await at.page.goto(`${demo.url}/fan-outs/${id}`)
     await at.see("sleeping")
+    await at.page.getByRole("button", { name: "Pause", exact: true }).click()
+    await at.see("Paused:")
+    await at.page.getByRole("button", { name: "Resume", exact: true }).click()
+    await at.see("It goes on; what has failed stays failed.")
     await at.page.keyboard.press("c")
     await at.page.getByRole("dialog").getByText("Cancel the rest, about 30 runs?").waitFor()
     await at.page.getByRole("button", { name: "Cancel 30" }).click()
@@ -78,6 +83,30 @@ describe("the dashboard repairs", () => {
     expect(await at.violations()).toEqual([])
     await at.page.locator("td .link-id").first().click()
     await at.page.waitForURL(/\/runs\/run_/)
+  })
+
+  it("retries a run where it stopped, searches and follows its logs, and gives out all of a large payload", {
+    timeout: 60_000,
+  }, async () => {
+    demo.failing = true
+    await settled(demo, await demo.digests(8))
+    await at.page.goto(`${demo.url}/runs/${await newest("runs?state=failed&function=send-digest")}`)
+    await at.page.getByLabel("Search the logs").fill("nothing of this")
+    await at.see("0 of 1 lines.")
+    await at.page.getByLabel("Search the logs").fill("sending")
+    await at.page.getByLabel("Follow").check()
+    expect(await at.page.locator(".logs li").count()).toBe(1)
+    demo.failing = false
+    await at.page.getByRole("button", { name: "Retry", exact: true }).click()
+    await at.page.locator(".head .state-completed").waitFor()
+    const text = "x".repeat(200_000)
+    await demo.client.send({ name: "shop/cart.left", data: { exact: 9_007_199_254_740_991, text } })
+    await at.page.goto(`${demo.url}/runs/${await newest("runs?function=remind")}`)
+    const [download] = await Promise.all([
+      at.page.waitForEvent("download"),
+      at.page.getByRole("button", { name: "Download all of it" }).click(),
+    ])
+    expect(JSON.parse(readFileSync(await download.path(), "utf8"))).toEqual({ exact: 9_007_199_254_740_991, text })
   })
 
   it("runs a run again with other data, and cancels one that waits", { timeout: 60_000 }, async () => {

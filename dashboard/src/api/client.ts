@@ -61,6 +61,7 @@ interface Commands {
   operationStop: Operation
   fanoutRetry: Operation
   fanoutCancel: Operation
+  fanoutPause: FanoutSummary
   fanoutResume: FanoutSummary
   runCancel: Cancelled
   runReplay: TriggerResult
@@ -113,6 +114,11 @@ export function address(route: keyof typeof paths, { params = {}, query = {} }: 
 export async function get<R extends Route>(route: R, asked?: Asked, signal?: AbortSignal): Promise<Answers[R]> {
   const response = await fetched(address(route, asked), signal === undefined ? {} : { signal })
   return JSON.parse(await response.text(), shown) as Answers[R]
+}
+
+/** The same, with the marks that turn the direction of text as they are: for what leaves the page. */
+export async function getExact<R extends Route>(route: R, asked: Asked): Promise<Answers[R]> {
+  return (await fetched(address(route, asked), {})).json() as Promise<Answers[R]>
 }
 
 /** A fingerprint stays what it is: it is given back to name its failures. */

@@ -2,7 +2,7 @@ import { getRouteApi, Link } from "@tanstack/react-router"
 import type { ReactNode } from "react"
 import type { EventDetail } from "../../../src/protocol/views.ts"
 import { often, useAsk } from "../api/ask.ts"
-import { address, Refused } from "../api/client.ts"
+import { getExact, Refused } from "../api/client.ts"
 import { absolute } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Copy, Empty } from "../parts/copy.tsx"
@@ -76,7 +76,12 @@ function Found({ event }: { readonly event: EventDetail }): ReactNode {
       <div className="columns">
         <section className="card" aria-label="Data">
           <h2>Data</h2>
-          <JsonView text={event.data} chars={event.dataChars} label="Data" whole={address("event", { params: { id: event.id } })} />
+          <JsonView
+            text={event.data}
+            chars={event.dataChars}
+            label="Data"
+            whole={async () => (await getExact("event", { params: { id: event.id } })).data}
+          />
         </section>
         <Started id={event.id} />
       </div>

@@ -2,15 +2,15 @@ import { getRouteApi, Link } from "@tanstack/react-router"
 import { type ReactNode, useState } from "react"
 import type { FailureGroup, FanoutSummary, RunState } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk, useCells } from "../api/ask.ts"
-import { type Asked, get, post, Refused } from "../api/client.ts"
+import { type Asked, get, Refused } from "../api/client.ts"
 import { compact, count, percent, plural, span } from "../format.ts"
-import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
-import { cancelFanout, perform, retryFanout } from "../operations.ts"
+import { retryFanout } from "../operations.ts"
 import { Bar, endedOf, isOver } from "../parts/bar.tsx"
 import { CellMap } from "../parts/cell-map.tsx"
 import { Copy, Empty } from "../parts/copy.tsx"
 import { Confirm } from "../parts/dialog.tsx"
+import { FanoutActions } from "../parts/fanout-actions.tsx"
 import { Cause } from "../parts/failure-rows.tsx"
 import { RunLink, shortId } from "../parts/links.tsx"
 import { Answered } from "../parts/problem.tsx"
@@ -32,7 +32,7 @@ export function FanoutPage(): ReactNode {
       actions={
         data === undefined ? null : (
           <Act>
-            <Actions fanout={data} />
+            <FanoutActions fanout={data} />
           </Act>
         )
       }
@@ -47,64 +47,6 @@ export function FanoutPage(): ReactNode {
         <Answered answer={fanout}>{(found) => <Fanout fanout={found} />}</Answered>
       )}
     </Page>
-  )
-}
-
-function Actions({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
-  const [asked, setAsked] = useState<"retry" | "cancel" | null>(null)
-  const { id, failed, total } = fanout
-  const left = total - endedOf(fanout)
-  const retry = (): void => {
-    if (failed > 0) setAsked("retry")
-  }
-  const cancel = (): void => {
-    if (left > 0) setAsked("cancel")
-  }
-  const resume = (): Promise<unknown> =>
-    perform(
-      () => post("fanoutResume", { id }, {}),
-      () => "It goes on; what has failed stays failed.",
-    )
-  useShortcuts([
-    { keys: "r", does: "retry what has failed", act: retry },
-    { keys: "c", does: "cancel the rest", act: cancel },
-  ])
-  return (
-    <>
-      {fanout.state === "paused" ? (
-        <button type="button" className="button" onClick={() => void resume()}>
-          Resume
-        </button>
-      ) : null}
-      {left > 0 && fanout.state !== "cancelling" ? (
-        <button type="button" className="button" onClick={cancel}>
-          Cancel rest …
-        </button>
-      ) : null}
-      {failed > 0 ? (
-        <button type="button" className="button button-main" onClick={retry}>
-          Retry {count(failed)} failed
-        </button>
-      ) : null}
-      {asked === "retry" ? (
-        <Confirm
-          title={`Retry ${plural(failed, "failed run")}?`}
-          text="What has failed by now runs again: finished steps are kept, failed ones are done anew. What fails after this is left alone."
-          act={`Retry ${count(failed)}`}
-          perform={() => void retryFanout(id)}
-          close={() => setAsked(null)}
-        />
-      ) : null}
-      {asked === "cancel" ? (
-        <Confirm
-          title={`Cancel the rest, about ${plural(left, "run")}?`}
-          text="What has not begun, or waits, is cancelled for good. What is running may end."
-          act={`Cancel ${count(left)}`}
-          perform={() => void cancelFanout(id)}
-          close={() => setAsked(null)}
-        />
-      ) : null}
-    </>
   )
 }
 

@@ -52,7 +52,7 @@ export function OperationsPage(): ReactNode {
   )
 }
 
-const words: Readonly<Record<Operation["kind"], string>> = { retry: "Retry", cancel: "Cancel", replay: "Run again" }
+const words: Readonly<Record<Operation["kind"], string>> = { retry: "Retry", cancel: "Cancel", replay: "Run again", pause: "Pause" }
 const standings: Readonly<Record<Operation["state"], readonly [shape: string, style: string, words: string]>> = {
   running: ["◐", "state-running", "under way"],
   done: ["●", "state-completed", "done"],
@@ -86,7 +86,7 @@ function Row({ operation }: { readonly operation: Operation }): ReactNode {
         <Ago at={createdAt} />
       </td>
       <td className="right">
-        {state === "running" && !(kind === "cancel" && fanoutId !== "") ? (
+        {state === "running" && (fanoutId === "" || kind === "retry") ? (
           <Act>
             <button type="button" className="button" onClick={() => void stop()}>
               Stop
@@ -105,7 +105,7 @@ function Meant({ operation: { fanoutId, filter, fingerprint, runId, kind } }: { 
   const { name, message } = readFingerprint(visible(cause ?? ""))
   return (
     <>
-      {filter?.state ?? (filter !== undefined ? "all" : kind === "cancel" ? "what has not begun" : "failed")}
+      {filter?.state ?? (filter !== undefined ? "all" : kind === "retry" ? "failed" : "what has not begun")}
       {filter?.functionId === undefined ? null : (
         <>
           {" of "}

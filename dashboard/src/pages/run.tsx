@@ -2,7 +2,7 @@ import { getRouteApi, Link } from "@tanstack/react-router"
 import type { ReactNode } from "react"
 import type { Failure, RunDetail } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
-import { address, Refused } from "../api/client.ts"
+import { getExact, Refused } from "../api/client.ts"
 import { useNow } from "../clock.ts"
 import { span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
@@ -19,6 +19,11 @@ import { Act } from "../parts/act.tsx"
 
 const route = getRouteApi("/runs/$id")
 const previewChars = 65_536
+
+/** Without the bound of a preview. */
+function wholeRun(id: string): Promise<RunDetail> {
+  return getExact("run", { params: { id } })
+}
 
 function isEnded(run: RunDetail | undefined): boolean {
   return run !== undefined && run.endedAt !== null
@@ -80,12 +85,17 @@ function Run({ run }: { readonly run: RunDetail }): ReactNode {
                 Event data <EventLink id={run.eventId} name={run.eventName} />
               </h2>
             </div>
-            <JsonView text={run.data} chars={run.dataChars} label="Event data" whole={address("run", { params: { id: run.id } })} />
+            <JsonView text={run.data} chars={run.dataChars} label="Event data" whole={async () => (await wholeRun(run.id)).data} />
           </section>
           {run.output === null ? null : (
             <section className="card" aria-label="Output">
               <h2>Output</h2>
-              <JsonView text={run.output} chars={run.outputChars ?? 0} label="Output" whole={address("run", { params: { id: run.id } })} />
+              <JsonView
+                text={run.output}
+                chars={run.outputChars ?? 0}
+                label="Output"
+                whole={async () => (await wholeRun(run.id)).output ?? ""}
+              />
             </section>
           )}
           <Steps run={run} />
@@ -210,7 +220,7 @@ function Steps({ run }: { readonly run: RunDetail }): ReactNode {
               text={step.output}
               chars={step.outputChars ?? 0}
               label={`Result of ${step.key}`}
-              whole={address("run", { params: { id: run.id } })}
+              whole={async () => (await wholeRun(run.id)).steps.find(({ key }) => key === step.key)?.output ?? ""}
             />
           )}
         </details>

@@ -9,7 +9,7 @@ const firstLines = 60
 /**
  * JSON as it is stored, digit for digit.
  * @param chars of the whole, of which `text` may be the beginning
- * @param whole where all of it can be had
+ * @param whole gives all of it
  */
 export function JsonView({
   text,
@@ -20,7 +20,7 @@ export function JsonView({
   readonly text: string
   readonly chars: number
   readonly label: string
-  readonly whole: string
+  readonly whole: () => Promise<string>
 }): ReactNode {
   const [all, setAll] = useState(false)
   const { payloads } = useSession()
@@ -54,9 +54,21 @@ export function JsonView({
       ) : null}
       {text.length < chars ? (
         <p className="faint">
-          The first {count(text.length)} of {count(chars)} characters. <a href={whole}>All of it</a> is in the run as JSON.
+          The first {count(text.length)} of {count(chars)} characters.{" "}
+          <button type="button" className="link" onClick={() => void whole().then((all) => download(`${label.toLowerCase()}.json`, all))}>
+            Download all of it
+          </button>
         </p>
       ) : null}
     </div>
   )
+}
+
+/** As it is stored: nothing of it was made a value that could lose digits. */
+function download(name: string, text: string): void {
+  const link = document.createElement("a")
+  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }))
+  link.download = name.replaceAll(/[^\w.]+/g, "-")
+  link.click()
+  URL.revokeObjectURL(link.href)
 }

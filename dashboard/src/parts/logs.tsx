@@ -1,5 +1,6 @@
-import { type ReactNode, useState } from "react"
+import { type ReactNode, useEffect, useRef, useState } from "react"
 import type { RunDetail } from "../../../src/protocol/views.ts"
+import { useShortcuts } from "../frame/keys.ts"
 import { count } from "../format.ts"
 import { Clock } from "./time.tsx"
 import { useSession } from "../api/session.ts"
@@ -11,6 +12,8 @@ type Log = RunDetail["logs"][number]
 export function Logs({ run }: { readonly run: RunDetail }): ReactNode {
   const { payloads } = useSession()
   const [choice, setChoice] = useState<LogChoice>({ level: "debug", text: "", fence: null })
+  const [follow, setFollow] = useState(false)
+  const list = useRef<HTMLOListElement>(null)
   const wanted = choice.text.toLowerCase()
   const shown = run.logs.filter(
     (log) =>
@@ -18,11 +21,26 @@ export function Logs({ run }: { readonly run: RunDetail }): ReactNode {
       (choice.fence === null || log.fence === choice.fence) &&
       (wanted === "" || `${log.message} ${log.fields ?? ""}`.toLowerCase().includes(wanted)),
   )
+  const last = run.logs.length
+  useEffect(() => {
+    if (follow && last > 0) list.current?.scrollTo(0, list.current.scrollHeight)
+  }, [follow, last])
+  useShortcuts([
+    { keys: "f", does: "follow the logs", act: () => setFollow(!follow) },
+    { keys: "/", does: "search the logs", act: () => document.querySelector<HTMLInputElement>("#log-search")?.focus() },
+  ])
   return (
     <section className="card logs-card" aria-label="Logs">
       <div className="card-head">
         <h2>Logs</h2>
-        {run.logs.length === 0 ? null : <Choice run={run} choice={choice} choose={setChoice} />}
+        {run.logs.length === 0 ? null : (
+          <div className="card-tools">
+            <Choice run={run} choice={choice} choose={setChoice} />
+            <label className="follow">
+              <input type="checkbox" checked={follow} onChange={(event) => setFollow(event.target.checked)} /> Follow
+            </label>
+          </div>
+        )}
       </div>
       {run.logs.length === 0 ? (
         <p className="faint">
@@ -31,7 +49,8 @@ export function Logs({ run }: { readonly run: RunDetail }): ReactNode {
         </p>
       ) : (
         <>
-          <ol className="logs">
+          {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard */}
+          <ol className="logs" ref={list} tabIndex={0} aria-label="Log lines">
             {shown.map((log, i) => (
               // oxlint-disable-next-line react/no-array-index-key -- a line is its number
               <Line key={i} log={log} />
@@ -65,7 +84,7 @@ function Choice({ run, choice, choose }: ChoiceProps): ReactNode {
   const { level, text, fence } = choice
   const fences = [...new Set(run.logs.map((log) => log.fence))]
   return (
-    <div className="card-tools">
+    <>
       {fences.length > 1 ? (
         <select
           aria-label="Attempt"
@@ -88,13 +107,14 @@ function Choice({ run, choice, choose }: ChoiceProps): ReactNode {
         ))}
       </select>
       <input
+        id="log-search"
         type="search"
         aria-label="Search the logs"
         placeholder="Search"
         value={text}
         onChange={(e) => choose({ ...choice, text: e.target.value })}
       />
-    </div>
+    </>
   )
 }
 
