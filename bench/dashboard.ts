@@ -11,16 +11,19 @@ import { createIds, idBefore } from "#house/core/id.js"
 import { systemRandom } from "#house/engine/system.js"
 import type { Column, Db } from "#house/store/db.js"
 import { migrate } from "#house/store/migrate.js"
+import { browse, followed } from "./browse.ts"
 import { openPlaces } from "./place.ts"
 
 // npm run bench:dashboard                     what a browser loads first, and what each page's questions take with a million runs
 // npm run bench:dashboard -- --db postgres    the same on a PostgreSQL
 // npm run bench:dashboard -- --runs 100000    with fewer runs
+// npm run bench:dashboard -- --browse         in a browser besides: until each page is shown, how a list scrolls, how busy following keeps it
 // npm run bench:dashboard -- --serve          goes on, so that the pages can be looked at
 const { values } = parseArgs({
   options: {
     db: { type: "string", default: "sqlite" },
     runs: { type: "string", default: "1000000" },
+    browse: { type: "boolean", default: false },
     serve: { type: "boolean", default: false },
   },
 })
@@ -179,12 +182,17 @@ const questions: Readonly<Record<string, readonly string[]>> = {
     `runs?limit=100&after=${middle}`,
     "runs?limit=100&state=failed",
     "runs?limit=100&state=ready",
+    "runs?limit=100&state=waiting",
+    "runs?limit=100&state=skipped",
     "runs?limit=100&function=shop-f7",
     `runs?limit=100&state=failed&fanout=${fanout}`,
   ],
   Run: [`runs/${failed}?preview=65536`, `runs/${failed}/fanouts`],
   "Fan-out": [`fanouts/${fanout}`, `fanouts/${fanout}/failures`, `fanouts/${fanout}/cells`, `fanouts/${fanout}/cells/${fanoutRuns - 1}`],
-  Functions: ["functions/activity", "activity?range=7d&function=shop-f7"],
+  Functions: ["functions/activity", "activity?range=7d&function=shop-f7", "limits?function=shop-f7"],
+  Failures: ["failures", "operations"],
+  Schedules: ["schedules?limit=50"],
+  Nodes: ["nodes", "limits?limit=100"],
   Events: ["events?limit=50", `events/${event}?preview=65536`, `runs?event=${event}`],
 }
 for (const [page, paths] of Object.entries(questions)) {
@@ -201,6 +209,23 @@ for (const [page, paths] of Object.entries(questions)) {
   }
 }
 console.log(problems.length === 0 ? "\nall within their budgets" : `\n${problems.join("\n")}`)
+if (values.browse) {
+  console.log("")
+  const paths = {
+    Overview: "/",
+    Runs: "/runs",
+    Failed: "/runs?state=failed",
+    Run: `/runs/${failed}`,
+    "Fan-out": `/fan-outs/${fanout}`,
+    Functions: "/functions",
+    Function: "/functions/shop-f7",
+    Events: "/events",
+    Failures: "/failures",
+    Nodes: "/nodes",
+  }
+  problems.push(...(await browse(server.url ?? "", paths)), ...(await followed(await places.next())))
+  console.log(problems.length === 0 ? "\nall within their budgets" : `\n${problems.join("\n")}`)
+}
 if (values.serve) {
   console.log(`\n${server.url}`)
   await new Promise((resolve) => process.once("SIGINT", resolve))

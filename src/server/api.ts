@@ -67,18 +67,9 @@ export function createApi(parts: ApiParts): Hono {
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {
     const { completed, failed, retried } = meters.totals
-    const status: Status = {
-      version,
-      nodeId: engine.nodeId,
-      store: storeName,
-      startedAt: engine.startedAt,
-      retentionDays: engine.retentionDays,
-      ...(await backlog()),
-      completed,
-      failed,
-      retried,
-    }
-    return c.json(status)
+    const { nodeId, startedAt, retentionDays } = engine
+    const here = { version, nodeId, store: storeName, startedAt, retentionDays }
+    return c.json({ ...here, ...(await backlog()), completed, failed, retried } satisfies Status)
   })
   api.post(paths.events, async (c) => {
     const body: unknown = await jsonBody(c)

@@ -68,9 +68,6 @@ function render({ engine, meters, streams }: MetricsParts, backlog: Backlog, orp
     functions.map((each) => [{ function: each.functionId }, value(each)])
   const named = (label: string, map: ReadonlyMap<string, number>): Sample[] => Array.from(map, ([name, n]) => [{ [label]: name }, n])
   const ended = Array.from(meters.ended, ([id, states]) => Object.entries(states).map(([state, n]): Sample => [{ function: id, state }, n]))
-  const loop = meters.loopDelay()
-  const memory = process.memoryUsage()
-  const cpu = process.cpuUsage()
   return [
     metric("fanfare_info", "gauge", "This node.", [[{ version, node: engine.nodeId }, 1]]),
     metric("fanfare_nodes", "gauge", "Nodes that live.", [[{}, backlog.nodes]]),
@@ -116,6 +113,16 @@ function render({ engine, meters, streams }: MetricsParts, backlog: Backlog, orp
     metric("fanfare_event_loop_blocked_total", "counter", "Times that code blocked the event loop for a second or more.", [
       [{}, totals.blocked],
     ]),
+    ofProcess(meters),
+  ].join("")
+}
+
+/** How long things took, and how this process is. */
+function ofProcess(meters: MetricsParts["meters"]): string {
+  const loop = meters.loopDelay()
+  const memory = process.memoryUsage()
+  const cpu = process.cpuUsage()
+  return [
     histogram("fanfare_run_duration_seconds", "How long the last attempts of runs took.", meters.duration),
     histogram("fanfare_start_delay_seconds", "From when runs were due to their first attempt.", meters.delay),
     histogram("fanfare_commit_seconds", "Transactions of this node, with their way to the store's thread and back.", meters.commit),

@@ -75,6 +75,7 @@ export class Gathering {
       case "tick.decided":
         add(this.#schedules, fact.scheduleId)
         break
+      case "turn.taken":
       case "run.log":
       case "run.superseded":
       case "agent.failed":

@@ -38,7 +38,7 @@ describe("the bounds of the server", () => {
     })
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
     const { port } = server.address() as AddressInfo
-    const drip = [...Array.from({ length: 100 }, (_, i) => `x-${i}: y\r\n`)]
+    const drip = Array.from({ length: 100 }, (_, i) => `x-${i}: y\r\n`)
     const body = ["POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n", ...Array.from({ length: 99 }, () => "x")]
     const attacks = [
       slowly(port, ["GET / HTTP/1.1\r\nhost: a\r\n", ...drip], 30),

@@ -294,6 +294,7 @@ export const schemas = {
     nodeId: text,
     store: text,
     startedAt: moment,
+    retentionDays: { type: "number", minimum: 1 },
     ...depth,
     completed: whole,
     failed: whole,
