@@ -38,7 +38,7 @@ async function openThread<T extends { close(): Promise<void> }>(data: ThreadData
     workerData: data,
     name: names[data.role],
     // It says how the text of `node --eval` is read: a thread that is a file refuses to start with it.
-    execArgv: process.execArgv.filter((flag) => !flag.startsWith("--input-type")),
+    ...(process.execArgv.some((flag) => flag.startsWith("--input-type")) ? { execArgv: [] } : {}),
     // What a turn leaves behind dies young: a small nursery keeps the process small and costs no time.
     resourceLimits: { maxYoungGenerationSizeMb: 8 },
   })
