@@ -28,6 +28,10 @@ interface Steps {
   waitForSignal(id: string, options: { signal: string; timeout: string }): Promise<{ signal: string; data: unknown } | null>
   sendSignal(id: string, options: { signal: string; data?: unknown }): Promise<unknown>
   fetch(url: string, init?: object): Promise<Response>
+  readonly ai: {
+    infer(id: string, options: { model: unknown; body: object }): Promise<unknown>
+    wrap<T>(id: string, work: (value: number) => Promise<T>, value: number): Promise<T>
+  }
   invoke(id: string, options: { function: unknown; data?: object; timeout?: string }): Promise<unknown>
 }
 

@@ -193,6 +193,18 @@ export function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: 
       const response = await step.fetch(String(event.data["url"]))
       return [response.status, await response.text()]
     }),
+    of(
+      "thinks",
+      async ({ event, step }) => {
+        const model = { url: String(event.data["url"]), authKey: "a key", format: "openai-chat", headers: {}, onCall: () => undefined }
+        return [
+          await step.ai.wrap("wrapped", async (n) => n + 1, 1),
+          await step.ai.infer("asked", { model, body: { messages: [] } }),
+          await caught(() => step.ai.infer("refused", { model: { ...model, url: `${model.url}/none` }, body: {} })),
+        ]
+      },
+      { retries: 0 },
+    ),
     of("invokes-far", ({ step }) => step.invoke("far", { function: reference("far", "other"), data: { x: 7 } })),
     of("throttled", ({ event }) => event.data["n"], { throttle: { limit: 1, period: "1s" } }),
     of("rated", ({ event }) => event.data["n"], { rateLimit: { limit: 1, period: "1h", key: "event.data.who" } }),

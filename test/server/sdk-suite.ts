@@ -1,4 +1,6 @@
 import { mkdtempSync, rmSync } from "node:fs"
+import { createServer as createHttp } from "node:http"
+import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -256,6 +258,26 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         await run("signals", { n: 4 })
         expect(output(await ended(listening.ids[0] ?? ""))).toEqual({ signal: "go 4", data: { from: "a step" } })
         expect(output(await run("until", { at }))).toBeGreaterThanOrEqual(at)
+      })
+
+      it("has a model asked by the server", async () => {
+        const seen: unknown[] = []
+        const model = createHttp((request, response) => {
+          seen.push([request.method, request.url, request.headers.authorization])
+          request.resume()
+          response.writeHead(request.url === "/" ? 200 : 500).end('{"answer":42}')
+        })
+        await new Promise<void>((resolve) => model.listen(0, "127.0.0.1", resolve))
+        const { port } = model.address() as AddressInfo
+        const [wrapped, answer, refused] = output(await run("thinks", { url: `http://127.0.0.1:${port}` })) as unknown[]
+        expect([wrapped, answer]).toEqual([2, { answer: 42 }])
+        expect(refused).toMatch(/AIGatewayError.*status 500/)
+        expect(seen).toEqual([
+          ["POST", "/", "Bearer a key"],
+          ["POST", "/none", "Bearer a key"],
+        ])
+        model.close()
+        model.closeAllConnections()
       })
 
       it("invokes a function of another app", async () => {
