@@ -128,6 +128,8 @@ export interface Recorder {
   after(ms: number): readonly [Promise<void>, () => void]
   /** One turn of the event loop, so that what runs side by side can all begin. */
   turn(): Promise<void>
+  /** The steps that are durable now: where another node may keep some of this run. */
+  kept?(): Promise<readonly StepRecord[]>
   /** Keeps a step; resolves when it is durable (a sleep: when the attempt ends) with what the engine made of it. */
   report(report: StepReport): Promise<StepRecord>
   /** Sends events and keeps the fact as a step, in the same transaction. */

@@ -4,6 +4,7 @@ import type { HttpApp } from "../core/http-app.ts"
 import { createIds, type IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock, Random } from "../core/ports.ts"
+import type { StepRecord } from "../core/step.ts"
 import type { KnownFunctions } from "../core/views.ts"
 import { watchOf } from "../core/wait.ts"
 import type { NodeRow, Reader, Store } from "../store/store.ts"
@@ -107,8 +108,9 @@ export class Engine {
     this.#waiting = new Waiting({ store, committer, registry, reload, clock, newId })
     const shared = { committer, intake: this.intake, registry, telemetry, clock, random, newId }
     const attribute: Store["attribute"] = (eventId, runId) => store.attribute(eventId, runId)
+    const keptSteps = async (runId: string): Promise<readonly StepRecord[]> => (await options.reader.run(runId))?.steps ?? []
     const joinedOf: Store["joined"] = (id, outputs) => store.joined(id, outputs)
-    this.#executor = new Executor({ ...shared, waiting: this.#waiting, joined: joinedOf, course, attribute, transport })
+    this.#executor = new Executor({ ...shared, waiting: this.#waiting, joined: joinedOf, course, attribute, keptSteps, transport })
     const executor = this.#executor
     const { nodeId } = this
     const concurrency = options.concurrency ?? limits.nodeConcurrency
@@ -150,6 +152,13 @@ export class Engine {
     await this.#register(apps.map(inProcess))
     for (const disconnect of this.#disconnect) disconnect()
     this.#disconnect = apps.map((app) => app.connect(this.intake))
+  }
+
+  /** Keeps steps of a run that is in the hands of another node. False: that claim of it does not hold any more. */
+  async keepSteps(runId: string, fence: number, steps: readonly StepRecord[]): Promise<boolean> {
+    const changes = steps.map((step) => ({ kind: "step.save", runId, fence, step }) as const)
+    const { kind } = await this.#committer.submit({ changes, guard: { runId, fence }, registry: null })
+    return kind === "applied"
   }
 
   /** Makes these the functions of an app that is called over HTTP; gives whether that changes anything. */

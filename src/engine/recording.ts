@@ -33,6 +33,7 @@ export interface RecordingParts {
   readonly joined: Store["joined"]
   readonly course: Store["course"]
   readonly attribute: Store["attribute"]
+  readonly keptSteps: (runId: string) => Promise<readonly StepRecord[]>
 }
 
 /** What a kept send remembers. */
@@ -153,6 +154,10 @@ export class Recording implements Recorder {
 
   sendSignal(signal: string, data: unknown): Promise<SignalResult> {
     return this.#parts.intake.sendSignal(signal, data)
+  }
+
+  kept(): Promise<readonly StepRecord[]> {
+    return this.#parts.keptSteps(this.#run.id)
   }
 
   sent(eventId: string): void {

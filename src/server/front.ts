@@ -1,5 +1,6 @@
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
+import type { Engine } from "../engine/engine.ts"
 import { systemClock } from "../engine/system.ts"
 import { addressRule } from "../transport/address.ts"
 import { HttpClient } from "../transport/http-client.ts"
@@ -70,13 +71,20 @@ export async function openFront(
   }
   const hooks = checkWebhooks(webhooks)
   const client = new HttpClient(addressRule(allow ?? (access.kind === "dev" ? ["private"] : [])))
-  const transport = new HttpTransport({ client, keys: access.signing, kind: access.kind, alone })
+  let engine: Engine | null = null
+  const transport = new HttpTransport({
+    client,
+    keys: access.signing,
+    kind: access.kind,
+    alone,
+    keepElsewhere: async (runId, fence, steps) => engine !== null && engine.keepSteps(runId, fence, steps),
+  })
   return {
     transport,
     async listen(parts) {
       const apps = new Apps({ engine: parts.engine, client, access, clock: systemClock })
-      const { engine, reader } = parts
-      const stream = new Stream({ telemetry: engine.telemetry, reader, clock: systemClock, nodeId: engine.nodeId })
+      engine = parts.engine
+      const stream = new Stream({ telemetry: engine.telemetry, reader: parts.reader, clock: systemClock, nodeId: engine.nodeId })
       const eventRates = new EventRates(eventsPerSecond ?? null, systemClock)
       const api = await startHttp({ ...parts, access, apps, stream, eventRates, checkpoints: transport, webhooks: hooks }, host, port)
       return {

@@ -12,7 +12,7 @@ export interface SdkRunParts {
   readonly engine: Engine
   readonly reader: Pick<Reader, "run" | "runs" | "batch" | "event" | "events">
   /** Where apps tell of steps during a call; false: the call is not one that is waited for. */
-  readonly checkpoints: { checkpoint(runId: string, item: string, ops: readonly Op[]): Promise<boolean> }
+  readonly checkpoints: { checkpoint(runId: string, item: string, ops: readonly Op[], now: number): Promise<boolean> }
 }
 
 /** What apps of the official SDKs, and their users, ask about runs. */
@@ -30,7 +30,7 @@ export function sdkRunRoutes(door: Hono, { engine, reader, checkpoints }: SdkRun
     const body: unknown = await jsonBody(c)
     const { qi_id: item, steps } = isObject(body) ? body : {}
     if (typeof item !== "string") throw new FanfareError("invalid_option", "qi_id is missing", { field: "qi_id" })
-    const kept = await checkpoints.checkpoint(c.req.param("id"), item, parseOps(steps))
+    const kept = await checkpoints.checkpoint(c.req.param("id"), item, parseOps(steps), systemClock.now())
     return kept ? c.body(null, 200) : c.json({ error: "this call is not waited for any more", status: 409 }, 409)
   })
   door.post("/v1/signals", async (c) => {

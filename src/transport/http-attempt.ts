@@ -26,6 +26,8 @@ export interface Calling {
   readonly ask: (op: Op, signal: AbortSignal) => Promise<unknown>
   /** Where the app may tell of steps during a call; null: it answers after each. */
   readonly ticket: CallTicket | null
+  /** Whether what the app tells then may come to another node, which keeps it. */
+  readonly shared: boolean
   /** The app says in what it sends which run it sends from. */
   readonly linked: boolean
 }
@@ -98,6 +100,7 @@ export class HttpAttempt {
         await Promise.all(this.#running.values())
         return { kind: "failed", failure: reply.failure, retry: reply.retry }
       }
+      await this.#learnKept()
       const end = await this.#take(reply, startedAt)
       if (end !== null) return end
       if (this.#steps.size > limits.stepsPerRun) return tooManySteps
@@ -166,6 +169,20 @@ export class HttpAttempt {
         }),
     )
     return Promise.race([kept.then(() => true as const), over])
+  }
+
+  /** Learns what another node has kept during the call: the app knows it. */
+  async #learnKept(): Promise<void> {
+    const { shared, ticket } = this.#calling
+    if (!shared || ticket === null) return
+    for (const step of (await this.#attempt.recorder.kept?.()) ?? []) {
+      if (step.state !== "completed" || this.#steps.get(step.key)?.state === "completed") continue
+      this.#steps.set(step.key, step)
+      this.#stateChars += step.output?.length ?? 0
+      this.#news++
+      this.#ended++
+      this.#checkpointed++
+    }
   }
 
   get #unknownEnds(): number {

@@ -1,8 +1,10 @@
 import type { Attempt } from "../core/attempt.ts"
 import { FanfareError } from "../core/errors.ts"
 import { toFailure } from "../core/failure.ts"
+import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
+import type { StepRecord } from "../core/step.ts"
 import type { KnownFunctions } from "../core/views.ts"
 import { type Call, callBody, callUrl, canonicalBody } from "../protocol/call.ts"
 import { headers } from "../protocol/names.ts"
@@ -35,6 +37,8 @@ export interface HttpTransportOptions {
   readonly kind: "dev" | "cloud"
   /** Whether what an app tells during a call comes to this node: there is no other. */
   readonly alone: boolean
+  /** Keeps steps of a run that another node has in its hands; false: nobody has. */
+  readonly keepElsewhere: (runId: string, fence: number, steps: readonly StepRecord[]) => Promise<boolean>
 }
 
 /** User code elsewhere, called over HTTP. */
@@ -54,7 +58,7 @@ export class HttpTransport implements Transport {
     this.#functions = new Map(
       apps.flatMap(({ calls, sdk }) =>
         Object.entries(calls).map(([id, url]) => {
-          const traits = { uuid: uuidOf(id), linked: linking.test(sdk), checkpoints: this.#options.alone && checkpointing.test(sdk) }
+          const traits = { uuid: uuidOf(id), linked: linking.test(sdk), checkpoints: checkpointing.test(sdk) }
           return [id, { url, nextUrl: callUrl(url, null), retries: retries.get(id) ?? limits.retriesDefault, ...traits }] as const
         }),
       ),
@@ -72,6 +76,7 @@ export class HttpTransport implements Transport {
     const live = new HttpAttempt(attempt, {
       retries: called.retries,
       linked: called.linked,
+      shared: !this.#options.alone,
       ticket: called.checkpoints ? { functionUuid: called.uuid, item: `${place}.${attempt.run.fence}` } : null,
       ask: (op, signal) => askFor(op, this.#options.client, signal),
       send: (call, signal) => this.#call(called, call, attempt.recorder.now(), signal),
@@ -83,10 +88,12 @@ export class HttpTransport implements Transport {
     return outcome
   }
 
-  /** Keeps steps that an app has ended during a call. False: the attempt that it belongs to is not this node's, or is over. */
-  async checkpoint(runId: string, item: string, ops: readonly Op[]): Promise<boolean> {
-    const [place, fence] = item.split(".").map(Number)
-    return (await this.#places[place ?? -1]?.checkpoint(runId, fence ?? 0, ops)) ?? false
+  /** Keeps steps that an app has ended during a call. False: the attempt that it belongs to is over. */
+  async checkpoint(runId: string, item: string, ops: readonly Op[], now: number): Promise<boolean> {
+    const { alone, keepElsewhere } = this.#options
+    const [place = -1, fence = 0] = item.split(".").map(Number)
+    if ((await this.#places[place]?.checkpoint(runId, fence, ops)) === true) return true
+    return !alone && Number.isSafeInteger(fence) && keepElsewhere(runId, fence, stepsOf(ops, now))
   }
 
   /** Never rejects: no answer is a failure that is tried again. */
@@ -123,6 +130,16 @@ export class HttpTransport implements Transport {
       }
     }
   }
+}
+
+/** Steps that an app has ended, as they are kept. @throws FanfareError `too_large` */
+function stepsOf(ops: readonly Op[], now: number): StepRecord[] {
+  return ops
+    .filter(({ kind }) => kind === "StepRun" || kind === "Step")
+    .map(({ key, data }) => {
+      const output = encodeJson(data, { field: `the result of step "${key}"`, bytes: limits.outputBytes })
+      return { key, kind: "run", state: "completed", attempts: 1, output, failure: null, dueAt: null, startedAt: now, endedAt: now }
+    })
 }
 
 /** The official SDK for JavaScript: from version 4 on sessions are handed on, and from 3 on it may tell of steps during a call. */

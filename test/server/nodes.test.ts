@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises"
 import { fork } from "node:child_process"
 import { once } from "node:events"
-import { createServer as createHttp } from "node:http"
+import { createServer as createHttp, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { Fanfare } from "../../src/index.ts"
@@ -57,6 +57,46 @@ describe("nodes on one PostgreSQL", () => {
     await first.stop()
     expect((await post(second, "/e/key", { name: "shop/sold" })).status).toBe(200)
     await until(() => called.length === 1)
+    app.close()
+    app.closeAllConnections()
+  })
+
+  it("keep what an app tells of steps, whichever of them it tells", async () => {
+    const url = await database.database()
+    const first = await start(new Fanfare({ id: "first" }), url)
+    const second = await start(new Fanfare({ id: "second" }), url)
+    const post = (server: FanfareServer, path: string, body: unknown): Promise<Response> =>
+      fetch(`${server.url}${path}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
+    const told: number[] = []
+    const memos: string[][] = []
+    const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+      let text = ""
+      for await (const chunk of request) text += String(chunk)
+      const { ctx, steps } = JSON.parse(text) as { ctx: { run_id: string; qi_id: string }; steps: object }
+      memos.push(Object.keys(steps).toSorted())
+      const step = (id: string): object => ({ id, op: "StepRun", name: id, data: id })
+      const tell = async (server: FanfareServer, id: string, item = ctx.qi_id): Promise<void> =>
+        void told.push((await post(server, `/v1/checkpoint/${ctx.run_id}/async`, { qi_id: item, steps: [step(id)] })).status)
+      const isFirst = memos.length === 1
+      if (isFirst) {
+        await tell(first, "a")
+        await tell(second, "b")
+        // Of a claim that does not hold any more.
+        await tell(first, "c", `9.${Number(ctx.qi_id.split(".")[1]) + 1}`)
+      }
+      const ops = isFirst ? [{ id: "nap", op: "Sleep", name: "1s" }] : [{ id: "complete", op: "RunComplete", data: "end" }]
+      response.writeHead(206, { "x-inngest-sdk": "js:v4.24.0", "x-inngest-req-version": "2" }).end(JSON.stringify(ops))
+    }
+    const app = createHttp((request, response) => void answer(request, response))
+    await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve))
+    const here = `http://127.0.0.1:${(app.address() as AddressInfo).port}/`
+    const fn = { id: "shop-fn", triggers: [{ event: "shop/sold" }], steps: { step: { runtime: { type: "http", url: here } } } }
+    expect((await post(first, "/fn/register", { url: here, appName: "shop", sdk: "js:v4.24.0", functions: [fn] })).status).toBe(200)
+    await until(async () => (await get<{ items: object[] }>(second, "functions")).items.length > 0)
+    await post(first, "/e/key", { name: "shop/sold" })
+    await until(async () => (await get<{ items: { state: string }[] }>(first, "runs")).items[0]?.state === "completed")
+    expect(told).toEqual([200, 200, 409])
+    expect(memos).toEqual([[], ["a", "b", "nap"]])
     app.close()
     app.closeAllConnections()
   })

@@ -34,13 +34,15 @@ async function attempt(
       return record
     },
   }
+  const elsewhere: unknown[] = []
   const calls: Record<string, Record<string, unknown>>[] = []
   const tell = (item: string, ...ids: string[]): Promise<boolean> =>
-    transport.checkpoint(run.id, item, parseOps(ids.map((id) => ({ id, op: "StepRun", name: id, data: id }))))
+    transport.checkpoint(run.id, item, parseOps(ids.map((id) => ({ id, op: "StepRun", name: id, data: id }))), 1)
   const transport: HttpTransport = new HttpTransport({
     keys: null,
     kind: "dev",
     alone,
+    keepElsewhere: async (runId, fence, steps) => elsewhere.push([runId, fence, steps.map(({ key }) => key)]) > 0,
     client: {
       async send({ body }) {
         calls.push(JSON.parse(body ?? "{}") as (typeof calls)[number])
@@ -51,7 +53,7 @@ async function attempt(
   })
   transport.learn({ functions: [], apps: [app] } as never)
   const outcome = await transport.execute({ run, steps: new Map(), signal: controller.signal, recorder: recorder as Recorder })
-  return { outcome, kept, calls, tell }
+  return { outcome, kept, calls, tell, elsewhere }
 }
 
 const complete = [{ id: "complete", op: "RunComplete", name: "complete", data: "done" }]
@@ -96,8 +98,13 @@ describe("steps that are told of during a call", () => {
     expect(outcome.kind).toBe("completed")
   })
 
-  it("are not asked for where another node might hear of them", async () => {
-    const { calls } = await attempt(async () => complete, false)
-    expect(calls[0]?.["ctx"]).not.toHaveProperty("fn_id")
+  it("are kept under the fence of a run that another node may have", async () => {
+    const { tell, elsewhere, kept } = await attempt(async (during, item) => {
+      expect(await during(item, "here")).toBe(true)
+      return complete
+    }, false)
+    expect(await tell("5.3", "there")).toBe(true)
+    expect(kept).toHaveLength(1)
+    expect(elsewhere).toEqual([[run.id, 3, ["=there"]]])
   })
 })

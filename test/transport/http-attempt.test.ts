@@ -72,6 +72,7 @@ async function attempt(script: Script, version: number, steps: readonly StepReco
   const http = new HttpAttempt(live, {
     retries,
     ticket: null,
+    shared: false,
     linked: false,
     ask: async () => "asked",
     send: async (call) => {
