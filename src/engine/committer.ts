@@ -41,6 +41,8 @@ export class Committer {
   readonly #partner: TurnPartner
   #waiting: Waiting[] = []
   #scheduled = false
+  /** Ends the rest that is under way. */
+  #wake: (() => void) | null = null
   #busy = false
   #rung = false
   #looking = false
@@ -86,12 +88,20 @@ export class Committer {
 
   /** At the end of this turn of the event loop, so that what finishes together is committed together, or after the rest. */
   #soon(): void {
-    if (this.#busy || this.#scheduled) return
+    if (this.#busy) return
+    const restMs = this.#restMs()
+    if (this.#scheduled) {
+      // Enough has come to end a rest before its time.
+      if (this.#wake === null || restMs > 0) return
+      this.#wake()
+    }
     this.#scheduled = true
-    this.#clock.after(this.#restMs(), () => {
+    const cancel = this.#clock.after(restMs, () => {
       this.#scheduled = false
+      this.#wake = null
       void this.#next()
     })
+    this.#wake = restMs > 0 ? cancel : null
   }
 
   /**
