@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import express from "express"
+import { Hono } from "hono"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import type { FanoutSummary, Page, RunDetail, RunSummary } from "../../src/core/views.ts"
 import { Fanfare, NonRetriableError, referenceFunction, RetryAfterError } from "../../src/index.ts"
@@ -298,7 +299,8 @@ describe("a handler", () => {
       body: call,
     }
     const answers: Record<string, unknown> = {}
-    answers["hono"] = await (await hono(options())({ req: { raw: post(call) } })).text()
+    const routes = new Hono().on(["GET", "POST", "PUT"], "/api", hono(options()))
+    answers["hono"] = await (await routes.fetch(post(call))).text()
     answers["next"] = await (await next(options()).POST(post(call))).text()
     answers["workers"] = await (await workers(options()).fetch(post(call), { FANFARE_URL: "http://there" })).text()
     answers["lambda"] = (

@@ -198,6 +198,14 @@ const outside: readonly Route[] = [
     body: { anyOf: [of("Event"), list(of("Event"))] },
     answer: fields({ ids: list(text), status: whole, error: text }, "ids", "status"),
   },
+  {
+    method: "post",
+    path: "/hooks/:name",
+    id: "webhook",
+    says: "What a service tells of: signed with the secret of the webhook of this name, it becomes an event.",
+    body: object,
+    answer: fields({ ids: list(text), status: whole }, "ids", "status"),
+  },
 ]
 
 /** Every route but those of pages, and those that only the Inngest SDKs use. */
