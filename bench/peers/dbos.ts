@@ -7,7 +7,7 @@ export const dbos: Peer = {
   store: "postgres",
   package: "@dbos-inc/dbos-sdk",
   settings:
-    "queue with workerConcurrency 200, minPollingIntervalMs 50 (default 1,000), pool of 20, useListenNotify; sends are enqueueInTransaction, 1,000 in each transaction",
+    "queue with workerConcurrency 200, minPollingIntervalMs 50 (default 1,000), pool of 20, useListenNotify; sends are enqueueInTransaction, 100 in each of 10 transactions at a time",
   keeps: "the workflow and its steps",
   step: "`DBOS.runStep`",
   fair: `a partitioned queue, \`partitionConcurrency: ${tenantLimit}\``,
@@ -44,20 +44,21 @@ export const dbos: Peer = {
     await DBOS.registerQueue("bench", { workerConcurrency: 200, minPollingIntervalMs: 50 })
     await DBOS.registerQueue("tenants", { partitionConcurrency: tenantLimit, minPollingIntervalMs: 50 })
     const client = await DBOSClient.create({ systemDatabaseUrl: place, applicationName: "bench", logger })
-    const pool = new pg.Pool({ connectionString: place, max: 1 })
+    const pool = new pg.Pool({ connectionString: place, max: 10 })
     return {
       async send(work, items) {
         const queueName = work === "tenant" ? "tenants" : "bench"
-        for (let from = 0; from < items.length; from += 1_000) {
+        const parts = Array.from({ length: Math.ceil(items.length / 100) }, (_, i) => items.slice(i * 100, i * 100 + 100))
+        await each(parts, 10, async (part) => {
           const connection = await pool.connect()
           await connection.query("begin")
-          for (const item of items.slice(from, from + 1_000)) {
+          for (const item of part) {
             const options = { queueName, workflowName: work, ...(work === "tenant" ? { queuePartitionKey: item.tenant } : {}) }
             await client.enqueueInTransaction(connection, options, item)
           }
           await connection.query("commit")
           connection.release()
-        }
+        })
       },
       async join(items) {
         const handle = await DBOS.startWorkflow(parent)(items)
