@@ -13,8 +13,9 @@ export interface KillReport {
   /** Runs that did not complete. */
   readonly unfinished: readonly string[]
   readonly integrity: string
-  /** From SIGKILL to the engine's start on the same file, in milliseconds. */
+  /** From SIGKILL to the engine's start on the same file, in milliseconds: with the start of a process, and of its own. */
   readonly restartMs: readonly number[]
+  readonly openMs: readonly number[]
 }
 
 /** Kills real engines with SIGKILL, at random moments of a fan-out of 10,000 and of many small sends, and looks at what is left. */
@@ -27,8 +28,9 @@ export async function killLoop(
   const random = seededRandom(seed, "kills")
   const acked = new Set<string>()
   const restartMs: number[] = []
+  const openMs: number[] = []
   let sent = 0
-  let node = await start(file, acked)
+  let { node } = await start(file, acked)
   node.send({ kind: "send", ids: ["begin"] })
   for (let kill = 1; kill <= kills; kill++) {
     for (let i = 0; i < 3; i++)
@@ -38,8 +40,10 @@ export async function killLoop(
     node.kill("SIGKILL")
     await once(node, "exit")
     const killed = performance.now()
-    node = await start(file, acked)
+    const again = await start(file, acked)
     restartMs.push(performance.now() - killed)
+    openMs.push(again.openMs)
+    node = again.node
     // A client that heard no answer sends again, with the same id.
     if (!acked.has("begin")) node.send({ kind: "send", ids: ["begin"] })
     if (kill % 10 === 0) progress(`${kill} kills, ${acked.size} sends acknowledged`)
@@ -47,19 +51,19 @@ export async function killLoop(
   await finished(file)
   node.send({ kind: "stop" })
   await once(node, "exit")
-  return { kills, acknowledged: acked.size, restartMs, ...inspect(file, acked) }
+  return { kills, acknowledged: acked.size, restartMs, openMs, ...inspect(file, acked) }
 }
 
-async function start(file: string, acked: Set<string>): Promise<ChildProcess> {
+async function start(file: string, acked: Set<string>): Promise<{ node: ChildProcess; openMs: number }> {
   const node = fork(new URL("./node.ts", import.meta.url), [file], { execArgv: ["--disable-warning=ExperimentalWarning"] })
-  await new Promise<void>((resolve, reject) => {
+  const openMs = await new Promise<number>((resolve, reject) => {
     node.on("exit", (code) => code !== null && reject(new Error(`the engine did not start: exit code ${code}`)))
-    node.on("message", (message: { kind: "started" } | { kind: "acked"; ids: string[] }) => {
-      if (message.kind === "started") resolve()
+    node.on("message", (message: { kind: "started"; openMs: number } | { kind: "acked"; ids: string[] }) => {
+      if (message.kind === "started") resolve(message.openMs)
       else for (const id of message.ids) acked.add(id)
     })
   })
-  return node
+  return { node, openMs }
 }
 
 /** Waits until every run has ended, as long as runs go on ending. */

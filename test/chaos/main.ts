@@ -76,11 +76,18 @@ async function single(): Promise<boolean> {
   const orphans = await orphansOf(openSqlite({ file, clock: systemClock }))
   if (report.unfinished.length === 0) rmSync(folder, { recursive: true })
   else say(folder)
-  const { restartMs, lost, duplicates, unfinished, integrity, ...rest } = report
-  const restarts = restartMs.toSorted((a, b) => a - b)
-  const at = (share: number): number => Math.round(restarts[Math.min(restarts.length - 1, Math.floor(restarts.length * share))] ?? 0)
-  const restart = { p50: at(0.5), p99: at(0.99), max: at(1) }
-  return judge({ ...rest, restart }, { lost, duplicates, unfinished, damaged: integrity === "ok" ? [] : [integrity] }, orphans)
+  const { restartMs, openMs, lost, duplicates, unfinished, integrity, ...rest } = report
+  return judge(
+    { ...rest, restart: spread(restartMs), open: spread(openMs) },
+    { lost, duplicates, unfinished, damaged: integrity === "ok" ? [] : [integrity] },
+    orphans,
+  )
+}
+
+function spread(times: readonly number[]): { p50: number; p99: number; max: number } {
+  const sorted = times.toSorted((a, b) => a - b)
+  const at = (share: number): number => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0)
+  return { p50: at(0.5), p99: at(0.99), max: at(1) }
 }
 
 /** Rows that nothing leads to, of all kinds, as `fanfare doctor` counts them. */

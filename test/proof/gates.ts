@@ -38,6 +38,12 @@ interface Chaos {
   readonly orphans: number
 }
 
+interface Spread {
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+}
+
 const none = (n: number): boolean => n === 0
 const zero = "0"
 
@@ -104,6 +110,31 @@ export function checks(long: boolean): readonly Check[] {
         },
       ],
     },
+    {
+      name: "fuzz",
+      command: `node test/protocol/fuzz-main.ts ${pick(300_000, 10_000_000)} ${pick("1 ", "")}--json`,
+      minutes: pick(0.3, 10),
+      judge: ({
+        inputs,
+        seed,
+        readers,
+        broken,
+      }: {
+        inputs: number
+        seed: number
+        readers: Record<string, number>
+        broken: string | null
+      }) => [
+        {
+          name: "fuzz.inputs",
+          measured:
+            broken ??
+            `${count(inputs)} odd inputs to ${Object.keys(readers).length} readers (${Object.keys(readers).join(", ")}), seed ${seed}: each was read, or refused with a reason`,
+          bound: "0 others",
+          holds: broken === null && Object.keys(readers).length > 0,
+        },
+      ],
+    },
     versions(pick(10, 600)),
     soak(pick(1, 60)),
   ]
@@ -147,7 +178,7 @@ function kills(cycles: number): Check {
     name: "kills on SQLite",
     command: `node test/chaos/main.ts --kills ${cycles} --json`,
     minutes: 0.3 + cycles / 120,
-    judge: (found: Chaos & { kills: number; damaged: number; restart: { p50: number; p99: number; max: number } }) => [
+    judge: (found: Chaos & { kills: number; damaged: number; restart: Spread; open: Spread }) => [
       ...promises("sqlite", found, `${found.kills} SIGKILLs during a fan-out of 10,000, ${count(found.acknowledged)} sends acknowledged`),
       {
         name: "store.damaged.sqlite",
@@ -157,9 +188,9 @@ function kills(cycles: number): Check {
       },
       {
         name: "recovery.sqlite",
-        measured: `SIGKILL to a started engine on the same file: p50 ${found.restart.p50} ms, p99 ${found.restart.p99} ms, max ${found.restart.max} ms of ${found.kills}`,
+        measured: `an engine on the file of the killed one, once its process has loaded: p50 ${found.open.p50} ms, p99 ${found.open.p99} ms of ${found.kills}; with the start of the process, from source: p50 ${found.restart.p50} ms, max ${found.restart.max} ms`,
         bound: "p99 1 s",
-        holds: found.restart.p99 <= 1_000,
+        holds: found.open.p99 <= 1_000,
       },
     ],
   }

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -11,7 +11,7 @@ import { type Figures, page } from "./page.ts"
 // npm run proof -- --long       as thoroughly as for a release: hours
 //   --only kills --only soak    these checks
 //   --json                      the figures as one JSON object on standard output
-//   --save                      writes test/proof/figures.json, and docs/figures.md from it
+//   --save                      writes test/proof/figures.json, and docs/figures.md from it; with --only the others stay as they were
 //   --page                      only writes docs/figures.md from test/proof/figures.json
 const { values } = parseArgs({
   options: {
@@ -33,21 +33,24 @@ async function prove(): Promise<number> {
   const { only } = values
   const chosen = checks(values.long).filter(({ name }) => only.length === 0 || only.some((part) => name.includes(part)))
   const done: Figures["checks"][number][] = []
-  const loadBefore = loadavg()
   for (const check of chosen) {
     console.error(`${check.name}: ${check.command}`)
-    const began = performance.now()
+    const [began, load] = [performance.now(), loadavg()[0] ?? 0]
     const { figures, error } = await run(check)
     const gates = error === null ? check.judge(figures as never) : [{ name: check.name, measured: error, bound: "a result", holds: false }]
     for (const gate of gates) console.error(line(gate))
     const { name, command } = check
-    done.push({ name, command, seconds: Math.round((performance.now() - began) / 1_000), gates, figures })
+    const loads = `${load.toFixed(1)} to ${(loadavg()[0] ?? 0).toFixed(1)}`
+    const seconds = Math.round((performance.now() - began) / 1_000)
+    done.push({ name, command, measuredAt: new Date().toISOString(), seconds, loads, gates, figures })
   }
+  const others = values.save && only.length > 0 && existsSync(saved) ? (JSON.parse(readFileSync(saved, "utf8")) as Figures).checks : []
+  const order = checks(values.long).map(({ name }) => name)
   const figures: Figures = {
-    measuredAt: new Date().toISOString(),
-    form: values.long ? "long" : "short",
-    machine: `${cpus().length} cores of ${cpus()[0]?.model ?? "?"}, Node ${process.version}, load ${rounded(loadBefore)} before and ${rounded(loadavg())} after`,
-    checks: done,
+    machine: `${cpus().length} cores of ${cpus()[0]?.model ?? "?"}, Node ${process.version}`,
+    checks: [...done, ...others.filter(({ name }) => done.every((each) => each.name !== name))].toSorted(
+      (a, b) => order.indexOf(a.name) - order.indexOf(b.name),
+    ),
   }
   if (values.json) console.log(JSON.stringify(figures))
   if (values.save) {
@@ -80,8 +83,4 @@ async function run({ command, minutes }: Check): Promise<{ figures: unknown; err
 
 function line({ name, measured, bound, holds }: Gate): string {
   return `  ${holds ? "✓" : "✗"} ${name}: ${measured} (bound: ${bound})`
-}
-
-function rounded(loads: readonly number[]): string {
-  return loads.map((load) => load.toFixed(1)).join("/")
 }

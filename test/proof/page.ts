@@ -1,33 +1,34 @@
 import type { Gate } from "./gates.ts"
 
-/** What one `npm run proof` found. */
+/** What `npm run proof` found. */
 export interface Figures {
-  readonly measuredAt: string
-  readonly form: string
   readonly machine: string
   readonly checks: readonly {
     readonly name: string
     readonly command: string
+    readonly measuredAt: string
     readonly seconds: number
+    /** Of the machine, before and after. */
+    readonly loads: string
     readonly gates: readonly Gate[]
     readonly figures: unknown
   }[]
 }
 
 /** docs/figures.md. */
-export function page({ measuredAt, form, machine, checks }: Figures): string {
+export function page({ machine, checks }: Figures): string {
   return [
     "# Figures of reliability",
     "",
-    `What \`npm run proof${form === "long" ? " -- --long" : ""}\` found, generated from \`test/proof/figures.json\`; do not edit. Each gate has a name and a bound, and the`,
-    "command fails when one does not hold. Figures stand with their denominators: a zero says no more than what it was counted over.",
+    "What `npm run proof` found (ten minutes; `-- --long`: hours), generated from `test/proof/figures.json`; do not edit. Each gate has a name and a",
+    "bound, and the command fails when one does not hold. Figures stand with their denominators: a zero says no more than what it was counted over.",
     "",
-    `Measured ${measuredAt.slice(0, 10)}, ${form} form: ${machine}.`,
+    `Measured on ${machine}. Times are those of a machine with the load that is given: above the number of its cores they say more about the neighbours.`,
     "",
-    ...checks.flatMap(({ name, command, seconds, gates }) => [
+    ...checks.flatMap(({ name, command, measuredAt, seconds, loads, gates }) => [
       `## ${name[0]?.toUpperCase()}${name.slice(1)}`,
       "",
-      `\`${command}\` · ${seconds} s`,
+      `\`${command}\` · ${measuredAt.slice(0, 10)}, ${seconds} s, load ${loads}`,
       "",
       "| gate | found | bound | |",
       "| --- | --- | --- | --- |",
