@@ -160,7 +160,11 @@ async function runInit(tarball: string, name: string, env: Environment): Promise
   await ended
   check(healthy && existsSync(join(project, ".fanfare/fanfare.db")), "npm start: its server answers, and keeps its store")
   const script = `import("./server.ts").then(() => process.kill(process.pid, "SIGTERM"))`
-  const told = spawn("node", ["--input-type=module", "-e", script], { cwd: project, env: { ...env, PORT: "0" }, stdio: "ignore" })
+  const told = spawn("node", ["--max-old-space-size=512", "--input-type=module", "-e", script], {
+    cwd: project,
+    env: { ...env, PORT: "0" },
+    stdio: "ignore",
+  })
   const [code] = (await once(told, "exit")) as [number | null]
   check(code === 0, "the same from node --eval, and it ends well on SIGTERM")
 }

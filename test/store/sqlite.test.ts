@@ -50,6 +50,19 @@ for (const conformance of [storeConformance, fanoutConformance, lookConformance,
 }
 
 describe("an SQLite file", () => {
+  it("is opened by a process whatever flags it was started with", () => {
+    const [store, clock] = ["store/open-sqlite.ts", "engine/system.ts"].map((path) => new URL(`../../src/${path}`, import.meta.url).href)
+    const script = `
+      const { sqlite } = await import("${store}")
+      const { systemClock } = await import("${clock}")
+      const opened = await sqlite(process.argv[1]).open(systemClock)
+      await opened.reader.close()
+      await opened.store.close()`
+    for (const flags of [[], ["--expose-gc", "--max-old-space-size=512"], ["--expose-gc", "--input-type=module"]]) {
+      execFileSync(process.execPath, [...flags, "--eval", script, file()], { stdio: "pipe" })
+    }
+  })
+
   it("is readable by its owner only, in WAL, with FULL sync", async () => {
     const path = file()
     const opened = await sqlite(path).open(systemClock)
