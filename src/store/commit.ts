@@ -18,11 +18,11 @@ import { dropSchedules, putSchedules } from "./commit-schedule.ts"
 import { putTallies } from "./commit-tally.ts"
 import { addWaits, doom, endWaits, lockNames, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
 import { type Db, together } from "./db.ts"
-import { addEntering, entryKeys, nothingEntered } from "./entries.ts"
+import { addEntering, type Entered, entryKeys, nothingEntered } from "./entries.ts"
 import { closedFanouts } from "./fanout-parts.ts"
-import { holdLimits, lockLimits } from "./limiter.ts"
-import { addLines, keysOf, type Lines } from "./queue.ts"
-import { releaseHeld } from "./release.ts"
+import { holdLimits, lockLimits, tryLimits } from "./limiter.ts"
+import { addLines, keysOf, type Lines, type Moved } from "./queue.ts"
+import { type Released, releaseHeld } from "./release.ts"
 
 export interface Committed {
   readonly results: readonly UnitResult[]
@@ -196,18 +196,8 @@ async function write(
   const replaced = await addWaits(db, by["wait.add"], now)
   const waits = await endWaits(db, offers, parksOf(by["run.settle"]), overOf(by["run.settle"]), now)
   const before = [settled, added, packed, replaced, waits.moved]
-  const holds = by["limit.hold"]
-  // All that is locked from here on at once, so that the order of keys holds.
-  if (holds.length > 0 || entering.length > 0) {
-    const arriving = keysOf(before.flatMap((moved) => moved.arrivals))
-    await lockLimits(db, [...holds.map(({ key }) => key), ...entryKeys(entering), ...settled.keys, ...freed, ...arriving])
-  }
-  await holdLimits(db, holds)
-  // What has ended by now leaves its place to these.
-  const entered = entering.length === 0 ? nothingEntered : await addEntering(db, entering, now)
+  const { entered, released } = await giveRoom(db, by["limit.hold"], entering, before, freed, now)
   const moves = [...before, entered.moved]
-  const arrivals = moves.flatMap((moved) => moved.arrivals)
-  const released = await releaseHeld(db, [...settled.keys, ...entered.moved.keys, ...freed], arrivals, now)
   const doomed = [...waits.doomed, ...entered.doomed].filter(({ runId }) => !entered.over.has(runId))
   await doom(db, doomed)
   const timers = [...settled.timers, ...added.timers, ...entered.moved.timers, ...deadlinesOf(by["wait.add"])]
@@ -220,6 +210,31 @@ async function write(
     count: () =>
       countFanouts(db, withFewer(by["fanout.grow"], entered.fewer), [...by["run.settle"], ...entered.ended], by["join.add"], now),
   }
+}
+
+/** All that is done under the locks of limits: what time and entry rules decide, and who may go into line. */
+async function giveRoom(
+  db: Db,
+  holds: readonly ChangeOf<"limit.hold">[],
+  entering: readonly NewRun[],
+  before: readonly Moved[],
+  freed: readonly string[],
+  now: number,
+): Promise<{ readonly entered: Entered; readonly released: Released }> {
+  const arriving = before.flatMap((moved) => moved.arrivals)
+  const left = [...before.flatMap((moved) => moved.keys), ...freed]
+  // All at once, so that the order of keys holds.
+  if (holds.length > 0 || entering.length > 0) {
+    await lockLimits(db, [...holds.map(({ key }) => key), ...entryKeys(entering), ...left, ...keysOf(arriving)])
+  }
+  await holdLimits(db, holds)
+  // What has ended by now leaves its place to these.
+  const entered = entering.length === 0 ? nothingEntered : await addEntering(db, entering, now)
+  // Of runs that gave way to others. What somebody else gives out just now is looked at by the sweep for missed releases.
+  const late = entered.moved.keys
+  const busy = late.length === 0 ? new Set() : await tryLimits(db, late)
+  const open = [...left, ...late.filter((key) => !busy.has(key))]
+  return { entered, released: await releaseHeld(db, open, [...arriving, ...entered.moved.arrivals], now) }
 }
 
 /** Runs that just begin, and those of which an entry rule decides first. */

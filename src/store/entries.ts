@@ -11,7 +11,6 @@ import { type Doomed, dropWaits } from "./commit-wait.ts"
 import {
   deleteSlots,
   insertFirstSlots,
-  keysOf,
   type Moved,
   newQueueRow,
   nothingMoved,
@@ -171,7 +170,8 @@ async function endWaiting(
     ),
   ])
   return {
-    keys: keysOf(rows.map(({ row }) => row)),
+    // It had begun to count against nothing else.
+    keys: rows.flatMap(({ row }) => row.limits.flatMap(({ key, hold }) => (hold === "taken" ? [key] : []))),
     ended: rows.map(({ row, fanoutId }) => endedBy(row, fanoutId, "skipped", now)),
   }
 }

@@ -12,35 +12,41 @@ function locksOf(db: Db): Set<string> {
   return locks
 }
 
+const nothingMade: ReadonlySet<string> = new Set()
+
 /**
  * Each lock waits for whoever is giving out room of that limit; what is read afterwards includes what they did. In order of keys: so a
  * transaction asks once, for all that it may want; what turns up later it asks for with `tryLimits`. Runs in a transaction.
+ * @param fresh those among them that are likely to be new
+ * @returns those that were not there: nobody counts against them, and nobody waits for them
  */
-export async function lockLimits(db: Db, keys: readonly string[]): Promise<void> {
-  if (!db.dialect.concurrent) return
+export async function lockLimits(db: Db, keys: readonly string[], fresh: readonly string[] = []): Promise<ReadonlySet<string>> {
+  if (!db.dialect.concurrent) return nothingMade
   const locks = locksOf(db)
   const wanted = [...new Set(keys)].filter((key) => !locks.has(key)).toSorted()
-  if (wanted.length === 0) return
+  if (wanted.length === 0) return nothingMade
+  const likely = [...new Set(fresh)].filter((key) => !locks.has(key)).toSorted()
   const table = db.dialect.rows("$1", keyColumn)
-  const lock = async (some: readonly string[]): Promise<void> => {
-    const rows = await db.query<{ key: string }>(
-      `select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`,
-      [listed(some)],
-    )
-    for (const { key } of rows) locks.add(key)
-  }
-  await lock(wanted)
-  const missing = wanted.filter((key) => !locks.has(key))
-  if (missing.length === 0) return
   // What this transaction makes nobody else can have.
-  const made = await db.query<{ key: string }>(
-    `insert into limiter (key, keep_until) select key, 0 from ${table} as j where true order by key on conflict (key) do nothing returning key`,
-    [listed(missing)],
-  )
-  for (const { key } of made) locks.add(key)
-  const others = missing.filter((key) => !locks.has(key))
-  if (others.length > 0) await lock(others)
-  if (others.some((key) => !locks.has(key))) throw new Conflict("a limit was forgotten while it was taken up")
+  const make = async (some: readonly string[]): Promise<{ key: string }[]> =>
+    some.length === 0
+      ? []
+      : db.query(
+          `insert into limiter (key, keep_until) select key, 0 from ${table} as j where true order by key on conflict (key) do nothing returning key`,
+          [listed(some)],
+        )
+  const lock = (some: readonly string[]): Promise<{ key: string }[]> =>
+    db.query(`select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`, [listed(some)])
+  // Both at once: those that are there are passed over.
+  const [locked, made] = await together([lock(wanted), make(likely)])
+  for (const { key } of [...locked, ...made]) locks.add(key)
+  const missing = wanted.filter((key) => !locks.has(key))
+  const others = missing.length === 0 ? [] : await make(missing)
+  for (const { key } of others) locks.add(key)
+  const late = missing.filter((key) => !locks.has(key))
+  if (late.length > 0) for (const { key } of await lock(late)) locks.add(key)
+  if (late.some((key) => !locks.has(key))) throw new Conflict("a limit was forgotten while it was taken up")
+  return new Set([...made, ...others].map(({ key }) => key))
 }
 
 /**

@@ -1,4 +1,4 @@
-import { entered, gateClaims, placesOf } from "../core/gate.ts"
+import { entered, gateClaims, gatedBy, placesOf } from "../core/gate.ts"
 import { limits } from "../core/limits.ts"
 import { lookAt, type LimitState, type Room, roomOf, take, unusedLimit } from "../core/room.ts"
 import { openClaims } from "../core/run.ts"
@@ -146,10 +146,15 @@ class ReleasePass {
     const db = this.#db
     const fresh = this.#unknown(wanted.keys())
     const arriving = [...arrived.values()].flat()
-    await lockLimits(db, [...fresh, ...claimedBy(arriving)])
+    const claimed = claimedBy(arriving)
+    const made = await lockLimits(db, [...fresh, ...claimed], claimed)
+    // Of limits that were not there nothing has to be read. A thorough look is at runs that were held before their limit was locked.
+    const unseen = this.#thorough ? new Set<string>() : made
+    for (const key of unseen) if (gatedBy(key) === null) this.#states.set(key, { ...unusedLimit })
+    const stored = new Map([...wanted].filter(([key]) => !unseen.has(key)))
     // A gate that is shut is not looked behind: all the rest of its fan-out may stand there.
-    const rooms = await gateRooms(db, wanted.keys())
-    const heads = await headsOf(db, rooms.size === 0 ? wanted : new Map([...wanted].filter(([key]) => rooms.get(key) !== 0)))
+    const rooms = await gateRooms(db, stored.keys())
+    const heads = await headsOf(db, rooms.size === 0 ? stored : new Map([...stored].filter(([key]) => rooms.get(key) !== 0)))
     const lines = linesIn(heads, arrived, wanted)
     if (lines.size === 0 && !this.#thorough) return new Map()
     // Runs may count against limits that nobody asked about: these are locked and counted too.
@@ -158,7 +163,7 @@ class ReleasePass {
       db,
       others.filter((key) => !wanted.has(key)),
     )
-    const asked = this.#thorough ? fresh : fresh.filter((key) => lines.has(key))
+    const asked = this.#thorough ? fresh : fresh.filter((key) => lines.has(key) && !this.#states.has(key))
     const known = new Set(asked)
     const [paused] = await together([
       pausedFunctions(db, lines),

@@ -174,6 +174,21 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
   return rows.length
 }
 
+/** Limits that hold nobody. Looked at once more under their locks: that a limit is not there means that nobody counts against it. */
+async function forgetLimits(db: Db, limit: number, now: number): Promise<void> {
+  const unused = `max is null and keep_until <= $2 and not exists (select 1 from held where held.limit_key = limiter.key)
+    and not exists (select 1 from slot where slot.limit_key = limiter.key)`
+  const rows = await db.query<{ key: string }>(
+    `select key from limiter where ${unused} order by keep_until limit $1 ${db.dialect.skipLocked}`,
+    [limit, now],
+  )
+  if (rows.length === 0) return
+  await db.execute(`delete from limiter where key in (select key from ${db.dialect.rows("$1", [["key", "text"]])} as j) and ${unused}`, [
+    JSON.stringify(rows.map(({ key }) => [key])),
+    now,
+  ])
+}
+
 /** Senders' ids that have expired, limits that hold nobody, old counts, and nodes that were not seen for long. */
 async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
   const { skipLocked } = db.dialect
@@ -182,13 +197,7 @@ async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
      delete from event_key where key in (select key from picked)`,
     [now, limit],
   )
-  await db.execute(
-    `with picked as materialized (select key from limiter where max is null and keep_until <= $2
-         and not exists (select 1 from held where held.limit_key = limiter.key)
-         and not exists (select 1 from slot where slot.limit_key = limiter.key) order by keep_until limit $1 ${skipLocked})
-     delete from limiter where key in (select key from picked)`,
-    [limit, now],
-  )
+  await forgetLimits(db, limit, now)
   await forgetWatches(db, now)
   await db.execute(
     `with picked as materialized (select function_id, at, node_id from tally where at < $1 order by at limit $2 ${skipLocked})

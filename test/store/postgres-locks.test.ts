@@ -45,6 +45,8 @@ const chance = (n: number): number => {
 }
 
 const tenant = (n: number): LimitClaim => ({ key: `fn:app-f:${n}`, max: 1 })
+const most = (key: string): number | null =>
+  key.startsWith("fn:app-f:") || key.startsWith("singleton:") ? 1 : key === "fn:app-f" ? 4 : key.startsWith("env:") ? 2 : null
 const shared = (n: number): LimitClaim => ({ key: `env:${n}`, max: 2 })
 
 /** Watches for an event as `cancelOn` does, and for a time as `timeouts` do. */
@@ -90,7 +92,7 @@ function arrival(): Unit {
 }
 
 describe("whoever locks several rows", { timeout: 120_000 }, () => {
-  it("takes them in one order: nobody waits for one who waits for him", async () => {
+  it("takes them in one order: nobody waits for one who waits for him, and no limit is ever exceeded", async () => {
     const until = Date.now() + 6_000
     const did = { arrived: 0, ended: 0, cancelled: 0, offered: 0 }
     const forever = async (work: (store: Store) => Promise<unknown>, store: Store): Promise<void> => {
@@ -125,16 +127,34 @@ describe("whoever locks several rows", { timeout: 120_000 }, () => {
       const units = doomed.map((run) => unit([{ kind: "run.cancel", run, at: 1 }]))
       return store.turn({ units: [...units, event({ n: chance(3) })], claim: null })
     }
-    await Promise.all(
-      stores.flatMap((store) => [
+    const over: unknown[] = []
+    const watch = async (): Promise<void> => {
+      const client = new pg.Client({ connectionString: place })
+      await client.connect()
+      await client.query("set search_path to fanfare")
+      while (Date.now() < until) {
+        const { rows } = await client.query<{ limit_key: string; n: number }>(
+          "select limit_key, count(*)::int as n from slot group by limit_key",
+        )
+        over.push(...rows.filter(({ limit_key, n }) => n > (most(limit_key) ?? n)))
+        await delay(5)
+      }
+      await client.end()
+    }
+    await Promise.all([
+      watch(),
+      ...stores.flatMap((store) => [
         forever(arrive, store),
         forever(work, store),
         forever(work, store),
         forever(cancel, store),
         forever((each) => each.wake(20), store),
         forever((each) => each.releaseMissed().then(() => delay(5)), store),
+        // Forgets limits that nobody counts against, while others take them up.
+        forever((each) => each.prune(Date.now() - 500, 50).then(() => delay(2)), store),
       ]),
-    )
+    ])
+    expect(over).toEqual([])
     for (const [what, times] of Object.entries(did)) expect(times, what).toBeGreaterThan(0)
     expect(await deadlocks()).toBe(0)
   })
