@@ -1,12 +1,12 @@
-import { type Admission, admit, type RunPace, startChanges } from "../core/admit.ts"
+import { type Admission, admit, startChanges } from "../core/admit.ts"
 import type { Intake, Joined, SendResult, SendWay, SignalResult, SourceSend } from "../core/attempt.ts"
-import type { Change, FanoutPart, NewEvent, Unit, UnitResult } from "../core/change.ts"
+import type { Change, NewEvent, Unit, UnitResult } from "../core/change.ts"
 import type { FunctionDefinition } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import { type CheckedEvent, checkEvent, checkItem, type EventInput, functionInvokedEvent, scheduledTimerEvent } from "../core/event.ts"
 import type { Functions, Limits } from "../core/flow-control.ts"
 import type { Fanouts } from "../core/fanouts.ts"
-import { checkRules, type FanOutRules, type SettledRules, settleRules, withGate } from "../core/gate.ts"
+import { withGate } from "../core/gate.ts"
 import type { IdKind } from "../core/id.ts"
 import { encodeJson } from "../core/json.ts"
 import { limits } from "../core/limits.ts"
@@ -22,9 +22,10 @@ import { pack } from "../store/pack.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
 import type { JoinedSends } from "./joined.ts"
-import { produce } from "./producer.ts"
-import { closedFor, refusal } from "./refusal.ts"
+import { paceOf, rulesFor, type SendOrigin, type Written } from "./origin.ts"
+import { refusal } from "./refusal.ts"
 import type { Registry } from "./registry.ts"
+import { Sources } from "./sources.ts"
 import type { Telemetry } from "./telemetry.ts"
 
 export interface IntakeParts extends Pick<Intake, "fanouts" | "schedules" | "runs" | "functions" | "limits"> {
@@ -45,6 +46,8 @@ const slice = 250
 /** The door: checks events, decides which runs they start, and resolves when all of it is durable. */
 export class EventIntake implements Intake {
   readonly #parts: IntakeParts
+  /** Fan-outs that are sent a part at a time. */
+  readonly sources: Sources
   #state: "opening" | "open" | "closed" = "opening"
 
   get runs(): Runs {
@@ -69,6 +72,7 @@ export class EventIntake implements Intake {
 
   constructor(parts: IntakeParts) {
     this.#parts = parts
+    this.sources = new Sources({ ...parts, door: this })
   }
 
   /** The functions are known now: an event that came before would not find those it must start. */
@@ -112,24 +116,8 @@ export class EventIntake implements Intake {
     return { ids, fanoutId }
   }
 
-  async sendSource(send: SourceSend, pull: Pull): Promise<SourceResult> {
-    this.checkOpen()
-    const { committer, course, newId, clock } = this.#parts
-    const known = await course("key", send.key)
-    const id = known?.id ?? newId("fan")
-    const { runId, key, functionId = null } = send
-    const rules = rulesFor(send.rules, null)
-    const begun = known ?? { ...nothingSent, id, createdAt: clock.now() }
-    await produce({ check: this.checkPart(functionId), clock, begun, pull }, ({ events, cursor, sealed }, from, runsBefore) =>
-      this.write(
-        events,
-        { runId, functionId, fanout: { id, key, from, sealed, cursor, rules, startedAt: begun.createdAt, runsBefore } },
-        (unit) => committer.submit(unit),
-      ),
-    )
-    const end = await course("id", id)
-    if (end === null || (!end.sealed && !end.cancelled)) throw closedFor(send.key)
-    return { fanoutId: id, items: end.taken, events: end.events, runs: end.total, cancelled: end.cancelled }
+  sendSource(send: SourceSend, pull: Pull): Promise<SourceResult> {
+    return this.sources.send(send, pull)
   }
 
   async sendSignal(signal: string, data: unknown): Promise<SignalResult> {
@@ -314,41 +302,10 @@ export class EventIntake implements Intake {
   }
 }
 
-/** Where a part of a send comes from. */
-export interface SendOrigin {
-  readonly runId: string | null
-  /** The fan-out that it belongs to, and its place in it. */
-  readonly fanout: FanoutPlace | null
-  /** The only function that it is for. */
-  readonly functionId: string | null
-}
-
-export interface FanoutPlace extends Pick<FanoutPart, "id" | "key" | "from" | "sealed" | "cursor" | "runsBefore"> {
-  readonly rules: SettledRules | null
-  /** When the fan-out began: starts are spread from there. */
-  readonly startedAt: number
-}
-
 /** Keys of items tell them apart within their fan-out, those of events everywhere. */
 function scoped(events: readonly CheckedEvent[], { functionId, fanout }: SendOrigin): readonly CheckedEvent[] {
   if (functionId === null || fanout === null) return events
   return events.map((event) => (event.key === null ? event : { ...event, key: `${fanout.id}/${event.key}` }))
-}
-
-function paceOf({ rules, startedAt, runsBefore, from }: FanoutPlace, runs: number, events: number): RunPace | null {
-  return rules === null ? null : { ...rules, startedAt, runsBefore: runsBefore + runs, eventsBefore: from + events }
-}
-
-const nothingSent = { taken: 0, total: 0, events: 0, cursor: null, sealed: false, cancelled: false }
-
-export interface Written {
-  readonly result: UnitResult
-  /** The ids under which the events are stored, those of duplicates included. */
-  readonly ids: readonly string[]
-  /** Runs that they started, without those of duplicates. */
-  readonly runs: number
-  /** When every event was a duplicate: the fan-out of the first ones. */
-  readonly firstFanoutId?: string | null
 }
 
 /** An event of Fanfare's own and the one run it starts. */
@@ -383,12 +340,6 @@ function checkSlice(events: readonly EventInput[], from: number, to: number, fun
   const check = functionId === null ? checkEvent : checkItem
   const name = functionId === null ? "events" : "items"
   return events.slice(from, to).map((event, i) => check(event, `${name}[${before + from + i}]`))
-}
-
-/** @throws FanfareError `invalid_option` */
-export function rulesFor(rules: FanOutRules | undefined, events: number | null): SettledRules | null {
-  const checked = rules === undefined ? null : checkRules(rules)
-  return checked === null ? null : settleRules(checked, events)
 }
 
 function nameOf(events: readonly CheckedEvent[]): string {

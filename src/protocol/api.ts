@@ -31,6 +31,8 @@ export const paths = {
   fanoutPlan: "/api/v1/fanouts/plan",
   /** What is or was done to many runs, newest first. */
   operations: "/api/v1/operations",
+  /** How far a source has come (GET), and its next part (POST): `id` is its sender's name for it. */
+  source: "/api/v1/sources/:id",
   operation: "/api/v1/operations/:id",
   operationStop: "/api/v1/operations/:id/stop",
   /** `?function=`: those of one function. */

@@ -40,7 +40,7 @@ export interface FanfareOptions<S extends EventSchemas, M extends readonly Middl
 export interface SendOptions extends FanOutRules {
   /**
    * Your own open transaction, in the database that the store is in: made by an adapter of `fanfare/postgres` or `fanfare/sqlite`. Roll
-   * back and nothing was sent; commit and all of it was. Needs an engine in this process.
+   * back and nothing was sent; commit and all of it was.
    */
   readonly tx?: Transaction
 }
@@ -175,7 +175,7 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
   /**
    * Sends what a source gives, as one fan-out that may be larger than memory: a part at a time, its runs start before the source ends.
    * `id` names it: after a crash, or an error of the source, the same call goes on where it stopped, and once it is whole it does nothing.
-   * A fan-out that nobody goes on with is sealed after 24 h. Needs an engine in this process.
+   * A fan-out that nobody goes on with is sealed after 24 h.
    * @example await fanfare.fanOut({ id: `digest ${day}`, function: digest, source: (cursor) => usersAfter(cursor), canary: 50 })
    * @throws FanfareError `invalid_option`, `invalid_event` …; `fanout_closed`: another process sends it at the same time; and whatever the
    * source throws. What was sent before that is durable

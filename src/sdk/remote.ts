@@ -6,6 +6,7 @@ import type { FanoutSummary, Page } from "../core/views.ts"
 import type { Runs } from "../core/runs.ts"
 import { type EventsWithRules, paths } from "../protocol/api.ts"
 import { type Ask, type Asked, call } from "./remote-call.ts"
+import { sendSource } from "./remote-source.ts"
 import { remoteSchedules } from "./remote-schedules.ts"
 
 /** Sends and asks over HTTP, for processes in which no engine runs. */
@@ -52,12 +53,7 @@ export function remoteIntake(configured: string | undefined): Intake {
       const plain = rules === undefined || Object.keys(rules).length === 0
       return ask<SendResult>(paths.events, { body: plain ? events : ({ events, rules } satisfies EventsWithRules) })
     },
-    sendSource: async () => {
-      throw new FanfareError("not_connected", "a source can be sent only where an engine runs in the same process", {
-        field: "source",
-        hint: "Start one here with createServer({ client, db }), or do it in a function with step.fanOut.",
-      })
-    },
+    sendSource: (send, pull) => sendSource(ask, send, pull),
     sendFromSql: async () => {
       throw needsEngine()
     },

@@ -2,7 +2,8 @@ import { type Context, Hono } from "hono"
 import { FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import type { PauseOptions } from "../core/flow-control.ts"
-import type { Fanouts, RetryOptions } from "../core/fanouts.ts"
+import type { SourcePart } from "../core/source.ts"
+import type { RetryOptions } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
@@ -71,13 +72,7 @@ export function createApi(parts: ApiParts): Hono {
     const here = { version, nodeId, store: storeName, startedAt, retentionDays }
     return c.json({ ...here, ...(await backlog()), completed, failed, retried } satisfies Status)
   })
-  api.post(paths.events, async (c) => {
-    const body: unknown = await jsonBody(c)
-    const { events, rules } = isWithRules(body) ? body : { events: [body].flat() as EventInput[], rules: {} }
-    const key = eventKeyOf(c, access)
-    if (key !== null) eventRates.take(c, key, events.length)
-    return c.json(await engine.intake.send(namedBy(c.req.header(idempotencyHeader), events), { rules }))
-  })
+  eventRoute(api, parts)
   api.get(paths.functions, async (c) => c.json(await engine.intake.functions.list()))
   api.post(paths.trigger, async (c) => {
     const definition = findFunction(engine.registry, c.req.param("id"))
@@ -92,7 +87,7 @@ export function createApi(parts: ApiParts): Hono {
   })
   api.get(paths.nodes, async (c) => c.json({ items: await reader.nodes(), next: null }))
   lookRoutes(api, reader, systemClock)
-  fanoutRoutes(api, engine.intake.fanouts)
+  fanoutRoutes(api, engine.intake)
   flowRoutes(api, engine)
   scheduleRoutes(api, engine.intake.schedules)
   runRoutes(api, engine.intake, jsonBody)
@@ -102,6 +97,16 @@ export function createApi(parts: ApiParts): Hono {
   loginRoutes(api, identity)
   dashboardRoutes(api, identity)
   return api
+}
+
+function eventRoute(api: Hono, { engine, access, eventRates }: ApiParts): void {
+  api.post(paths.events, async (c) => {
+    const body: unknown = await jsonBody(c)
+    const { events, rules } = isWithRules(body) ? body : { events: [body].flat() as EventInput[], rules: {} }
+    const key = eventKeyOf(c, access)
+    if (key !== null) eventRates.take(c, key, events.length)
+    return c.json(await engine.intake.send(namedBy(c.req.header(idempotencyHeader), events), { rules }))
+  })
 }
 
 function appRoutes(api: Hono, engine: Engine, apps: Apps): void {
@@ -154,7 +159,7 @@ function flowRoutes(api: Hono, engine: Engine): void {
 
 const waitMaxMs = 20_000
 
-function fanoutRoutes(api: Hono, fanouts: Fanouts): void {
+function fanoutRoutes(api: Hono, { fanouts, sources }: Engine["intake"]): void {
   api.get(paths.fanouts, async (c) => {
     const after = c.req.query("after")
     const limit = pageSize(c)
@@ -172,6 +177,8 @@ function fanoutRoutes(api: Hono, fanouts: Fanouts): void {
   api.post(paths.fanoutPause, async (c) => c.json(await fanouts.pause(c.req.param("id"))))
   api.post(paths.fanoutResume, async (c) => c.json(await fanouts.resume(c.req.param("id"))))
   api.post(paths.fanoutPlan, async (c) => c.json(await fanouts.plan([await jsonBody(c)].flat() as EventInput[])))
+  api.get(paths.source, async (c) => c.json(await sources.course(c.req.param("id"))))
+  api.post(paths.source, async (c) => c.json(await sources.add(c.req.param("id"), ((await jsonBody(c)) ?? {}) as SourcePart)))
   api.post(paths.fanoutCancel, async (c) => c.json(await fanouts.cancel(c.req.param("id"))))
   api.get(paths.operation, async (c) => c.json(await fanouts.operation(c.req.param("id"))))
 }

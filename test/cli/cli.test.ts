@@ -321,6 +321,10 @@ describe("the HTTP API", () => {
     const many = JSON.stringify(Array.from({ length: 100_001 }, () => ({ name: "x" })))
     expect(await problem(post("/api/v1/events", many))).toMatchObject({ http: 413, code: "too_many", bound: 100_000 })
     expect(await problem(fetch(`${url}/api/v1/runs?limit=0`))).toMatchObject({ http: 400, field: "limit", bound: 500 })
+    const part = (over: object) =>
+      problem(post("/api/v1/sources/x", JSON.stringify({ from: 0, events: [], cursor: null, last: false, ...over })))
+    expect(await part({ from: -1 })).toMatchObject({ http: 400, field: "from" })
+    expect(await part({ events: [{ name: "" }] })).toMatchObject({ http: 400, field: "events[0].name" })
     expect(await problem(fetch(`${url}/api/nowhere`))).toMatchObject({ http: 404 })
     expect(await problem(fetch(`${url}/api/v1/fanouts/fan_x`))).toMatchObject({ http: 404 })
   })
@@ -352,7 +356,26 @@ describe("the HTTP API", () => {
     expect(await remote.fanouts.wait(paced.fanoutId ?? "")).toMatchObject({ state: "ended", total: 0, events: 2 })
     expect(await remote.fanouts.plan([{ name: "app/nobody" }])).toMatchObject({ events: 1, runs: 0 })
     await expect(remote.fanouts.resume(fanoutId ?? "")).rejects.toMatchObject({ code: "invalid_option" })
-    await expect(remote.fanOut({ id: "x", source: [] })).rejects.toMatchObject({ code: "not_connected" })
+    const asked: (string | null)[] = []
+    const pages = (broken: boolean) => (cursor: string | null) => {
+      asked.push(cursor)
+      const from = Number(cursor ?? 0)
+      if (broken && from > 0) throw new Error("the source broke")
+      return {
+        items: Array.from({ length: 2_500 }, (_, i) => ({ name: "app/nobody", data: { i: from + i } })),
+        next: from < 5_000 ? String(from + 2_500) : null,
+      }
+    }
+    await expect(remote.fanOut({ id: "x y/z", source: pages(true) })).rejects.toThrow("the source broke")
+    expect(await remote.fanOut({ id: "x y/z", source: pages(false) })).toMatchObject({
+      items: 7_500,
+      events: 7_500,
+      runs: 0,
+      cancelled: false,
+    })
+    expect(await remote.fanOut({ id: "x y/z", source: pages(true) })).toMatchObject({ items: 7_500 })
+    expect(asked).toEqual([null, "2500", "2500", "5000"])
+    expect(await remote.fanOut({ id: "none", source: [] })).toMatchObject({ items: 0 })
     await expect(remote.send({ name: "" })).rejects.toMatchObject({ code: "invalid_event", field: "events[0].name" })
     await expect(new Fanfare({ id: "nobody", url: "http://127.0.0.1:9" }).send({ name: "x" })).rejects.toMatchObject({
       code: "not_connected",

@@ -103,8 +103,23 @@ const fanouts: readonly Route[] = [
     of("Operation"),
   ),
   post("fanoutPause", "Starts no more runs of a fan-out.", null, of("Fanout")),
-  post("fanoutResume", "Lets a fan-out go on that a canary or its breaker stopped.", null, of("Fanout")),
+  post("fanoutResume", "Lets a fan-out go on that a canary, its breaker or somebody stopped.", null, of("Fanout")),
   post("fanoutCancel", "Cancels what has not begun.", null, of("Operation")),
+  get("source", "How far a source has come; `id` is `<app>/<its name>`.", of("SourceCourse")),
+  {
+    ...post(
+      "source",
+      "The next part of a source: added only where the one before it ended.",
+      fields(
+        { from: whole, events: list(of("Event")), cursor: nullable(text), last: flag, rules: object, functionId: text },
+        "from",
+        "events",
+        "last",
+      ),
+      fields({ closed: flag, runs: whole }, "closed", "runs"),
+    ),
+    id: "sourceAdd",
+  },
 ]
 
 const schedules: readonly Route[] = [

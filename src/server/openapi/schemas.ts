@@ -12,6 +12,7 @@ import { limits } from "../../core/limits.ts"
 import { moves } from "../../core/run.ts"
 import type { Cancelled } from "../../core/runs.ts"
 import type { Schedule, Tick } from "../../core/schedule.ts"
+import type { SourceCourse } from "../../core/source.ts"
 import type { BackfillResult, UpcomingMoment, UpsertResult } from "../../core/schedules.ts"
 import type {
   EventDetail,
@@ -205,6 +206,15 @@ export const schemas = {
     runs: whole,
     functions: list(shape<FanoutPlan["functions"][number]>({ functionId: text, runs: whole })),
     sample: list(shape<FanoutPlan["sample"][number]>({ name: text, data: json, id: nullable(text) })),
+  }),
+  SourceCourse: shape<SourceCourse>({
+    fanoutId: nullable(text),
+    taken: whole,
+    cursor: nullable(text),
+    events: whole,
+    runs: whole,
+    sealed: flag,
+    cancelled: flag,
   }),
   FailureGroup: shape<FailureGroup>(failureGroup),
   FailureCauses: shape<FailureCauses>({

@@ -1,22 +1,22 @@
-import type { UnitResult } from "../core/change.ts"
-import { FanfareError } from "../core/errors.ts"
-import type { CheckedEvent, EventInput } from "../core/event.ts"
-import { limits } from "../core/limits.ts"
-import type { Clock } from "../core/ports.ts"
-import type { Piece, Pull } from "../core/source.ts"
-import type { FanoutCourse } from "../store/read-fanouts.ts"
+import type { UnitResult } from "./change.ts"
+import { FanfareError } from "./errors.ts"
+import type { EventInput } from "./event.ts"
+import { limits } from "./limits.ts"
+import type { Clock } from "./ports.ts"
+import type { Piece, Pull } from "./source.ts"
 
-export interface ProducerParts {
+/** @typeParam Checked an event behind the door */
+export interface ProducerParts<Checked> {
   /** The door; `from`: items of the source before these. */
-  readonly check: (events: readonly EventInput[], from: number) => Promise<CheckedEvent[]>
-  readonly clock: Clock
-  /** How far the fan-out came before. */
-  readonly begun: Pick<FanoutCourse, "taken" | "total" | "cursor" | "sealed">
+  readonly check: (events: readonly EventInput[], from: number) => Promise<readonly Checked[]>
+  readonly clock: Pick<Clock, "after">
+  /** How far the fan-out came before; `total`: its runs. */
+  readonly begun: { readonly taken: number; readonly total: number; readonly cursor: string | null; readonly sealed: boolean }
   readonly pull: Pull
 }
 
-interface SourcePart {
-  readonly events: readonly CheckedEvent[]
+interface SourcePart<Checked> {
+  readonly events: readonly Checked[]
   readonly cursor: string | null
   readonly sealed: boolean
 }
@@ -25,9 +25,9 @@ interface SourcePart {
  * Takes a source to its end, a part at a time: what was taken is durable, and its runs begin, before the next part is asked for. So memory
  * holds one part, however long the source is. Ends early when the fan-out is closed.
  */
-export async function produce(
-  { check, clock, begun, pull }: ProducerParts,
-  write: (part: SourcePart, from: number, runsBefore: number) => Promise<{ readonly result: UnitResult; readonly runs: number }>,
+export async function produce<Checked>(
+  { check, clock, begun, pull }: ProducerParts<Checked>,
+  write: (part: SourcePart<Checked>, from: number, runsBefore: number) => Promise<{ readonly result: UnitResult; readonly runs: number }>,
 ): Promise<void> {
   if (begun.sealed) return
   let { taken, total, cursor } = begun
@@ -53,11 +53,11 @@ export async function produce(
 /** Gathers pieces of a source into parts: full ones where it is fast, whatever has come where it is slow. */
 class Gatherer {
   readonly #source: AsyncIterator<Piece, unknown, undefined>
-  readonly #clock: Clock
+  readonly #clock: Pick<Clock, "after">
   #asked: Promise<IteratorResult<Piece, unknown>> | null = null
   #ended = false
 
-  constructor(source: AsyncIterator<Piece, unknown, undefined>, clock: Clock) {
+  constructor(source: AsyncIterator<Piece, unknown, undefined>, clock: Pick<Clock, "after">) {
     this.#source = source
     this.#clock = clock
   }
