@@ -79,7 +79,7 @@ function FrameTools(): ReactNode {
       >
         {themeShapes[shown]}
       </button>
-      <button type="button" className="button wide-only" title="Go anywhere by name  ( Ctrl K )" onClick={() => palette.set(true)}>
+      <button type="button" className="button roomy-only" title="Go anywhere by name  ( Ctrl K )" onClick={() => palette.set(true)}>
         Go to …
       </button>
       <button type="button" className="button button-icon wide-only" title="Keys  ( ? )" aria-label="Keys" onClick={() => help.set(true)}>

@@ -54,14 +54,14 @@ function Table({ items, activity, hosted }: TableProps): ReactNode {
       <thead>
         <tr>
           <th>Function</th>
-          <th className="wide-only">Triggers</th>
+          <th className="wide-only triggers">Triggers</th>
           <th className="wide-only">Last hour</th>
           <th className="right">Ended</th>
           <th className="right">Succeeded</th>
-          <th className="right wide-only">p50</th>
+          <th className="right roomy-only">p50</th>
           <th className="right">p95</th>
-          <th className="right wide-only">At a time</th>
-          <th className="right wide-only">Retries</th>
+          <th className="right roomy-only">At a time</th>
+          <th className="right roomy-only">Retries</th>
         </tr>
       </thead>
       <tbody>
@@ -108,12 +108,12 @@ function Row({
           <span className={activity.failed > 0 ? "state-failed" : ""}>{percent(activity.completed, ended)}</span>
         )}
       </td>
-      <td className="right nowrap wide-only">{ms(activity?.duration.p50)}</td>
+      <td className="right nowrap roomy-only">{ms(activity?.duration.p50)}</td>
       <td className="right nowrap">{ms(activity?.duration.p95)}</td>
-      <td className="right wide-only">
+      <td className="right roomy-only">
         <AtATime rules={each.flow?.concurrency ?? []} none={<span className="faint">no limit</span>} />
       </td>
-      <td className="right wide-only">{each.retries}</td>
+      <td className="right roomy-only">{each.retries}</td>
     </tr>
   )
 }

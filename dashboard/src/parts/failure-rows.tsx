@@ -45,7 +45,7 @@ export function FailureRows({
             <th className="wide-only">Function</th>
             <th className="right">Runs</th>
             <th className="wide-only">Last 24 h</th>
-            <th className="wide-only">First</th>
+            <th className="roomy-only">First</th>
             <th className="right wide-only">Last</th>
             {action === undefined ? null : (
               <th className="right">
@@ -88,7 +88,7 @@ function Row({ cause, action }: RowProps): ReactNode {
       <td className="wide-only">
         <Spark counts={cause.hours} label={`${count(cause.hours.reduce((a, b) => a + b, 0))} in the last 24 hours`} bad />
       </td>
-      <td className="wide-only nowrap faint">
+      <td className="roomy-only nowrap faint">
         <Ago at={cause.firstAt} />
       </td>
       <td className="right nowrap faint wide-only">

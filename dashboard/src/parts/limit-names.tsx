@@ -34,13 +34,12 @@ export function named(limit: LimitSummary, functions: Functions, showFunction: b
   const name: ReactNode = (
     <>
       {showFunction ? `${parsed.functionId} ` : null}
-      <span className="faint">{words}</span>
       {parsed.value === null ? null : (
         <>
-          {" "}
-          <code className="faint">{rule?.key ?? "key"}</code> = <code>{parsed.value}</code>
+          <code className="faint">{rule?.key ?? "key"}</code> = <code>{parsed.value}</code>{" "}
         </>
       )}
+      <span className="faint">{words}</span>
     </>
   )
   return { ...limit, name, per: parsed.throttle ? (flow?.throttle ? span(flow.throttle.periodMs) : "period") : null }
