@@ -76,34 +76,48 @@ function runsFound(filter: RunFilter, limit: number): { found: string; params: P
     params.push(value)
     conditions.push(condition(`$${params.length}`))
   }
-  const walked = filter.state !== undefined && unusual.has(filter.state)
+  const places = filter.state === undefined ? undefined : walks[filter.state]
+  const walked = places !== undefined
   // A column that is asked for row by row can lead no database astray: the walk goes along the unusual ends and stops when the page is full.
   const column = (name: string): string => (walked ? `(select ${name} from run where run.id = s.run_id)` : `r.${name}`)
   add((p) => `${column("function_id")} = ${p}`, filter.functionId)
   add((p) => `${column("fanout_id")} = ${p}`, filter.fanoutId)
   add((p) => `${column("event_id")} = ${p}`, filter.eventId)
   add((p) => `${walked ? "s.run_id" : "r.id"} < ${p}`, filter.after)
-  if (filter.state !== undefined) conditions.push(stateConditions[filter.state])
+  if (places !== undefined) {
+    const parts = places.map(([place, state]) => {
+      const where = [state, ...conditions].filter((condition) => condition !== "")
+      return `select s.run_id from ${place} as s ${where.length === 0 ? "" : `where ${where.join(" and ")}`} order by s.run_id desc limit ${limit}`
+    })
+    const [only = ""] = parts
+    const all =
+      parts.length === 1
+        ? only
+        : `select * from (${parts.map((part) => `select * from (${part}) as s`).join(" union all ")}) as s order by run_id desc limit ${limit}`
+    return { found: `(${all}) as p join run as r on r.id = p.run_id`, params }
+  }
+  if (filter.state !== undefined) conditions.push(filter.state === "ready" ? standsReady : hasCompleted)
   const where = conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`
-  const found = walked
-    ? `(select s.run_id from result as s ${where} order by s.run_id desc limit ${limit}) as p join run as r on r.id = p.run_id`
-    : `(select r.* from run as r ${where} order by r.id desc limit ${limit}) as r`
+  const found = `(select r.* from run as r ${where} order by r.id desc limit ${limit}) as r`
   return { found, params }
 }
 
-/** Ends that have an index of their own. */
-const unusual: ReadonlySet<RunState> = new Set(["failed", "cancelled", "skipped"])
 const ended = (state: FinalState): string => `s.state = '${state}' and s.state <> 'completed'`
-const stateConditions: Readonly<Record<RunState, string>> = {
-  completed: "exists (select 1 from result as s where s.run_id = r.id and s.state = 'completed')",
-  failed: ended("failed"),
-  cancelled: ended("cancelled"),
-  skipped: ended("skipped"),
-  running: "r.id in (select s.run_id from lease as s)",
-  scheduled: "r.id in (select s.run_id from timer as s where s.state = 'scheduled')",
-  ready: "r.id in (select s.run_id from ready as s)",
-  waiting: "(r.id in (select s.run_id from timer as s where s.state = 'waiting') or r.id in (select s.run_id from held as s))",
+/** Where runs of a state stand in the order of their ids: a walk there, and not over all runs, finds them. */
+const walks: Readonly<Partial<Record<RunState, readonly (readonly [place: string, condition: string])[]>>> = {
+  failed: [["result", ended("failed")]],
+  cancelled: [["result", ended("cancelled")]],
+  skipped: [["result", ended("skipped")]],
+  running: [["lease", ""]],
+  scheduled: [["timer", "s.state = 'scheduled'"]],
+  waiting: [
+    ["timer", "s.state = 'waiting'"],
+    ["held", ""],
+  ],
 }
+const hasCompleted = "exists (select 1 from result as s where s.run_id = r.id and s.state = 'completed')"
+/** The line has another order. */
+const standsReady = "r.id in (select s.run_id from ready as s)"
 
 /** @param chars of payloads that are wanted; their whole lengths are given in any case */
 export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): Promise<RunDetail | null> {

@@ -1,6 +1,6 @@
 import { keepPreviousData, QueryClient, useQuery, type UseQueryResult } from "@tanstack/react-query"
 import { live } from "../settings.ts"
-import { type Answers, type Asked, get, getCells, type Route } from "./client.ts"
+import { type Answers, type Asked, connected, get, getCells, type Route } from "./client.ts"
 import { told } from "./stream.ts"
 
 /** Milliseconds between two looks at what moves, and at what hardly does. */
@@ -20,7 +20,7 @@ export function useAsk<R extends Route>(
   asked: Asked = {},
   options: { readonly every?: number | undefined; readonly when?: boolean } = {},
 ): UseQueryResult<Answers[R]> {
-  const [following, hears] = [live.use(), told.use()]
+  const [following, hears] = [live.use(), useHears()]
   return useQuery({
     queryKey: [route, asked.params ?? {}, asked.query ?? {}],
     queryFn: ({ signal }): Promise<Answers[R]> => get(route, asked, signal),
@@ -33,13 +33,19 @@ export function useAsk<R extends Route>(
 }
 
 export function useCells(id: string, every: number | undefined): UseQueryResult<string> {
-  const [following, hears] = [live.use(), told.use()]
+  const [following, hears] = [live.use(), useHears()]
   return useQuery({
     queryKey: ["fanoutCells", id],
     queryFn: ({ signal }) => getCells(id, signal),
     refetchInterval: pace(following, hears, every),
     refetchOnWindowFocus: following,
   })
+}
+
+/** Whether changes are told, and questions answered: who gets no answer asks again soon. */
+export function useHears(): boolean {
+  const [hears, answers] = [told.use(), connected.use()]
+  return hears && answers
 }
 
 /** How often to ask: not at all while one does not follow, seldom while the server tells what changes. */

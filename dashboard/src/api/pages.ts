@@ -2,9 +2,8 @@ import { useInfiniteQuery } from "@tanstack/react-query"
 import { useMemo } from "react"
 import type { Page } from "../../../src/protocol/views.ts"
 import { live } from "../settings.ts"
-import { pace } from "./ask.ts"
+import { pace, useHears } from "./ask.ts"
 import { type Answers, get } from "./client.ts"
-import { told } from "./stream.ts"
 
 const pageRows = 50
 /** Rows that are looked at again while the page is open: the first pages of a list. */
@@ -25,7 +24,7 @@ export interface Pages<T> {
 
 /** A list page by page, newest first. */
 export function usePages<R extends Listed>(route: R, every: number): Pages<Item<R>> {
-  const [following, hears] = [live.use(), told.use()]
+  const [following, hears] = [live.use(), useHears()]
   const pages = useInfiniteQuery({
     queryKey: [route, "pages"],
     queryFn: async ({ pageParam, signal }) =>
