@@ -1,11 +1,14 @@
 import { useNavigate } from "@tanstack/react-router"
 import { type ReactNode, useState } from "react"
 import { lookAgain, seldom, useAsk } from "../api/ask.ts"
-import { post } from "../api/client.ts"
+import { getExact, post } from "../api/client.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { notify } from "../notices.ts"
 import { Dialog } from "./dialog.tsx"
 import { JsonField, problemOf } from "./json-field.tsx"
+
+/** Events among which one of the same name is looked for, and how much data a field takes. */
+const [looked, fieldChars] = [200, 65_536]
 
 /** Sends an event, for a test or by hand. */
 export function SendEvent(): ReactNode {
@@ -29,6 +32,12 @@ function SendDialog({ close }: { readonly close: () => void }): ReactNode {
   const heard = [
     ...new Set(functions.data?.items.flatMap(({ triggers }) => triggers.flatMap((trigger) => ("event" in trigger ? [trigger.event] : [])))),
   ]
+  const newest = useAsk("events", { query: { limit: looked } })
+  const before = newest.data?.items.find((event) => event.name === name)
+  const take = async (id: string): Promise<void> => {
+    const { data } = await getExact("event", { params: { id } })
+    if (data.length <= fieldChars) setText(data)
+  }
   const send = async (): Promise<void> => {
     try {
       const { ids } = await post("events", {}, [{ name, data: JSON.parse(text) as unknown }])
@@ -52,6 +61,13 @@ function SendDialog({ close }: { readonly close: () => void }): ReactNode {
           <option key={each} value={each} />
         ))}
       </datalist>
+      {before === undefined ? null : (
+        <p>
+          <button type="button" className="link" onClick={() => void take(before.id)}>
+            Take the data of the last one
+          </button>
+        </p>
+      )}
       <JsonField label="Data, a JSON object" text={text} change={setText} />
       <div className="buttons">
         <button type="button" className="button" onClick={close}>
