@@ -13,8 +13,9 @@ export interface KillReport {
   /** Runs that did not complete. */
   readonly unfinished: readonly string[]
   readonly integrity: string
-  /** From SIGKILL to the engine's start on the same file, in milliseconds: with the start of a process, and of its own. */
+  /** From SIGKILL to the engine's start on the same file, in milliseconds; of it how long the process took to load, and the engine to open. */
   readonly restartMs: readonly number[]
+  readonly loadMs: readonly number[]
   readonly openMs: readonly number[]
 }
 
@@ -28,6 +29,7 @@ export async function killLoop(
   const random = seededRandom(seed, "kills")
   const acked = new Set<string>()
   const restartMs: number[] = []
+  const loadMs: number[] = []
   const openMs: number[] = []
   let sent = 0
   let { node } = await start(file, acked)
@@ -42,6 +44,7 @@ export async function killLoop(
     const killed = performance.now()
     const again = await start(file, acked)
     restartMs.push(performance.now() - killed)
+    loadMs.push(again.loadMs)
     openMs.push(again.openMs)
     node = again.node
     // A client that heard no answer sends again, with the same id.
@@ -51,19 +54,19 @@ export async function killLoop(
   await finished(file)
   node.send({ kind: "stop" })
   await once(node, "exit")
-  return { kills, acknowledged: acked.size, restartMs, openMs, ...inspect(file, acked) }
+  return { kills, acknowledged: acked.size, restartMs, loadMs, openMs, ...inspect(file, acked) }
 }
 
-async function start(file: string, acked: Set<string>): Promise<{ node: ChildProcess; openMs: number }> {
+async function start(file: string, acked: Set<string>): Promise<{ node: ChildProcess; loadMs: number; openMs: number }> {
   const node = fork(new URL("./node.ts", import.meta.url), [file], { execArgv: ["--disable-warning=ExperimentalWarning"] })
-  const openMs = await new Promise<number>((resolve, reject) => {
+  const times = await new Promise<{ loadMs: number; openMs: number }>((resolve, reject) => {
     node.on("exit", (code) => code !== null && reject(new Error(`the engine did not start: exit code ${code}`)))
-    node.on("message", (message: { kind: "started"; openMs: number } | { kind: "acked"; ids: string[] }) => {
-      if (message.kind === "started") resolve(message.openMs)
+    node.on("message", (message: { kind: "started"; loadMs: number; openMs: number } | { kind: "acked"; ids: string[] }) => {
+      if (message.kind === "started") resolve(message)
       else for (const id of message.ids) acked.add(id)
     })
   })
-  return { node, openMs }
+  return { node, loadMs: times.loadMs, openMs: times.openMs }
 }
 
 /** Waits until every run has ended, as long as runs go on ending. */

@@ -76,9 +76,9 @@ async function single(): Promise<boolean> {
   const orphans = await orphansOf(openSqlite({ file, clock: systemClock }))
   if (report.unfinished.length === 0) rmSync(folder, { recursive: true })
   else say(folder)
-  const { restartMs, openMs, lost, duplicates, unfinished, integrity, ...rest } = report
+  const { restartMs, loadMs, openMs, lost, duplicates, unfinished, integrity, ...rest } = report
   return judge(
-    { ...rest, restart: spread(restartMs), open: spread(openMs) },
+    { ...rest, restart: spread(restartMs), load: spread(loadMs), open: spread(openMs) },
     { lost, duplicates, unfinished, damaged: integrity === "ok" ? [] : [integrity] },
     orphans,
   )

@@ -4,6 +4,7 @@ import { createServer } from "../../src/server.ts"
 import { sqlite } from "../../src/sqlite.ts"
 
 // One life of an engine, to be killed at any moment. Tells its supervisor what it acknowledged.
+// Since the process began: nothing of the engine has happened yet.
 const loaded = performance.now()
 const [file = ""] = process.argv.slice(2)
 const app = new Fanfare({ id: "chaos" })
@@ -22,7 +23,7 @@ app.createFunction({ id: "extra", triggers: [{ event: "chaos/extra" }], concurre
 
 const server = await createServer({ client: app, db: sqlite(file), logs: "none" })
 await server.start()
-process.send?.({ kind: "started", openMs: performance.now() - loaded })
+process.send?.({ kind: "started", loadMs: loaded, openMs: performance.now() - loaded })
 process.on("message", (message: { kind: "send"; ids: string[] } | { kind: "stop" }) => {
   if (message.kind === "stop") void server.stop().then(() => process.exit(0))
   else {

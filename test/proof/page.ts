@@ -22,6 +22,7 @@ export function page({ machine, checks }: Figures): string {
     "",
     "What `npm run proof` found (ten minutes; `-- --long`: hours), generated from `test/proof/figures.json`; do not edit. Each gate has a name and a",
     "bound, and the command fails when one does not hold. Figures stand with their denominators: a zero says no more than what it was counted over.",
+    "Commands are for the root of the repository, after `npm ci` and `npm run build`.",
     "",
     `Measured on ${machine}. Times are those of a machine with the load that is given: above the number of its cores they say more about the neighbours.`,
     "",
