@@ -168,13 +168,13 @@ export const schemas = {
   Operation: shape<Operation>(
     {
       id: text,
-      kind: oneOf("retry", "cancel", "replay"),
+      kind: oneOf("retry", "cancel", "replay", "pause"),
       fanoutId: text,
       filter: ref("BulkFilter"),
       fingerprint: nullable(text),
       runId: nullable(text),
       affected: whole,
-      state: oneOf("running", "done"),
+      state: oneOf("running", "done", "stopped"),
       createdAt: moment,
       endedAt: nullable(moment),
     },
