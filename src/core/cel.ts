@@ -206,12 +206,33 @@ function compileMatches([of, pattern]: readonly ASTNode[], variables: ReadonlySe
   if (of === undefined || pattern?.op !== "value" || typeof pattern.args !== "string") throw new CelError("matches needs a literal pattern")
   if (/\)[*+{]|\\\d/.test(pattern.args)) throw new CelError("matches: a group cannot be repeated or referred to")
   const regex = new RegExp(pattern.args, "u")
+  const { chars, steps } = matchBounds(pattern.args)
   const subject = compileNode(of, variables)
   return (scope) => {
     const text = subject(scope)
+    scope.budget.steps -= steps
+    if (typeof text === "string" && text.length > chars && chars < limits.expressionMatchChars) {
+      throw new CelError(`a pattern with so many repetitions is matched on at most ${chars} characters`)
+    }
     return typeof text === "string" && regex.test(text.slice(0, limits.expressionMatchChars))
   }
 }
+
+/**
+ * With k repetitions beside each other a match may look at n^k/k! places, and at each beginning when it may begin anywhere: the more there
+ * are, the shorter the text may be, so that each match is over within milliseconds. What it may cost counts as steps.
+ */
+function matchBounds(pattern: string): { readonly chars: number; readonly steps: number } {
+  const repeats = pattern.match(/(?<!\\)[*+{]/g)?.length ?? 0
+  if (repeats === 0) return { chars: limits.expressionMatchChars, steps: 0 }
+  const k = repeats + (pattern.startsWith("^") ? 0 : 1)
+  let ways = 1
+  for (let i = 2; i <= k; i++) ways *= i
+  const chars = Math.min(limits.expressionMatchChars, Math.floor((matchLooks * ways) ** (1 / k)))
+  return { chars, steps: k > 2 ? limits.expressionSteps / 10 : limits.expressionSteps / 100 }
+}
+
+const matchLooks = 500_000
 
 function compileMacro(name: string, receiver: ASTNode, args: readonly ASTNode[], variables: ReadonlySet<string>): Compiled {
   const [variable, first, second] = args

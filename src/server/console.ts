@@ -91,5 +91,5 @@ function pretty(entry: Entry): string {
 /** Text that comes from anywhere, without the control characters that must not reach a terminal. */
 export function printable(text: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are exactly what is removed
-  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f]/g, "�")
+  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "�")
 }

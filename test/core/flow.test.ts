@@ -47,6 +47,7 @@ describe("an expression", () => {
     ["date('1970-01-01T00:00:01Z')", 1_000],
     ["now_plus('1s') - now()", 1_000],
     ["event.data.text.matches('^a.c$')", true],
+    ["event.data.text.matches('^[a-z]+@[a-z]+[.][a-z]+$')", false],
     ["event.ts", 1_000],
     ["-event.data.n + 2 * 3 - 4 / 2 % 2", 1],
     ["!event.data.missing", true],
