@@ -25,7 +25,7 @@ describe("keys", () => {
   it("stand in no log, no answer and no file, whatever is done with them", async () => {
     const written: string[] = []
     const write = process.stdout.write.bind(process.stdout)
-    process.stdout.write = ((chunk: string | Uint8Array) => (written.push(String(chunk)), true)) as typeof process.stdout.write
+    process.stdout.write = (chunk: string | Uint8Array) => (written.push(String(chunk)), true)
     const answers: string[] = []
     try {
       const app = new Fanfare({ id: "shop" })
