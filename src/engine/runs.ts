@@ -196,7 +196,9 @@ function checkFilter(filter: BulkFilter): void {
   if (Object.values(filter).every((value) => value === undefined)) {
     throw invalid("filter", "the filter is empty: name a function, a state or a time")
   }
-  if (filter.state !== undefined && !(filter.state in moves)) throw invalid("state", `there is no state "${String(filter.state)}"`)
+  if (filter.state !== undefined && !(typeof filter.state === "string" && Object.hasOwn(moves, filter.state))) {
+    throw invalid("state", `there is no state ${JSON.stringify(filter.state)}`)
+  }
   for (const field of ["functionId", "fanoutId", "fingerprint"] as const) {
     if (filter[field] !== undefined && typeof filter[field] !== "string") throw invalid(field, `${field} must be a text`)
   }

@@ -202,7 +202,7 @@ function retryOptions({ fingerprint, runId, data }: Readonly<Record<string, unkn
 /** By its full id, or by its own id when only one app has it. */
 function runFilter(c: Context, engine: Engine): RunFilter {
   const state = c.req.query("state")
-  if (state !== undefined && !(state in moves)) {
+  if (state !== undefined && !Object.hasOwn(moves, state)) {
     throw new FanfareError("invalid_option", `there is no state "${state}"; states are ${Object.keys(moves).join(", ")}`, {
       field: "state",
     })

@@ -85,7 +85,14 @@ function rulesIn(header: string | undefined): FanOutRules | null {
 
 /** JSON, or a form: one event whose fields are the form's, with what is not a field of events in its data. */
 async function eventBody(c: Context): Promise<unknown> {
-  return isForm(c.req.header("content-type") ?? "") ? eventOfForm(await c.req.parseBody()) : jsonBody(c)
+  if (!isForm(c.req.header("content-type") ?? "")) return jsonBody(c)
+  try {
+    return eventOfForm(await c.req.parseBody())
+  } catch (cause) {
+    throw cause instanceof FanfareError || cause instanceof ProtocolError
+      ? cause
+      : new FanfareError("not_json", "the request's body is not the form that its content type says", { field: "body", cause })
+  }
 }
 
 /** What only those may ask who have the signing key, or an admin's. */

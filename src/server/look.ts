@@ -62,7 +62,7 @@ async function activity(reader: Reader, functionId: string, range: ActivityRange
 }
 
 function isRange(range: string): range is ActivityRange {
-  return range in activityRanges
+  return Object.hasOwn(activityRanges, range)
 }
 
 /** Characters of payloads that are wanted: `?preview=`; undefined for all. */

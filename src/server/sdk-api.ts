@@ -65,7 +65,7 @@ async function cancelMany(c: Context, engine: SdkRunParts["engine"]): Promise<Re
     throw new FanfareError("invalid_option", "if is not supported here: cancel by an event with cancelOn, or by time", { field: "if" })
   }
   const { definitions } = engine.registry
-  const id = [slug, `${String(appId)}-${slug}`].find((name) => definitions.has(name))
+  const id = [slug, `${typeof appId === "string" ? appId : ""}-${slug}`].find((name) => definitions.has(name))
   if (id === undefined) throw new FanfareError("not_found", `there is no function ${slug}`, { field: "function_id" })
   const from = momentIn(after, "started_after")
   const to = momentIn(before, "started_before") ?? systemClock.now()
@@ -86,7 +86,7 @@ async function cancelMany(c: Context, engine: SdkRunParts["engine"]): Promise<Re
 /** @throws FanfareError `invalid_option` */
 function momentIn(value: unknown, field: string): number | null {
   if (value === undefined || value === null || value === "") return null
-  const at = typeof value === "number" ? value : Date.parse(String(value))
+  const at = typeof value === "number" ? value : typeof value === "string" ? Date.parse(value) : Number.NaN
   if (Number.isFinite(at)) return at
   throw new FanfareError("invalid_option", `${field} must be a moment such as 2026-01-31T12:00:00Z`, { field })
 }
