@@ -106,8 +106,9 @@ describe("a send in a transaction on PostgreSQL", () => {
     server = await startPostgres()
     url = await server.database()
     pool = new pg.Pool({ connectionString: url })
-    // A connection that is on its way out when the server stops still hears of it.
+    // A connection that is on its way out when the server stops still hears of it, and the pool of an idle one.
     pool.on("connect", (client) => void client.on("error", () => undefined))
+    pool.on("error", () => undefined)
     await pool.query("create table orders (note text)")
     // A table of the user's with a name that we use too.
     await pool.query("create table event (id int)")
