@@ -150,8 +150,6 @@ describe("whoever locks several rows", { timeout: 120_000 }, () => {
         forever(cancel, store),
         forever((each) => each.wake(20), store),
         forever((each) => each.releaseMissed().then(() => delay(5)), store),
-        // Forgets limits that nobody counts against, while others take them up.
-        forever((each) => each.prune(Date.now() - 500, 50).then(() => delay(2)), store),
       ]),
     ])
     expect(over).toEqual([])
