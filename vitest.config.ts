@@ -1,6 +1,16 @@
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import manifest from "./package.json" with { type: "json" }
+
+/** What examples import by the package's name is its source: in a fresh clone nothing is built. */
+const ownNames = Object.entries(manifest.exports).flatMap(([name, entry]) => {
+  if (typeof entry === "string") return []
+  const source = entry.default.replace("./dist/", "./src/").replace(/js$/, "ts")
+  return [{ find: new RegExp(`^fanfare${name.slice(1)}$`), replacement: fileURLToPath(new URL(source, import.meta.url)) }]
+})
 
 export default defineConfig({
+  resolve: { alias: ownNames },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     testTimeout: 20_000,
