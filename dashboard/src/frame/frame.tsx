@@ -1,5 +1,5 @@
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router"
-import { type ReactNode, useEffect, useRef } from "react"
+import { type ReactNode, useEffect, useLayoutEffect, useRef } from "react"
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { applyChange } from "../api/changes.ts"
 import { connected } from "../api/client.ts"
@@ -41,7 +41,7 @@ export function Frame(): ReactNode {
   const main = useRef<HTMLElement>(null)
   const path = useRouterState({ select: ({ location }) => location.pathname })
   const following = live.use()
-  useEffect(listenToKeys, [])
+  useLayoutEffect(listenToKeys, [])
   useEffect(() => (following ? followStream(applyChange) : undefined), [following])
   useEffect(() => {
     main.current?.scrollTo(0, 0)

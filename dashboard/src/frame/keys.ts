@@ -1,4 +1,4 @@
-import { useEffect } from "react"
+import { useLayoutEffect } from "react"
 import { letters } from "../settings.ts"
 
 /** A key, or two in a row such as `g r`, and what it does on this page. */
@@ -20,7 +20,8 @@ export function shortcuts(): readonly Shortcut[] {
 
 /** Makes shortcuts work while a part of the page is shown. */
 export function useShortcuts(list: readonly Shortcut[]): void {
-  useEffect(() => {
+  // Before what it stands for is seen: whoever sees a button may press its key.
+  useLayoutEffect(() => {
     const mine = Symbol("shortcuts")
     known.set(mine, list)
     return () => void known.delete(mine)
