@@ -10,6 +10,11 @@ export function useSession(): SessionView {
   return data ?? { role: null, payloads: true, login: false }
 }
 
+/** Whether it is known who asks, or that it cannot be. */
+export function useSessionKnown(): boolean {
+  return !useAsk("session", {}, { every: everyMs }).isPending
+}
+
 /** Whether whoever asks may change something. */
 export function useMayAct(): boolean {
   return useSession().role === "admin"

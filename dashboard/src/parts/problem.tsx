@@ -1,5 +1,6 @@
 import type { ReactNode } from "react"
 import { Lost, Refused } from "../api/client.ts"
+import { useSessionKnown } from "../api/session.ts"
 
 /** A question that failed: never mistaken for an empty answer. */
 export function ProblemBox({ error, again }: { readonly error: Error; readonly again?: () => void }): ReactNode {
@@ -34,9 +35,13 @@ interface Answer<T> {
   readonly refetch: () => unknown
 }
 
-/** What is known of an answer: it is on its way, it failed, or it is shown. An old answer stays while a new question fails. */
+/**
+ * What is known of an answer: it is on its way, it failed, or it is shown. An old answer stays while a new question fails.
+ * It is shown together with what can be done about it, so not before it is known who asks.
+ */
 export function Answered<T>({ answer, children }: { readonly answer: Answer<T>; readonly children: (data: T) => ReactNode }): ReactNode {
-  if (answer.data !== undefined) return children(answer.data)
+  const known = useSessionKnown()
+  if (answer.data !== undefined && known) return children(answer.data)
   if (answer.error !== null) return <ProblemBox error={answer.error} again={() => void answer.refetch()} />
   return <div className="loading" aria-busy="true" />
 }
