@@ -1,16 +1,6 @@
-import { afterEach, describe, expect, it } from "vitest"
-import { Fanfare } from "../../src/index.ts"
-import { createHarness, type Harness } from "../../src/testing.ts"
+import { describe, expect, it } from "vitest"
+import { harness, start } from "./started.ts"
 
-let harness: Harness
-afterEach(() => harness.close())
-
-async function start(define: (app: Fanfare) => void): Promise<Fanfare> {
-  const app = new Fanfare({ id: "t" })
-  define(app)
-  harness = await createHarness({ client: app })
-  return app
-}
 const go = [{ event: "t/go" }] as const
 
 describe("a run that is done again", () => {

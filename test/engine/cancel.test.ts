@@ -1,18 +1,8 @@
-import { afterEach, describe, expect, it } from "vitest"
-import { Fanfare, saga } from "../../src/index.ts"
-import { createHarness, type Harness } from "../../src/testing.ts"
+import { describe, expect, it } from "vitest"
+import { type Fanfare, saga } from "../../src/index.ts"
+import { harness, runOf, start } from "./started.ts"
 
-let harness: Harness
-afterEach(() => harness.close())
-
-async function start(define: (app: Fanfare) => void): Promise<Fanfare> {
-  const app = new Fanfare({ id: "t" })
-  define(app)
-  harness = await createHarness({ client: app })
-  return app
-}
 const go = [{ event: "t/go" }] as const
-const runOf = async (functionId = "t-f") => harness.run((await harness.runs({ functionId }))[0]?.id ?? "")
 
 describe("a cancelled run", () => {
   it("begins no step any more, hears of it by its signal, and stays cancelled", async () => {

@@ -1,18 +1,8 @@
-import { afterEach, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import { limits } from "../../src/core/limits.ts"
-import { Fanfare, NonRetriableError } from "../../src/index.ts"
+import { NonRetriableError } from "../../src/index.ts"
 import type { LogLine } from "../../src/core/change.ts"
-import { createHarness, type Harness } from "../../src/testing.ts"
-
-let harness: Harness
-afterEach(() => harness.close())
-
-async function start(define: (app: Fanfare) => void, options: { now?: string; concurrency?: number } = {}): Promise<Fanfare> {
-  const app = new Fanfare({ id: "test" })
-  define(app)
-  harness = await createHarness({ client: app, ...options })
-  return app
-}
+import { harness, start } from "./started.ts"
 
 const go = [{ event: "app/go" }] as const
 
@@ -122,11 +112,11 @@ describe("a run that fails", () => {
     })
     await app.send({ name: "app/go" })
     await harness.advance("1m")
-    const [bad] = await harness.runs({ functionId: "test-bad" })
+    const [bad] = await harness.runs({ functionId: "t-bad" })
     expect(bad?.state).toBe("failed")
     expect(typeof bad?.error?.message).toBe("string")
     expect(JSON.stringify(await harness.run(bad?.id ?? "")).length).toBeLessThan(200_000)
-    expect(await harness.runs({ functionId: "test-good" })).toMatchObject([{ state: "completed" }])
+    expect(await harness.runs({ functionId: "t-good" })).toMatchObject([{ state: "completed" }])
   })
 })
 
@@ -292,13 +282,13 @@ describe("a run that kills its node", () => {
     for (let i = 0; i < 12; i++) {
       await Promise.race([node.crash(), new Promise((resolve) => setTimeout(resolve, 40))])
     }
-    const runs = await harness.runs({ functionId: "test-deadly" })
+    const runs = await harness.runs({ functionId: "t-deadly" })
     expect(runs.map(({ state, error }) => [state, error?.name])).toEqual([
       ["failed", "AttemptLost"],
       ["failed", "AttemptLost"],
     ])
     expect(deadly).toBeLessThanOrEqual(2 * 4)
-    expect(await harness.runs({ functionId: "test-innocent", state: "completed" })).toHaveLength(2)
+    expect(await harness.runs({ functionId: "t-innocent", state: "completed" })).toHaveLength(2)
   })
 })
 

@@ -1,19 +1,9 @@
-import { afterEach, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import { z } from "zod"
 import * as v from "valibot"
 import { type } from "arktype"
 import { Fanfare, FanfareError } from "../../src/index.ts"
-import { createHarness, type Harness } from "../../src/testing.ts"
-
-let harness: Harness
-afterEach(() => harness.close())
-
-async function start(define: (app: Fanfare) => void): Promise<Fanfare> {
-  const app = new Fanfare({ id: "test" })
-  define(app)
-  harness = await createHarness({ client: app })
-  return app
-}
+import { harness, start, startApps } from "./started.ts"
 
 const go = [{ event: "app/go" }] as const
 const many = (n: number): { name: string; data: object }[] => Array.from({ length: n }, (_, i) => ({ name: "app/child", data: { i } }))
@@ -35,7 +25,7 @@ describe("a send", () => {
     expect(ids).toHaveLength(3)
     expect(seen).toEqual([0, 1, 2].map((i) => [i, fanoutId]))
     const count = async (functionId: string): Promise<number> => (await harness.runs({ functionId })).length
-    expect([await count("test-one"), await count("test-two"), await count("test-three"), await count("test-other")]).toEqual([3, 3, 1, 0])
+    expect([await count("t-one"), await count("t-two"), await count("t-three"), await count("t-other")]).toEqual([3, 3, 1, 0])
     expect(await harness.fanouts()).toMatchObject([{ id: fanoutId, events: 3, total: 7, completed: 7, queued: 0, sealed: true }])
   })
 
@@ -129,8 +119,8 @@ describe("a send inside a run", () => {
     await harness.advance("1h")
     expect(tries).toBe(4)
     expect(new Set(sent.map((each) => JSON.stringify(each))).size).toBe(1)
-    expect(await harness.runs({ functionId: "test-child" })).toHaveLength(5)
-    expect((await harness.runs({ functionId: "test-child" }))[0]?.parentId).toBe(parent.id)
+    expect(await harness.runs({ functionId: "t-child" })).toHaveLength(5)
+    expect((await harness.runs({ functionId: "t-child" }))[0]?.parentId).toBe(parent.id)
     expect(await harness.fanouts()).toMatchObject([{ runId: parent.id, total: 5 }])
   })
 
@@ -149,8 +139,8 @@ describe("a send inside a run", () => {
     hold = false
     await harness.crash()
     await harness.advance("2h")
-    expect(await harness.runs({ functionId: "test-child" })).toHaveLength(5)
-    expect(await harness.runs({ functionId: "test-parent" })).toMatchObject([{ state: "completed" }])
+    expect(await harness.runs({ functionId: "t-child" })).toHaveLength(5)
+    expect(await harness.runs({ functionId: "t-parent" })).toMatchObject([{ state: "completed" }])
   })
 
   it("of a large array goes on where it stopped", { timeout: 60_000 }, async () => {
@@ -164,7 +154,7 @@ describe("a send inside a run", () => {
     })
     await harness.trigger("parent")
     await harness.advance("1m")
-    const [parent] = await harness.runs({ functionId: "test-parent" })
+    const [parent] = await harness.runs({ functionId: "t-parent" })
     expect((await harness.run(parent?.id ?? "")).output).toBe("25000")
     expect(await harness.fanouts()).toMatchObject([{ events: 25_000, sealed: true }])
   })
@@ -181,7 +171,7 @@ describe("a send inside a run", () => {
     })
     await harness.trigger("parent")
     await harness.advance("1h")
-    expect(await harness.runs({ functionId: "test-parent" })).toMatchObject([
+    expect(await harness.runs({ functionId: "t-parent" })).toMatchObject([
       { state: "failed", error: { message: "an earlier attempt of this run sent app/a here; this one sends app/b" } },
     ])
   })
@@ -201,7 +191,7 @@ describe("a send inside a run", () => {
     await harness.trigger("parent")
     await harness.advance("1h")
     expect(tries).toBe(3)
-    expect(await harness.runs({ functionId: "test-child" })).toHaveLength(3)
+    expect(await harness.runs({ functionId: "t-child" })).toHaveLength(3)
   })
 })
 
@@ -216,7 +206,7 @@ describe("schemas", () => {
     const app = new Fanfare({ id: "shop", schemas })
     const totals: number[] = []
     app.createFunction({ id: "order", triggers: [{ event: "shop/order" }] }, ({ event }) => void totals.push(event.data.total + 1))
-    harness = await createHarness({ client: app })
+    await startApps(app)
     await app.send({ name: "shop/order", data: { id: "1", total: "41" } })
     await harness.settle()
     expect(totals).toEqual([42])
@@ -236,7 +226,7 @@ describe("schemas", () => {
     const sender = new Fanfare({ id: "sender" })
     const app = new Fanfare({ id: "shop", schemas })
     app.createFunction({ id: "order", triggers: [{ event: "shop/order" }] }, () => null)
-    harness = await createHarness({ client: [app, sender] })
+    await startApps([app, sender])
     await sender.send({ name: "shop/order", data: { id: 1 } })
     await harness.settle()
     expect(await harness.runs()).toMatchObject([{ state: "failed", attempt: 1 }])

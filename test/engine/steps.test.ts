@@ -1,16 +1,6 @@
-import { afterEach, expect, it } from "vitest"
-import { Fanfare, NonRetriableError, RetryAfterError, StepError } from "../../src/index.ts"
-import { createHarness, type Harness } from "../../src/testing.ts"
-
-let harness: Harness
-afterEach(() => harness.close())
-
-async function start(define: (app: Fanfare) => void, options: { concurrency?: number } = {}): Promise<Fanfare> {
-  const app = new Fanfare({ id: "test" })
-  define(app)
-  harness = await createHarness({ client: app, ...options })
-  return app
-}
+import { expect, it } from "vitest"
+import { NonRetriableError, RetryAfterError, StepError } from "../../src/index.ts"
+import { harness, start } from "./started.ts"
 
 const event = [{ event: "app/go" }] as const
 

@@ -1,19 +1,8 @@
-import { afterEach, describe, expect, it } from "vitest"
-import { Fanfare, referenceFunction } from "../../src/index.ts"
-import { createHarness, type Harness } from "../../src/testing.ts"
-
-let harness: Harness
-afterEach(() => harness.close())
-
-async function start(define: (app: Fanfare) => void): Promise<Fanfare> {
-  const app = new Fanfare({ id: "t" })
-  define(app)
-  harness = await createHarness({ client: app })
-  return app
-}
+import { describe, expect, it } from "vitest"
+import { referenceFunction } from "../../src/index.ts"
+import { harness, runOf, start } from "./started.ts"
 
 const go = [{ event: "t/go" }] as const
-const runOf = async (functionId = "t-f") => harness.run((await harness.runs({ functionId }))[0]?.id ?? "")
 
 describe("step.waitForEvent", () => {
   it("gives the event that fits and comes after it began, and says meanwhile what it waits for", async () => {
