@@ -32,55 +32,63 @@ export function relative(at: number, now: number): string {
   return away < 0 ? `${roughly(-away)} ago` : `in ${roughly(away)}`
 }
 
-const wholeFormat = new Intl.DateTimeFormat(undefined, {
-  year: "numeric",
-  month: "short",
-  day: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  fractionalSecondDigits: 3,
-  hourCycle: "h23",
-  timeZoneName: "short",
-})
-const momentFormat = new Intl.DateTimeFormat(undefined, {
-  weekday: "short",
-  year: "numeric",
-  month: "short",
-  day: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  hourCycle: "h23",
-})
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" })
-const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })
-const dayFormat = new Intl.DateTimeFormat(undefined, {
-  month: "short",
-  day: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
-  hourCycle: "h23",
-})
+const [twoDigits, shortDay] = [
+  { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+  { month: "short", day: "numeric" },
+] as const
+const toSecond = { ...twoDigits, second: "2-digit" } as const
+const shapes = {
+  whole: { year: "numeric", ...shortDay, ...toSecond, fractionalSecondDigits: 3, timeZoneName: "short" },
+  moment: { weekday: "short", year: "numeric", ...shortDay, ...toSecond },
+  clock: toSecond,
+  minute: twoDigits,
+  day: { ...shortDay, ...twoDigits },
+  date: { year: "numeric", ...shortDay },
+} as const satisfies Readonly<Record<string, Intl.DateTimeFormatOptions>>
 
-/** The whole of a moment, with its zone. */
-export function absolute(at: number): string {
-  return wholeFormat.format(at)
+/** Of times that are given no zone; undefined: the zone of this browser. */
+let usualZone: string | undefined
+const formats = new Map<string, Intl.DateTimeFormat>()
+
+/** From now on times are shown in this zone, unless they are given one; undefined: in that of this browser. */
+export function showTimesIn(zone: string | undefined): void {
+  usualZone = zone
 }
 
-/** A moment to the second, in the zone of this browser. */
-export function momentTime(at: number): string {
-  return momentFormat.format(at)
+function format(shape: keyof typeof shapes, at: number, zone = usualZone): string {
+  const key = `${shape} ${zone ?? ""}`
+  const known = formats.get(key) ?? formatIn(shapes[shape], zone)
+  formats.set(key, known)
+  return known.format(at)
+}
+
+/** A browser may not know a zone that the server knows. */
+function formatIn(shape: Intl.DateTimeFormatOptions, timeZone: string | undefined): Intl.DateTimeFormat {
+  try {
+    return new Intl.DateTimeFormat(undefined, timeZone === undefined ? shape : { ...shape, timeZone })
+  } catch {
+    return new Intl.DateTimeFormat(undefined, { ...shape, timeZone: "UTC" })
+  }
+}
+
+/** The whole of a moment, with its zone. */
+export function absolute(at: number, zone?: string): string {
+  return format("whole", at, zone)
+}
+
+/** A moment to the second. */
+export function momentTime(at: number, zone?: string): string {
+  return format("moment", at, zone)
 }
 
 /** The time of day, to the millisecond. */
 export function clockTime(at: number): string {
-  return `${clockFormat.format(at)}.${String(at % second).padStart(3, "0")}`
+  return `${format("clock", at)}.${String(at % second).padStart(3, "0")}`
 }
 
 /** A moment, as short as it is still clear: the time today, the day otherwise. */
-export function shortTime(at: number, now: number): string {
-  return new Date(at).toDateString() === new Date(now).toDateString() ? minuteFormat.format(at) : dayFormat.format(at)
+export function shortTime(at: number, now: number, zone?: string): string {
+  return format(format("date", at, zone) === format("date", now, zone) ? "minute" : "day", at, zone)
 }
 
 const numberFormat = new Intl.NumberFormat("en-US")

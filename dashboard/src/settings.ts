@@ -1,3 +1,4 @@
+import { showTimesIn } from "./format.ts"
 import { keep, recall, shared } from "./stored.ts"
 
 export type Theme = "system" | "light" | "dark"
@@ -19,3 +20,18 @@ export const live = shared(true)
 
 /** Whether single letters do something: some input devices type by themselves. */
 export const letters = shared(recall("letters") !== "off", (on) => keep("letters", on ? "on" : "off"))
+
+export const zones = ["browser", "UTC", "schedule"] as const
+/** Where the clocks hang by which times are told; `schedule`: in a schedule's own zone, and else that of this browser. */
+export type ZoneChoice = (typeof zones)[number]
+
+const told = (choice: ZoneChoice): void => showTimesIn(choice === "UTC" ? "UTC" : undefined)
+const keptZone = recall("zone")
+export const zone = shared<ZoneChoice>(zones.find((each) => each === keptZone) ?? "browser", (choice) => {
+  keep("zone", choice)
+  told(choice)
+})
+told(zone.get())
+
+/** Whether lists say when something was, and not how long ago. */
+export const absoluteTimes = shared(recall("times") === "absolute", (on) => keep("times", on ? "absolute" : "relative"))

@@ -85,6 +85,32 @@ describe("the dashboard repairs", () => {
     await at.page.waitForURL(/\/runs\/run_/)
   })
 
+  it("tells a cron line in words, and times on the clocks that one chose", { timeout: 60_000 }, async () => {
+    await demo.client.schedules.upsert({ id: "weekly", cron: "30 7 * * 1", timezone: "America/New_York", event: "shop/import.report" })
+    const path = `${demo.url}/schedules/shop-weekly`
+    const [moment] = (await demo.get<{ items: { at: number }[] }>("schedules/shop-weekly/next?n=1")).items
+    const told = (timeZone: string): string =>
+      new Intl.DateTimeFormat("en-US", { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone }).format(moment?.at)
+    await at.page.goto(`${demo.url}/schedules`)
+    await at.page.locator("td.wide-only .cron-words").getByText("At 07:30, only on Monday").waitFor()
+    await at.page.goto(path)
+    const next = at.page.locator(".moment time").first()
+    await expect.poll(() => next.innerText()).toContain(`${told("Europe/Paris")}:00`)
+    for (const [label, zone] of [
+      ["UTC", "UTC"],
+      ["a schedule's own", "America/New_York"],
+    ] as const) {
+      await at.page.goto(`${demo.url}/settings`)
+      await at.page.getByLabel(label).check()
+      await at.page.getByLabel("when it was").check()
+      expect(await at.violations()).toEqual([])
+      await at.page.goto(path)
+      await expect.poll(() => next.innerText()).toContain(`${told(zone)}:00`)
+    }
+    await at.page.goto(`${demo.url}/events`)
+    await expect.poll(() => at.page.locator("td time").first().innerText()).toMatch(/\d\d:\d\d$/)
+  })
+
   it("retries a run where it stopped, searches and follows its logs, and gives out all of a large payload", {
     timeout: 60_000,
   }, async () => {

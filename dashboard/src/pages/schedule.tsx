@@ -3,15 +3,16 @@ import type { ReactNode } from "react"
 import type { Schedule, Tick } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { Refused } from "../api/client.ts"
-import { absolute, momentTime, span } from "../format.ts"
+import { useNow } from "../clock.ts"
+import { absolute, momentTime, relative, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Copy, Empty } from "../parts/copy.tsx"
 import { EventLink, RunLink } from "../parts/links.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { ScheduleActions } from "../parts/schedule-actions.tsx"
-import { NextFire, Rule, Starts } from "../parts/schedule-words.tsx"
+import { NextFire, Rule, Starts, zoneOf } from "../parts/schedule-words.tsx"
 import { outcomeWords, Strip, StripLegend } from "../parts/strip.tsx"
-import { Coming } from "../parts/time.tsx"
+import { useZone } from "../parts/time.tsx"
 import { Act } from "../parts/act.tsx"
 
 const route = getRouteApi("/schedules/$id")
@@ -59,7 +60,7 @@ function Found({ schedule }: { readonly schedule: Schedule }): ReactNode {
       <Facts schedule={schedule} />
       <div className="columns">
         <Ledger schedule={schedule} />
-        <Upcoming id={schedule.id} />
+        <Upcoming schedule={schedule} />
       </div>
     </>
   )
@@ -127,7 +128,7 @@ function Ledger({ schedule }: { readonly schedule: Schedule }): ReactNode {
                   </thead>
                   <tbody>
                     {items.map((tick) => (
-                      <TickRow key={tick.at} tick={tick} />
+                      <TickRow key={tick.at} tick={tick} own={zoneOf(schedule)} />
                     ))}
                   </tbody>
                 </table>
@@ -141,12 +142,13 @@ function Ledger({ schedule }: { readonly schedule: Schedule }): ReactNode {
   )
 }
 
-function TickRow({ tick }: { readonly tick: Tick }): ReactNode {
+function TickRow({ tick, own }: { readonly tick: Tick; readonly own: string | undefined }): ReactNode {
   const late = tick.decidedAt - tick.at
+  const zone = useZone(own)
   return (
     <tr>
-      <td className="nowrap" title={absolute(tick.at)}>
-        {momentTime(tick.at)}
+      <td className="nowrap" title={absolute(tick.at, zone)}>
+        {momentTime(tick.at, zone)}
       </td>
       <td className="grow">
         <span className={`tick tick-${tick.outcome}`} aria-hidden="true" /> {outcomeWords[tick.outcome]}
@@ -166,8 +168,10 @@ function TickRow({ tick }: { readonly tick: Tick }): ReactNode {
   )
 }
 
-function Upcoming({ id }: { readonly id: string }): ReactNode {
-  const next = useAsk("scheduleNext", { params: { id }, query: { n: 10 } }, { every: seldom })
+function Upcoming({ schedule }: { readonly schedule: Schedule }): ReactNode {
+  const next = useAsk("scheduleNext", { params: { id: schedule.id }, query: { n: 10 } }, { every: seldom })
+  const [own, now] = [zoneOf(schedule), useNow()]
+  const zone = useZone(own)
   return (
     <section className="card" aria-label="Next moments">
       <h2>Next moments</h2>
@@ -179,10 +183,15 @@ function Upcoming({ id }: { readonly id: string }): ReactNode {
             <ul className="plain">
               {items.map(({ at, firesAt, local, note }) => (
                 <li key={at} className="moment">
-                  <span className="mono">{local}</span>
-                  <span className="faint">
-                    <Coming at={firesAt} />
-                  </span>
+                  <time dateTime={new Date(firesAt).toISOString()} title={absolute(firesAt, zone)}>
+                    {momentTime(firesAt, zone)}
+                  </time>
+                  <span className="faint">{relative(firesAt, now)}</span>
+                  {own === undefined ? null : (
+                    <span className="mono faint" title={`On the clocks of ${own}`}>
+                      {local}
+                    </span>
+                  )}
                   {note === null ? null : <span className="state-waiting">{note}</span>}
                 </li>
               ))}

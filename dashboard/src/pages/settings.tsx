@@ -1,11 +1,12 @@
 import type { ReactNode } from "react"
 import { seldom, useAsk } from "../api/ask.ts"
 import { address } from "../api/client.ts"
-import { plural } from "../format.ts"
+import { useNow } from "../clock.ts"
+import { momentTime, plural } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { Ago } from "../parts/time.tsx"
-import { letters, theme, type Theme } from "../settings.ts"
+import { absoluteTimes, letters, theme, type Theme, zone, type ZoneChoice, zones } from "../settings.ts"
 import { logOut, useSession } from "../api/session.ts"
 
 export function SettingsPage(): ReactNode {
@@ -106,9 +107,42 @@ function Browser(): ReactNode {
           </label>
         ))}
       </fieldset>
+      <Times />
       <label>
         <input type="checkbox" checked={on} onChange={(event) => letters.set(event.target.checked)} /> Single letters are shortcuts
       </label>
     </section>
+  )
+}
+
+const zoneNames: Readonly<Record<ZoneChoice, string>> = {
+  browser: `this browser's (${new Intl.DateTimeFormat().resolvedOptions().timeZone})`,
+  UTC: "UTC",
+  schedule: "a schedule's own, where there is one",
+}
+
+function Times(): ReactNode {
+  const [chosen, whole] = [zone.use(), absoluteTimes.use()]
+  return (
+    <>
+      <fieldset className="choices">
+        <legend>Clocks</legend>
+        {zones.map((each) => (
+          <label key={each}>
+            <input type="radio" name="zone" checked={chosen === each} onChange={() => zone.set(each)} /> {zoneNames[each]}
+          </label>
+        ))}
+      </fieldset>
+      <fieldset className="choices">
+        <legend>Times in lists</legend>
+        {[false, true].map((each) => (
+          <label key={String(each)}>
+            <input type="radio" name="times" checked={whole === each} onChange={() => absoluteTimes.set(each)} />{" "}
+            {each ? "when it was" : "how long ago"}
+          </label>
+        ))}
+      </fieldset>
+      <p className="faint">Now: {momentTime(useNow())}.</p>
+    </>
   )
 }

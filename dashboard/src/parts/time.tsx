@@ -1,16 +1,19 @@
 import type { ReactNode } from "react"
 import { useNow } from "../clock.ts"
 import { absolute, clockTime, relative, shortTime, span } from "../format.ts"
+import { absoluteTimes, zone } from "../settings.ts"
 
 const iso = (at: number): string => new Date(at).toISOString()
 
-/** How long ago, or in how long; the whole moment on hover. */
+/** How long ago, or in how long; the whole moment on hover. Or the other way round, as the settings have it. */
 export function Ago({ at }: { readonly at: number | null }): ReactNode {
   const now = useNow()
+  const whole = absoluteTimes.use()
   if (at === null) return <span className="faint">–</span>
+  const [words, moment] = [relative(at, now), absolute(at)]
   return (
-    <time dateTime={iso(at)} title={absolute(at)}>
-      {relative(at, now)}
+    <time dateTime={iso(at)} title={whole ? `${words}: ${moment}` : moment}>
+      {whole ? shortTime(at, now) : words}
     </time>
   )
 }
@@ -24,14 +27,23 @@ export function Clock({ at }: { readonly at: number }): ReactNode {
   )
 }
 
-/** A moment that is to come: when, and in how long. */
-export function Coming({ at }: { readonly at: number }): ReactNode {
+/**
+ * A moment that is to come: when, and in how long.
+ * @param own the zone of its schedule
+ */
+export function Coming({ at, own }: { readonly at: number; readonly own?: string | undefined }): ReactNode {
   const now = useNow()
+  const shown = useZone(own)
   return (
-    <time dateTime={iso(at)} title={absolute(at)}>
-      {shortTime(at, now)}, {relative(at, now)}
+    <time dateTime={iso(at)} title={absolute(at, shown)}>
+      {shortTime(at, now, shown)}, {relative(at, now)}
     </time>
   )
+}
+
+/** The zone in which moments of a schedule are shown that has this one; undefined: that of all other times. */
+export function useZone(own: string | undefined): string | undefined {
+  return zone.use() === "schedule" ? own : undefined
 }
 
 /** How long something took, or has been taking so far. */

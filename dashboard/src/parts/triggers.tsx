@@ -1,5 +1,6 @@
 import type { ReactNode } from "react"
 import type { FunctionSummary } from "../../../src/protocol/views.ts"
+import { CronLine } from "./schedule-words.tsx"
 
 /** What starts runs of a function. */
 export function Triggers({ each }: { readonly each: FunctionSummary }): ReactNode {
@@ -9,7 +10,7 @@ export function Triggers({ each }: { readonly each: FunctionSummary }): ReactNod
       {each.triggers.map((trigger) =>
         "cron" in trigger ? (
           <li key={`cron ${trigger.cron}`}>
-            <span className="faint">cron</span> <code>{trigger.cron}</code> <span className="faint">{trigger.timezone}</span>
+            <CronLine cron={trigger.cron} timezone={trigger.timezone} />
           </li>
         ) : (
           <li key={`event ${trigger.event} ${trigger.if ?? ""}`}>
