@@ -1,25 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import type { Unit, UnitResult } from "../../src/core/change.ts"
+import { describe, expect, it } from "vitest"
+import type { Unit } from "../../src/core/change.ts"
 import { defineFunction } from "../../src/core/definition.ts"
 import type { Entry } from "../../src/core/entry.ts"
-import type { ClaimedRun, LimitClaim } from "../../src/core/run.ts"
-import type { Store } from "../../src/store/store.ts"
-import { completed, guardOf, kinds, now, pair, settle, type StoreUnderTest, unit } from "./conformance.ts"
+import type { LimitClaim } from "../../src/core/run.ts"
+import { completed, guardOf, kinds, now, pair, settle, unit } from "./conformance.ts"
+import { claim, commit, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
 /** What a store does for flow control: every database that Fanfare runs on passes exactly this. */
 export function flowConformance(name: string, open: () => Promise<StoreUnderTest>): void {
   describe(`flow control on ${name}`, () => {
-    let under: StoreUnderTest
-    let store: Store
-    const commit = async (...units: Unit[]): Promise<readonly UnitResult[]> => (await store.turn({ units, claim: null })).results
-    const claim = async (limit = 100, functionIds = ["app-f"], after = ""): Promise<readonly ClaimedRun[]> =>
-      (await store.turn({ units: [], claim: { nodeId: "node_a", functionIds, limit, after } })).claim?.runs ?? []
-
-    beforeEach(async () => {
-      under = await open()
-      store = under.opened.store
-    })
-    afterEach(() => under.close())
+    openEach(open)
 
     it("changes the most of a limit while runs wait for it, and lets it be again", async () => {
       const limits: LimitClaim[] = [{ key: "fn:app-f", max: 1 }]

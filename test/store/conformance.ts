@@ -1,17 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import type { Change, Unit, UnitResult } from "../../src/core/change.ts"
 import type { ClaimedRun, LimitClaim } from "../../src/core/run.ts"
-import type { Store } from "../../src/store/store.ts"
-import type { OpenStore } from "../../src/store/open.ts"
-import type { VirtualClock } from "../../src/testing/clock.ts"
 import { scheduleConformance } from "./schedule-conformance.ts"
-
-export interface StoreUnderTest {
-  readonly opened: OpenStore
-  /** The store's time, when the test may move it. */
-  readonly clock: VirtualClock | null
-  close(): Promise<void>
-}
+import { claim, commit, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
 export const now = (): number => Date.now()
 let n = 0
@@ -62,17 +53,7 @@ export const kinds = (results: readonly UnitResult[]): string[] => results.map((
 export function storeConformance(name: string, open: () => Promise<StoreUnderTest>): void {
   scheduleConformance(name, open)
   describe(`a store on ${name}`, () => {
-    let under: StoreUnderTest
-    let store: Store
-    const commit = async (...units: Unit[]): Promise<readonly UnitResult[]> => (await store.turn({ units, claim: null })).results
-    const claim = async (limit = 100, functionIds = ["app-f"], after = ""): Promise<readonly ClaimedRun[]> =>
-      (await store.turn({ units: [], claim: { nodeId: "node_a", functionIds, limit, after } })).claim?.runs ?? []
-
-    beforeEach(async () => {
-      under = await open()
-      store = under.opened.store
-    })
-    afterEach(() => under.close())
+    openEach(open)
 
     it("makes a unit durable and claims its run in the same turn", async () => {
       const turn = await store.turn({ units: [unit(pair())], claim: { nodeId: "node_a", functionIds: ["app-f"], limit: 10, after: "" } })

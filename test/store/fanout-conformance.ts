@@ -1,11 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import { gated } from "../../src/core/admit.ts"
-import type { Change, Unit, UnitResult } from "../../src/core/change.ts"
+import type { Change, Unit } from "../../src/core/change.ts"
 import type { GateRules } from "../../src/core/gate.ts"
-import type { ClaimedRun } from "../../src/core/run.ts"
-import type { Store } from "../../src/store/store.ts"
 import type { TurnResult } from "../../src/store/turn.ts"
-import { completed, kinds, pair, part, settle, type StoreUnderTest, unit } from "./conformance.ts"
+import { completed, kinds, pair, part, settle, unit } from "./conformance.ts"
+import { claim, commit, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
 const failure = (message: string) => ({ to: "failed", output: null, failure: { name: "Error", message } }) as const
 const canary: GateRules = { canary: 2, breaker: null }
@@ -14,12 +13,8 @@ const breaker: GateRules = { canary: 0, breaker: { share: null, count: 2, min: 1
 /** What a store is to fan-outs: every database that Fanfare runs on passes exactly this. */
 export function fanoutConformance(name: string, open: () => Promise<StoreUnderTest>): void {
   describe(`fan-outs in a store on ${name}`, () => {
-    let under: StoreUnderTest
-    let store: Store
+    openEach(open)
     const turn = (...units: Unit[]): Promise<TurnResult> => store.turn({ units, claim: null })
-    const commit = async (...units: Unit[]): Promise<readonly UnitResult[]> => (await turn(...units)).results
-    const claim = async (limit = 100): Promise<readonly ClaimedRun[]> =>
-      (await store.turn({ units: [], claim: { nodeId: "node_a", functionIds: ["app-f"], limit, after: "" } })).claim?.runs ?? []
     const fanout = async (id = "fan_1") => under.opened.reader.fanout(id)
     const operate = async (): Promise<void> => {
       for (let i = 0; i < 20; i++) if ((await store.operate([0.1, 0.2])).restMs !== 0) return
@@ -34,12 +29,6 @@ export function fanoutConformance(name: string, open: () => Promise<StoreUnderTe
         event: null,
         ...over,
       })
-
-    beforeEach(async () => {
-      under = await open()
-      store = under.opened.store
-    })
-    afterEach(() => under.close())
 
     /** A fan-out of n runs, with rules or without. */
     function send(n: number, rules: GateRules | null = null, over: Parameters<typeof part>[0] = {}): Unit {

@@ -1,8 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import type { Unit, UnitResult } from "../../src/core/change.ts"
-import type { ClaimedRun } from "../../src/core/run.ts"
-import type { Store } from "../../src/store/store.ts"
-import { completed, event, pair, part, run, settle, type StoreUnderTest, unit } from "./conformance.ts"
+import { describe, expect, it } from "vitest"
+import { completed, event, pair, part, run, settle, unit } from "./conformance.ts"
+import { claim, commit, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
 let n = 0
 const id = (kind: string): string => `${kind}_l${String(++n).padStart(21, "0")}`
@@ -10,17 +8,7 @@ const id = (kind: string): string => `${kind}_l${String(++n).padStart(21, "0")}`
 /** What a store tells people who look at it: on every database exactly this. */
 export function lookConformance(name: string, open: () => Promise<StoreUnderTest>): void {
   describe(`looking at a store on ${name}`, () => {
-    let under: StoreUnderTest
-    let store: Store
-    const commit = async (...units: Unit[]): Promise<readonly UnitResult[]> => (await store.turn({ units, claim: null })).results
-    const claim = async (limit = 100, functionIds = ["app-f"]): Promise<readonly ClaimedRun[]> =>
-      (await store.turn({ units: [], claim: { nodeId: "node_a", functionIds, limit, after: "" } })).claim?.runs ?? []
-
-    beforeEach(async () => {
-      under = await open()
-      store = under.opened.store
-    })
-    afterEach(() => under.close())
+    openEach(open)
 
     it("keeps counts of each node and minute as they were written last, and gives them by function and time", async () => {
       const tally = {
@@ -33,7 +21,7 @@ export function lookConformance(name: string, open: () => Promise<StoreUnderTest
         durations: { 4: 1 },
         delays: {},
       }
-      const put = (...tallies: (typeof tally)[]): Promise<readonly UnitResult[]> => commit(unit([{ kind: "tally.put", tallies }]))
+      const put = (...tallies: (typeof tally)[]): ReturnType<typeof commit> => commit(unit([{ kind: "tally.put", tallies }]))
       await put(tally, { ...tally, at: 120_000 }, { ...tally, functionId: "" })
       await put({ ...tally, completed: 5 }, { ...tally, nodeId: "node_b" })
       const { reader } = under.opened

@@ -1,10 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { beforeEach, describe, expect, it } from "vitest"
 import { defineFunction, type FunctionOptions } from "../../src/core/definition.ts"
 import type { ClaimedRun } from "../../src/core/run.ts"
 import { defaultPolicies, type OverlapPolicy, type Schedule, type Tick } from "../../src/core/schedule.ts"
 import type { CheckedSchedule } from "../../src/core/schedules.ts"
-import type { Store } from "../../src/store/store.ts"
-import type { StoreUnderTest } from "./conformance.ts"
+import { claim as claimRuns, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
 const hour = 3_600_000
 let drawn = 0
@@ -13,11 +12,9 @@ const chance = (): [number, number] => [(++drawn * 0.618) % 1, (drawn * 0.414) %
 /** What a store does with schedules: on every database exactly this. */
 export function scheduleConformance(name: string, open: () => Promise<StoreUnderTest>): void {
   describe(`schedules in a store on ${name}`, () => {
-    let under: StoreUnderTest
-    let store: Store
+    openEach(open)
     let now: number
-    const claim = async (functionIds = ["app-f"]): Promise<readonly ClaimedRun[]> =>
-      (await store.turn({ units: [], claim: { nodeId: "node_a", functionIds, limit: 5_000, after: "" } })).claim?.runs ?? []
+    const claim = (functionIds = ["app-f"]): Promise<readonly ClaimedRun[]> => claimRuns(5_000, functionIds)
     const register = async (options: Partial<FunctionOptions> = {}): Promise<void> => {
       const definition = defineFunction("app", { id: "f", triggers: [{ event: "app/due" }], ...options })
       const changes = [
@@ -57,7 +54,7 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
     }
     const ledger = async (id = "app-s"): Promise<readonly Tick[]> => (await under.opened.reader.ticks(id, null, 100)).items
     const outcomes = async (): Promise<string[]> => (await ledger()).map(({ outcome }) => outcome).toReversed()
-    const settle = (run: ClaimedRun, to: "completed" | "waiting"): Promise<unknown> => {
+    const settle = (run: ClaimedRun, to: "completed" | "waiting"): ReturnType<typeof store.turn> => {
       const settlement =
         to === "completed" ? { to, output: "1", failure: null } : { to, dueAt: Date.now() + 3 * hour, limits: run.limits, losses: 0 }
       const changes = [{ kind: "run.settle", run, attempt: run.attempt, startedAt: 1, endedAt: 2, settlement }] as const
@@ -74,12 +71,9 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
       ...over,
     })
 
-    beforeEach(async () => {
-      under = await open()
-      store = under.opened.store
+    beforeEach(() => {
       now = under.clock?.now() ?? Date.now()
     })
-    afterEach(() => under.close())
 
     it("writes a moment and the run that it starts in one, and looks at the schedule again when the next one comes", async () => {
       await register()
@@ -203,7 +197,7 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
       expect(cancelled).toEqual(where === "running" ? [[first?.runId, 1]] : [])
       if (where === "running" && run !== undefined) {
         expect(await store.gone([[run.id, run.fence]])).toEqual([[run.id, run.fence]])
-        const { results } = (await settle(run, "completed")) as Awaited<ReturnType<Store["turn"]>>
+        const { results } = await settle(run, "completed")
         expect(results).toMatchObject([{ kind: "fenced" }])
       }
       const [latest] = await ledger()

@@ -4,7 +4,7 @@ import type { ClaimedRun } from "../../src/core/run.ts"
 import type { StepRecord } from "../../src/core/step.ts"
 import { offerOf, signalTopic, type Wait } from "../../src/core/wait.ts"
 import type { Store } from "../../src/store/store.ts"
-import type { StoreUnderTest } from "./conformance.ts"
+import type { StoreUnderTest } from "./opened.ts"
 
 let n = 0
 const id = (kind: string): string => `${kind}_w${String(++n).padStart(21, "0")}`
