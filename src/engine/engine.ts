@@ -169,6 +169,11 @@ export class Engine {
     return true
   }
 
+  /** Offers the functions of an app that is called over HTTP no more. What they did stays. */
+  async forgetHttp(appId: string): Promise<void> {
+    await this.#register([{ id: appId, definitions: [] }])
+  }
+
   async #register(apps: readonly RegisteredApp[]): Promise<void> {
     const { store } = this.#options
     // What cancels runs is known to every sender before the first of them can start.

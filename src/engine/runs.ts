@@ -207,7 +207,8 @@ function checkFilter(filter: BulkFilter): void {
   }
   for (const field of ["from", "to"] as const) {
     const at = filter[field]
-    if (at !== undefined && !Number.isFinite(at)) throw invalid(field, `${field} must be milliseconds since 1970`)
+    if (at !== undefined && (typeof at !== "number" || Number.isNaN(new Date(at).getTime())))
+      throw invalid(field, `${field} must be milliseconds since 1970`)
   }
 }
 

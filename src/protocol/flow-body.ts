@@ -17,9 +17,11 @@ export function flowFromWire(body: Readonly<Record<string, unknown>>, at: string
   }
 }
 
-/** A number, an object or an array of them. */
+/** A number, an object or an array of them; or an object that has those under `step`, and under `fn` those that hold a place for the whole run. */
 function concurrencyFromWire(value: unknown, at: string): Pick<FlowOptions, "concurrency"> {
-  const list: unknown[] = value === undefined || value === null ? [] : Array.isArray(value) ? value : [value]
+  const isSplit = isObject(value) && ("step" in value || "fn" in value)
+  const wholeRuns = isSplit ? listOf(value["fn"]).map((rule) => (isObject(rule) ? { ...rule, mode: "run" } : rule)) : []
+  const list = [...listOf(isSplit ? value["step"] : value), ...wholeRuns]
   const rules = list.map((each, i): ConcurrencyOptions => {
     const rule = typeof each === "number" ? { limit: each } : each
     if (isObject(rule) && typeof rule["limit"] === "number") return filled(rule) as unknown as ConcurrencyOptions
@@ -27,6 +29,10 @@ function concurrencyFromWire(value: unknown, at: string): Pick<FlowOptions, "con
   })
   const real = rules.filter(({ limit }) => limit !== 0)
   return real.length === 0 ? {} : { concurrency: real }
+}
+
+function listOf(value: unknown): unknown[] {
+  return value === undefined || value === null ? [] : Array.isArray(value) ? value : [value]
 }
 
 /** What apps of other languages leave empty is not given. */

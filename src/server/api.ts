@@ -90,7 +90,7 @@ export function createApi(parts: ApiParts): Hono {
   fanoutRoutes(api, engine.intake)
   flowRoutes(api, engine)
   scheduleRoutes(api, engine.intake.schedules)
-  runRoutes(api, engine.intake, jsonBody)
+  runRoutes(api, engine.intake)
   appRoutes(api, engine, apps)
   streamRoute(api, stream)
   metricsRoute(api, { engine, reader, meters, clock: systemClock, streams: () => stream.listening }, identity)

@@ -67,6 +67,19 @@ export class Apps {
     }
   }
 
+  /**
+   * Forgets the app at a URL: its functions are offered no more, and their runs wait until it registers again.
+   * @throws FanfareError `not_found`
+   */
+  async forget(url: unknown): Promise<void> {
+    const { engine } = this.#parts
+    const called = checkUrl(url, "url")
+    const known = engine.registry.apps.find((app) => app.url === called)
+    if (known === undefined) throw new FanfareError("not_found", `there is no app at ${called}`, { field: "url" })
+    await engine.forgetHttp(known.id)
+    this.#looks.delete(called)
+  }
+
   /** Looks at these URLs, and at all that are registered, every 5 s. `heard` is told when the answer of one has changed. */
   follow(urls: readonly string[], heard: (look: AppLook) => void): void {
     const { engine, clock } = this.#parts

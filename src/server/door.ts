@@ -1,4 +1,5 @@
 import { type Context, Hono } from "hono"
+import { cors } from "hono/cors"
 import { codes, FanfareError } from "../core/errors.ts"
 import type { FanOutRules } from "../core/gate.ts"
 import type { Engine } from "../engine/engine.ts"
@@ -8,9 +9,9 @@ import { isObject, ProtocolError } from "../protocol/ops.ts"
 import type { Apps } from "./apps.ts"
 import type { EventRates } from "./flow.ts"
 import type { Identity } from "./identity.ts"
-import { isForm } from "./request.ts"
+import { isForm, jsonBody } from "./request.ts"
 import { sdkApiRoutes } from "./sdk-api.ts"
-import { jsonBody, type SdkRunParts, sdkRunRoutes } from "./sdk-runs.ts"
+import { type SdkRunParts, sdkRunRoutes } from "./sdk-runs.ts"
 import { version } from "./version.ts"
 import { type WebhookParts, webhookRoutes } from "./webhooks.ts"
 
@@ -36,6 +37,8 @@ export function createDoor({ engine, reader, identity, apps, eventRates, checkpo
     engine.intake.isOpen ? c.json({ status: 200, message: "OK" }) : c.json({ status: 503, message: "not ready" }, 503),
   )
   door.get("/dev", (c) => (access.kind === "dev" ? c.json(aboutDev(engine)) : c.json({ error: "this is no dev server", status: 404 }, 404)))
+  // Pages may send events with a key that was made for them. Without keys any page could, to a server on the machine of who looks at it.
+  if (access.kind === "cloud") door.use("/e/*", cors({ allowMethods: ["POST"], exposeHeaders: [headers.fanoutId] }))
   door.post("/e/:key", async (c) => {
     if (!access.isEventKey(c.req.param("key"))) {
       identity.wrong(c)
@@ -60,6 +63,10 @@ export function createDoor({ engine, reader, identity, apps, eventRates, checkpo
     const modified = await apps.register(await jsonBody(c))
     return c.json({ ok: true, status: 200, modified })
   })
+  door.delete("/fn/remove", async (c) => {
+    await apps.forget(c.req.query("url"))
+    return c.json({ ok: true, status: 200 })
+  })
   door.post("/invoke/:slug", async (c) => {
     const definition = engine.registry.definitions.get(c.req.param("slug"))
     if (definition === undefined) throw new FanfareError("not_found", `there is no function ${c.req.param("slug")}`)
@@ -70,6 +77,9 @@ export function createDoor({ engine, reader, identity, apps, eventRates, checkpo
   webhookRoutes(door, { engine, identity, webhooks })
   sdkRunRoutes(door, { engine, reader, checkpoints })
   sdkApiRoutes(door, { engine, reader })
+  for (const path of ["/e/*", "/fn/*", "/v0/*", "/v1/*", "/v2/*", "/invoke/*"]) {
+    door.all(path, (c) => c.json({ error: `there is nothing at ${c.req.method} ${c.req.path}`, status: 404 }, 404))
+  }
   return door
 }
 

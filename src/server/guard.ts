@@ -28,7 +28,9 @@ export function guard(api: Hono, identity: Identity): void {
     const form = c.req.path === loginPath
     const json = form || access.kind === "cloud" ? c.req.path.startsWith("/api/") : !isWebhook(c.req.path)
     const type = c.req.header("content-type") ?? ""
-    if (!reads && json && !type.startsWith("application/json") && !(c.req.path.startsWith("/e/") && isForm(type))) {
+    // No page can send a DELETE elsewhere without asking first, and it has no body.
+    const typed = !reads && c.req.method !== "DELETE"
+    if (typed && json && !type.startsWith("application/json") && !(c.req.path.startsWith("/e/") && isForm(type))) {
       throw new FanfareError("invalid_option", "the content type must be application/json", { field: "content-type" })
     }
     await next()

@@ -1,12 +1,12 @@
-import type { Context, Hono } from "hono"
+import type { Hono } from "hono"
 import type { Intake } from "../core/attempt.ts"
 import type { BulkFilter } from "../core/bulk.ts"
 import type { BulkKind, ReplayOptions } from "../core/runs.ts"
 import { paths } from "../protocol/api.ts"
-import { pageSize } from "./request.ts"
+import { jsonBody, pageSize } from "./request.ts"
 
-/** Routes that put runs right. `jsonBody` gives a request's body, or null when it has none. */
-export function runRoutes(api: Hono, intake: Intake, jsonBody: (c: Context) => Promise<unknown>): void {
+/** Routes that put runs right. */
+export function runRoutes(api: Hono, intake: Intake): void {
   const { runs } = intake
   api.post(paths.runCancel, async (c) => {
     const body = (await jsonBody(c)) as { reason?: string } | null

@@ -7,6 +7,8 @@ import { systemClock } from "../engine/system.ts"
 import { eventText, memosOf } from "../protocol/call.ts"
 import { isObject, type Op, parseOps } from "../protocol/ops.ts"
 import type { Reader } from "../store/store.ts"
+import { jsonBody } from "./request.ts"
+import { enveloped, momentOf } from "./sdk-answers.ts"
 
 export interface SdkRunParts {
   readonly engine: Engine
@@ -52,15 +54,6 @@ export function sdkRunRoutes(door: Hono, { engine, reader, checkpoints }: SdkRun
   door.get("/v1/runs/:id", async (c) => c.json(enveloped(runView(await find(reader, c)))))
 }
 
-/** The body, which must be JSON. */
-export async function jsonBody(c: Context): Promise<unknown> {
-  try {
-    return await c.req.json()
-  } catch (cause) {
-    throw new FanfareError("not_json", "the request's body is not JSON", { field: "body", cause })
-  }
-}
-
 async function find(reader: SdkRunParts["reader"], c: Context): Promise<RunDetail> {
   const id = c.req.param("id") ?? ""
   const run = await reader.run(id)
@@ -76,11 +69,6 @@ function json(c: Context, text: string): Response {
   return c.body(text, 200, { "content-type": "application/json" })
 }
 
-/** As answers of this API are. */
-export function enveloped<T>(data: T): { data: T; metadata: { fetched_at: string } } {
-  return { data, metadata: { fetched_at: momentOf(systemClock.now()) } }
-}
-
 const statuses: Readonly<Record<RunState, string>> = {
   scheduled: "Scheduled",
   ready: "Scheduled",
@@ -90,11 +78,6 @@ const statuses: Readonly<Record<RunState, string>> = {
   failed: "Failed",
   cancelled: "Cancelled",
   skipped: "Skipped",
-}
-
-/** A moment as this API writes it. */
-export function momentOf(at: number): string {
-  return new Date(at).toISOString()
 }
 
 /** What is in line for a run: one thing, unless it has ended. */

@@ -32,6 +32,10 @@ export const tooMuchState: Outcome = {
 }
 
 export function unknownOp({ kind, key }: Op): Outcome {
+  // As while a new version of the app is rolled out.
+  if (kind === "StepNotFound") {
+    return { kind: "failed", failure: { name: "AppError", message: `the app does not find the step "${key}"` }, retry: "policy" }
+  }
   const message = `the step "${key}" is a ${kind}, which this server does not know yet`
   return { kind: "failed", failure: { name: "ProtocolError", message }, retry: "never" }
 }

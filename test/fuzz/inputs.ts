@@ -92,6 +92,7 @@ const sdkRoutes: readonly Pick<Route, "method" | "path" | "body">[] = [
     "/v1/events",
     "/v1/events/:id",
     "/v1/apps/:id/functions",
+    "/v1/cancellations",
     "/dev",
     "/login",
   ].map((path) => ({ method: "get" as const, path })),
@@ -110,7 +111,7 @@ const sdkRoutes: readonly Pick<Route, "method" | "path" | "body">[] = [
     path,
     body: { type: "object", properties: { signal: {}, data: {}, run_id: {}, steps: {}, key: {}, app_id: {}, function_id: {} } },
   })),
-  { method: "delete", path: "/v1/runs/:id" },
+  ...["/v1/runs/:id", "/v1/cancellations/:id", "/fn/remove"].map((path) => ({ method: "delete" as const, path })),
 ]
 // A live stream never ends, and to ask apps to register takes other machines.
 const all = [...routes, ...sdkRoutes].filter(({ path }) => !path.endsWith("/stream") && !path.endsWith("/apps/sync"))
@@ -165,7 +166,18 @@ function pathOf(
         : encode(chance, chance.is(0.8) ? chance.of(hostile) : wild(chance))
   const filled = path.replaceAll(/:(\w+)/g, (_, name: string) => id(name))
   const mangled = chance.is(0.03) ? filled + chance.of(["/", "//", "/..", "%2f", ";x=1", "/health", "?", "#"]) : filled
-  const names = [...Object.keys(query ?? {}), "after", "limit", "preview", "app", "state"]
+  const names = [
+    ...Object.keys(query ?? {}),
+    "after",
+    "limit",
+    "preview",
+    "app",
+    "state",
+    "received_before",
+    "received_after",
+    "cursor",
+    "url",
+  ]
   const asked = Array.from({ length: chance.is(0.4) ? 1 + chance.below(3) : 0 }, () => {
     const name = chance.of(names)
     const value = chance.of([

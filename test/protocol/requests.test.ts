@@ -47,6 +47,7 @@ describe("a registration", () => {
           singleton: { key: null, mode: "skip" },
           idempotency: "event.data.id",
         },
+        { id: "shop-split", steps: step("shop-split"), concurrency: { step: [{ limit: 7 }], fn: [{ limit: 1, scope: "fn" }] } },
       ]),
     )
     expect(read).toMatchObject({ appId: "shop", url: "http://h/api", framework: "express" })
@@ -76,6 +77,15 @@ describe("a registration", () => {
         retries: limits.retriesDefault,
         flow: { concurrency: [], batch: null, singleton: { key: null, mode: "skip" }, idempotency: "event.data.id" },
         triggers: [],
+      },
+      {
+        id: "shop-split",
+        flow: {
+          concurrency: [
+            { limit: 7, scope: "fn", mode: "step" },
+            { limit: 1, scope: "fn", mode: "run" },
+          ],
+        },
       },
     ])
     expect(read.functions[0]?.url).toBe("http://h/api?fnId=shop-pay&stepId=step")

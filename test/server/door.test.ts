@@ -205,6 +205,21 @@ describe("a server with keys", () => {
     expect(await verified).toBe(true)
   })
 
+  it("takes events from pages elsewhere, which have a key", async () => {
+    const origin = "https://elsewhere.example"
+    const asked = await ask(server, `/e/${eventKey}`, {
+      method: "OPTIONS",
+      headers: { origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type" },
+    })
+    expect([asked.status, asked.headers.get("access-control-allow-origin")]).toEqual([204, "*"])
+    expect(asked.headers.get("access-control-allow-headers")).toBe("content-type")
+    const sent = await post(server, `/e/${eventKey}`, { name: "a/b" }, { origin, "sec-fetch-site": "cross-site" })
+    expect([sent.status, sent.headers.get("access-control-allow-origin")]).toEqual([200, "*"])
+    expect(
+      (await ask(server, "/api/v1/events", { method: "OPTIONS", headers: { origin } })).headers.has("access-control-allow-origin"),
+    ).toBe(false)
+  })
+
   it("calls no address that its operator has not allowed, whoever registers it", async () => {
     const strict = await start({ ...cloud, allow: [] })
     const authorization = `Bearer ${bearer}`
@@ -256,6 +271,20 @@ describe("a server without keys", () => {
     const run = await until(async () => (await runsOf(second)).find(({ state }) => state === "completed"), "the run")
     expect(run.functionId).toBe("shop-fn")
     expect(called).toEqual(["shop/fn"])
+    const remove = (at: string) => ask(second, `/fn/remove?url=${encodeURIComponent(at)}`, { method: "DELETE" })
+    expect(await Promise.all(["http://127.0.0.1:9/", "nonsense"].map(async (at) => (await remove(at)).status))).toEqual([404, 400])
+    expect(await (await remove(url)).json()).toMatchObject({ ok: true })
+    expect(await (await ask(second, "/api/v1/apps")).json()).toMatchObject({ items: [] })
+    await post(second, "/e/any", { name: "shop/fn" })
+    expect(await runsOf(second)).toHaveLength(1)
+  })
+
+  it("says of paths that only apps ask for that they are not there, in the way of SDKs", async () => {
+    const server = await start()
+    for (const path of ["/v1/realtime/sse", "/v2/runs", "/v0/gql", "/fn/x", "/e/key"]) {
+      const answer = await ask(server, path)
+      expect([answer.status, await answer.json()]).toMatchObject([404, { status: 404, error: expect.stringContaining(path) as string }])
+    }
   })
 
   it("runs functions of its own beside those of apps elsewhere", async () => {

@@ -69,6 +69,12 @@ describe("the API of the official SDKs", () => {
     expect(await data(await ask(`/v1/events/${ids[0]}`))).toMatchObject({ internal_id: ids[0] })
     expect((await ask("/v1/events/evt_none")).status).toBe(404)
     expect((await ask("/v1/events?limit=1000")).status).toBe(400)
+    const received = async (query: string): Promise<number> =>
+      (await data<unknown[]>(await ask(`/v1/events?name=shop/alone&${query}`))).length
+    const soon = new Date(Date.now() + 60_000).toISOString()
+    expect([await received(`received_after=${soon}`), await received(`received_before=${soon}`)]).toEqual([0, 1])
+    expect([await received("received_before=2020-01-01"), await received("received_after=2020-01-01")]).toEqual([0, 1])
+    expect((await ask("/v1/events?received_after=soon")).status).toBe(400)
     const { functions } = await data<{ functions: { slug: string }[] }>(await ask("/v1/apps/shop/functions"))
     expect(functions.map(({ slug }) => slug).toSorted()).toEqual(["shop-asked", "shop-hears", "shop-sleeps"])
   })
@@ -99,8 +105,27 @@ describe("the API of the official SDKs", () => {
     for (const each of wrong) expect((await post("/v1/cancellations", each)).status).toBeGreaterThanOrEqual(400)
     const made = await post("/v1/cancellations", { app_id: "shop", function_id: "sleeps", started_before: new Date(Date.now() + 60_000) })
     expect(made.status).toBe(201)
+    const cancellation = await data<{ id: string }>(made)
+    expect(cancellation).toMatchObject({ app_id: "shop", function_id: "shop-sleeps", if: null, kind: "api" })
+    expect(await data(await ask("/v1/cancellations"))).toEqual([cancellation])
     for (const id of ids) await until(async () => (await runOf(id))?.status === "Cancelled")
     expect(await data(await ask(`/v1/runs/${run.run_id}/jobs`))).toEqual([])
+    // What is done stays done, and in the list.
+    expect((await ask(`/v1/cancellations/${cancellation.id}`, { method: "DELETE" })).status).toBe(204)
+    expect(await data(await ask("/v1/cancellations"))).toEqual([cancellation])
+  })
+
+  it("stops a cancellation that is under way, and no other operation", async () => {
+    // Far more runs than one part of it cancels.
+    await client.send(Array.from({ length: 3_000 }, () => ({ name: "shop/sleep" })))
+    const all = await until(async () => client.runs.count({ functionId: "sleeps", state: "waiting" }).then((n) => n === 3_000))
+    expect(all).toBe(true)
+    const { id } = await data<{ id: string }>(await post("/v1/cancellations", { function_id: "shop-sleeps" }))
+    expect((await ask(`/v1/cancellations/${id}`, { method: "DELETE" })).status).toBe(204)
+    const { state, affected } = await client.runs.stop(id)
+    if (state === "stopped") expect(affected).toBeLessThan(3_000)
+    const replay = await client.runs.bulk("replay", { functionId: "hears" })
+    for (const other of [replay.id, "op_none"]) expect((await ask(`/v1/cancellations/${other}`, { method: "DELETE" })).status).toBe(404)
   })
 })
 

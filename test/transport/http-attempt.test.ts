@@ -251,6 +251,7 @@ describe("an attempt over HTTP", () => {
       retry: "never",
       failure: { message: expect.stringContaining("Teleport") as string },
     })
+    expect((await attempt(() => ops(op("a", "StepNotFound")), 2)).outcome).toMatchObject({ kind: "failed", retry: "policy" })
   })
 
   it("does not go round for ever with an app that repeats itself", async () => {

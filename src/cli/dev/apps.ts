@@ -5,7 +5,10 @@ import type { AppLook } from "../../server/apps.ts"
 import { printJson, say } from "../output.ts"
 
 /** Where apps usually are while they are developed. */
-const ports = [3000, 3001, 3002, 3003, 3004, 3005, 3006, 3007, 3008, 3009, 3010, 4321, 5000, 5173, 8000, 8080, 8081, 8787, 8888]
+const ports = [
+  80, 3000, 3001, 3002, 3003, 3004, 3005, 3006, 3007, 3008, 3009, 3010, 4321, 5000, 5173, 8000, 8080, 8081, 8787, 8888, 8910, 8911, 8912,
+  8913, 8914, 8915,
+]
 const paths = ["/api/inngest", "/x/inngest", "/.netlify/functions/inngest", "/.redwood/functions/inngest", "/api/fanfare"]
 const everyMs = 5_000
 const answerMs = 1_000
