@@ -92,7 +92,8 @@ async function insertLeases(db: Db, rows: readonly QueueRow[], nodeId: string, n
   )
 }
 
-export interface JoinedRun {
+/** What a run is and the event that started it: the parts that never change. */
+export interface Payload {
   id: string
   fanout_id: string | null
   created_at: number
@@ -103,14 +104,23 @@ export interface JoinedRun {
   ts: number
 }
 
-export const joined = `select r.id, r.fanout_id, r.created_at, e.id as event_id, e.key as event_key, e.name, e.data, e.ts`
+/** By run. The ids come as a list of values, so every plan looks each of them up. */
+export async function payloadsOf(db: Db, runIds: readonly string[]): Promise<ReadonlyMap<string, Payload>> {
+  if (runIds.length === 0) return new Map()
+  const rows = await db.query<Payload>(
+    `select r.id, r.fanout_id, r.created_at, e.id as event_id, e.key as event_key, e.name, e.data, e.ts
+     from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
+    [JSON.stringify(runIds.map((id) => [id]))],
+  )
+  return new Map(rows.map((row) => [row.id, row]))
+}
 
 async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Promise<ClaimedRun[]> {
   const again = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
-  const [rows, lines, more] = await together([
-    db.query<JoinedRun>(
-      `${joined} from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
-      [JSON.stringify(taken.map(({ runId }) => [runId]))],
+  const [byId, lines, more] = await together([
+    payloadsOf(
+      db,
+      taken.map(({ runId }) => runId),
     ),
     logLines(db, again),
     eventsOf(
@@ -118,7 +128,6 @@ async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Pro
       taken.filter(({ limits }) => limits.some(({ hold }) => hold === "events")).map(({ runId }) => runId),
     ),
   ])
-  const byId = new Map(rows.map((row) => [row.id, row]))
   return taken.flatMap((row) => {
     const found = byId.get(row.runId)
     if (found === undefined) return []
@@ -143,7 +152,7 @@ export async function eventsOf(db: Db, runIds: readonly string[]): Promise<Map<s
   return events
 }
 
-export function toClaimed(found: JoinedRun, row: QueueRow, claimedAt: number, logLines: number): ClaimedRun {
+export function toClaimed(found: Payload, row: QueueRow, claimedAt: number, logLines: number): ClaimedRun {
   return {
     id: found.id,
     functionId: row.functionId,

@@ -1,7 +1,7 @@
 import { idBefore } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
 import type { ClaimedRun } from "../core/run.ts"
-import { type JoinedRun, joined, toClaimed } from "./claim.ts"
+import { payloadsOf, toClaimed } from "./claim.ts"
 import { sealFanouts } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
 import { doom } from "./commit-wait.ts"
@@ -97,19 +97,21 @@ export interface LostRun {
 
 /** Leases of nodes, other than `nodeId` itself, that are gone or were not seen for `leaseMs`. */
 export async function lostRuns(db: Db, nodeId: string, limit: number, leaseMs: number, now: number): Promise<LostRun[]> {
-  const rows = await db.query<JoinedRun & StoredQueueRow & { node_id: string; claimed_at: number; progressed: number }>(
-    `${joined}, l.run_id, l.function_id, l.rank, l.attempt, l.fence, l.losses, l.limits, l.node_id, l.claimed_at,
-       (select count(*) from step as s where s.run_id = l.run_id and s.fence = l.fence and s.state = 'completed') as progressed
-     from (select * from lease where not exists (select 1 from node as n where n.id = lease.node_id and n.seen_at > $1)
-           and node_id <> $3 limit $2) as l
-       join run as r on r.id = l.run_id join event as e on e.id = r.event_id`,
+  const rows = await db.query<StoredQueueRow & { node_id: string; claimed_at: number; progressed: number }>(
+    `select l.*, (select count(*) from step as s where s.run_id = l.run_id and s.fence = l.fence and s.state = 'completed') as progressed
+     from lease as l where not exists (select 1 from node as n where n.id = l.node_id and n.seen_at > $1) and l.node_id <> $3 limit $2`,
     [now - leaseMs, limit, nodeId],
   )
-  return rows.map((row) => ({
-    run: toClaimed(row, toQueueRow(row), row.claimed_at, 0),
-    nodeId: row.node_id,
-    progressed: row.progressed > 0,
-  }))
+  const payloads = await payloadsOf(
+    db,
+    rows.map(({ run_id }) => run_id),
+  )
+  return rows.flatMap((row) => {
+    const payload = payloads.get(row.run_id)
+    if (payload === undefined) return []
+    const run = toClaimed(payload, toQueueRow(row), row.claimed_at, 0)
+    return [{ run, nodeId: row.node_id, progressed: row.progressed > 0 }]
+  })
 }
 
 /** Of these claims those that do not hold any more. */

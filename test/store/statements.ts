@@ -2,6 +2,7 @@ import { systemClock } from "../../src/engine/system.ts"
 import { Engine } from "../../src/engine/engine.ts"
 import { Fanfare } from "../../src/index.ts"
 import type { Reader, Store } from "../../src/store/store.ts"
+import { seededRandom } from "../../src/testing/random.ts"
 import { localTransport } from "../../src/transport/local.ts"
 
 /** Has a real engine do one of everything on a store, so that every statement of it is asked. */
@@ -39,7 +40,7 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
     apps: [app],
     transport: localTransport([app]),
     clock: systemClock,
-    random: { next: () => 0 },
+    random: seededRandom(1),
     host: "h",
     pid: 1,
   })
