@@ -86,6 +86,11 @@ export function clockTime(at: number): string {
   return `${format("clock", at)}.${String(at % second).padStart(3, "0")}`
 }
 
+/** The time of day, to the minute. */
+export function minuteTime(at: number): string {
+  return format("minute", at)
+}
+
 /** A moment, as short as it is still clear: the time today, the day otherwise. */
 export function shortTime(at: number, now: number, zone?: string): string {
   return format(format("date", at, zone) === format("date", now, zone) ? "minute" : "day", at, zone)

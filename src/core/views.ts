@@ -46,6 +46,26 @@ export interface RunDetail extends RunSummary {
   readonly logs: readonly (LogLine & { readonly fence: number })[]
 }
 
+/** What stands around a run. */
+export interface RunFamily {
+  /** The run that sent its event, the one that sent that one's, and so on: the nearest first, at most 10. */
+  readonly causes: readonly RunSummary[]
+  /** Runs that it started one by one, the oldest first, at most 50; those of its fan-outs are not among them. */
+  readonly children: readonly RunSummary[]
+  /** Whether there are more of them. */
+  readonly more: boolean
+  /** Null for a run that is part of no fan-out. */
+  readonly siblings: Siblings | null
+}
+
+/** Neighbours in a fan-out, in the order of sending; null where there is none. */
+export interface Siblings {
+  readonly previous: string | null
+  readonly next: string | null
+  readonly previousFailed: string | null
+  readonly nextFailed: string | null
+}
+
 export interface Page<T> {
   readonly items: readonly T[]
   /** Give it as `after` for the next page; null on the last one. */

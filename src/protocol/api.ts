@@ -49,11 +49,15 @@ export const paths = {
   scheduleRun: "/api/v1/schedules/:id/run",
   /** `{ from, to, overlap, dryRun }`: a `Date` as ISO 8601 or milliseconds. */
   scheduleBackfill: "/api/v1/schedules/:id/backfill",
+  /** How many moments of all schedules come in each quarter of an hour of the next 24 h. */
+  scheduleLoad: "/api/v1/load",
   /** One letter per run, in the order in which they were sent; see `Cell`. */
   fanoutCells: "/api/v1/fanouts/:id/cells",
   fanoutCell: "/api/v1/fanouts/:id/cells/:index",
   /** The fan-outs that a run sent. */
   runFanouts: "/api/v1/runs/:id/fanouts",
+  /** What caused a run, what it caused, and its neighbours in a fan-out. */
+  runFamily: "/api/v1/runs/:id/family",
   event: "/api/v1/events/:id",
   failures: "/api/v1/failures",
   activity: "/api/v1/activity",

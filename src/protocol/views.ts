@@ -5,6 +5,7 @@ export type { BulkFilter } from "../core/bulk.ts"
 export type { Failure } from "../core/failure.ts"
 export type { FailureGroup, Operation } from "../core/fanouts.ts"
 export type { ConcurrencyRule } from "../core/flow.ts"
+export type { ScheduleLoad } from "../core/load.ts"
 export type { RunState } from "../core/run.ts"
 export type { BulkKind, Cancelled } from "../core/runs.ts"
 export type { Schedule, Tick, TickOutcome } from "../core/schedule.ts"
@@ -19,5 +20,6 @@ export type {
   NodeSummary,
   Page,
   RunDetail,
+  RunFamily,
   RunSummary,
 } from "../core/views.ts"

@@ -16,6 +16,7 @@ export function lookRoutes(api: Hono, reader: Reader, clock: Pick<Clock, "now">)
   const ofAll = Object.fromEntries(
     Object.keys(activityRanges).map((range) => [range, spaced(() => activity(reader, "", range as ActivityRange, clock.now()), clock)]),
   ) as Readonly<Record<ActivityRange, () => Promise<Activity>>>
+  const load = spaced(() => reader.scheduleLoad(), clock)
   const cells = new Map<string, () => Promise<string>>()
 
   api.get(paths.activity, async (c) => {
@@ -32,8 +33,13 @@ export function lookRoutes(api: Hono, reader: Reader, clock: Pick<Clock, "now">)
     const id = c.req.param("id")
     return c.json(found(await reader.event(id, previewOf(c) ?? limits.eventBytes), `there is no event ${id}`))
   })
+  api.get(paths.scheduleLoad, async (c) => c.json(await load()))
   api.get(paths.failures, async (c) => c.json(await causes()))
   api.get(paths.runFanouts, async (c) => c.json({ items: await reader.sentFanouts(c.req.param("id")), next: null }))
+  api.get(paths.runFamily, async (c) => {
+    const id = c.req.param("id")
+    return c.json(found(await reader.runFamily(id), `there is no run ${id}`))
+  })
   api.get(paths.fanoutCells, async (c) => {
     const id = c.req.param("id")
     const look = cells.get(id) ?? spaced(() => reader.fanoutCells(id), clock)

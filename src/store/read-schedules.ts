@@ -1,5 +1,6 @@
 import { limits } from "../core/limits.ts"
-import type { Schedule, Tick, TickOutcome } from "../core/schedule.ts"
+import { type Due, loadBegin, loadOf, loadSteps, loadStepMs, type NextMoment, type ScheduleLoad } from "../core/load.ts"
+import { defaultPolicies, type Schedule, type SchedulePolicies, type ScheduleRule, type Tick, type TickOutcome } from "../core/schedule.ts"
 import type { ScheduleFilter } from "../core/schedules.ts"
 import type { Page } from "../core/views.ts"
 import { type ScheduleRow, toSchedule } from "./commit-schedule.ts"
@@ -80,4 +81,71 @@ export async function ticks(db: Db, scheduleId: string, after: number | null, li
     }),
   )
   return { items, next: rows.length > limit ? String(items.at(-1)?.at ?? "") : null }
+}
+
+type LoadRow = Pick<ScheduleRow, "id" | "rule" | "policies" | "paused_at"> & { readonly next_at: number }
+
+/** Schedules that are looked at one by one; of more than that some of each quarter of an hour stand for the others. */
+const lookedWhole = 2_000
+const lookedPerStep = 100
+const countedPerStep = 100_000
+const nextKept = 10
+
+/** What comes in the next 24 h, however many schedules there are. */
+export async function scheduleLoad(db: Db): Promise<ScheduleLoad> {
+  const now = await db.now()
+  const to = loadBegin(now) + loadSteps * loadStepMs
+  // What is overdue is due at once.
+  const rows = await dueBetween(db, 0, to, lookedWhole + 1)
+  const all = rows.length <= lookedWhole
+  const due = all ? rows.flatMap((row) => dueOf(row, 1)) : await sampled(db, loadBegin(now))
+  return { ...loadOf(due, now, all), next: nextOf(rows) }
+}
+
+function dueBetween(db: Db, begin: number, end: number, most: number): Promise<LoadRow[]> {
+  return db.query<LoadRow>(
+    "select id, rule, policies, paused_at, next_at from schedule where next_at >= $1 and next_at < $2 order by next_at limit $3",
+    [begin, end, most],
+  )
+}
+
+function dueOf({ id, rule, policies, paused_at }: LoadRow, weight: number): Due[] {
+  if (paused_at !== null) return []
+  return [
+    {
+      id,
+      rule: JSON.parse(rule) as ScheduleRule,
+      policies: policies === null ? defaultPolicies : (JSON.parse(policies) as SchedulePolicies),
+      weight,
+    },
+  ]
+}
+
+/** The first ones of each quarter of an hour, each for its share of all that have their next moment in it. */
+async function sampled(db: Db, from: number): Promise<Due[]> {
+  const due: Due[] = []
+  for (let i = 0; i < loadSteps; i++) {
+    const [begin, end] = [i === 0 ? 0 : from + i * loadStepMs, from + (i + 1) * loadStepMs]
+    const rows = await dueBetween(db, begin, end, lookedPerStep)
+    if (rows.length < lookedPerStep) due.push(...rows.flatMap((row) => dueOf(row, 1)))
+    else {
+      const [counted] = await db.query<{ n: number }>(
+        "select count(*) as n from (select 1 from schedule where next_at >= $1 and next_at < $2 limit $3) as c",
+        [begin, end, countedPerStep],
+      )
+      const weight = (counted?.n ?? rows.length) / rows.length
+      due.push(...rows.flatMap((row) => dueOf(row, weight)))
+    }
+  }
+  return due
+}
+
+function nextOf(rows: readonly LoadRow[]): NextMoment[] {
+  return rows
+    .filter(({ paused_at }) => paused_at === null)
+    .slice(0, nextKept)
+    .map(({ id, rule, next_at }) => {
+      const parsed = JSON.parse(rule) as ScheduleRule
+      return { scheduleId: id, at: next_at, timezone: parsed.kind === "cron" ? parsed.timezone : null }
+    })
 }

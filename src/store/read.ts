@@ -59,12 +59,14 @@ const runJoins = `join event as e on e.id = r.event_id
 export async function runs(db: Db, filter: RunFilter): Promise<Page<RunSummary>> {
   const limit = pageLimit(filter.limit)
   const { found, params } = runsFound(filter, limit + 1)
+  return page(await summariesOf(db, found, params), limit)
+}
+
+/** @param found rows of `run`, as SQL named `r` */
+export async function summariesOf(db: Db, found: string, params: readonly Param[]): Promise<RunSummary[]> {
   const rows = await db.query<RunRow>(`${runSelect} from ${found} ${runJoins} order by r.id desc`, params)
   const known = { hosted: await hostedFunctions(db), ...(await reasonsFor(db, rows)) }
-  return page(
-    rows.map((row) => toSummary(row, known)),
-    limit,
-  )
+  return rows.map((row) => toSummary(row, known))
 }
 
 /** Conditions only on what the filter names, so that each shape of filter can use its index. */

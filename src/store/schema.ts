@@ -147,6 +147,7 @@ const causes = [
   `create index run_function on run (function_id, id)`,
   `create index run_event on run (event_id)`,
   `create index run_fanout on run (fanout_id, id) where fanout_id is not null`,
+  `create index run_parent on run (parent_id, id) where parent_id is not null and fanout_id is null`,
 
   `create table batched (                -- events of a batch after its first one
       run_id text not null,

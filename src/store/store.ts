@@ -5,6 +5,7 @@ import type { PausePolicy } from "../core/definition.ts"
 import type { ExpressionEvent } from "../core/expression.ts"
 import type { FailureGroup, Operation } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
+import type { ScheduleLoad } from "../core/load.ts"
 import type { Clock } from "../core/ports.ts"
 import type { RunEvent } from "../core/run.ts"
 import type { Schedule, Tick } from "../core/schedule.ts"
@@ -22,6 +23,7 @@ import type {
   Page,
   Placing,
   RunDetail,
+  RunFamily,
   RunFilter,
   RunSummary,
   Standing,
@@ -44,6 +46,7 @@ import { countRuns, retryRun } from "./operate-runs.ts"
 import { tallies, talliesByFunction } from "./read-activity.ts"
 import { fanoutCell, fanoutCells, sentFanouts } from "./read-cells.ts"
 import { event, events } from "./read-events.ts"
+import { runFamily } from "./read-family.ts"
 import { failureCauses } from "./read-failures.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes } from "./read-nodes.ts"
@@ -155,6 +158,8 @@ export interface Reader {
   /** Of several ids the first that there is. */
   schedule(ids: readonly string[]): Promise<Schedule | null>
   schedules(filter: ScheduleFilter): Promise<Page<Schedule>>
+  /** What schedules will start in the next 24 h. */
+  scheduleLoad(): Promise<ScheduleLoad>
   /** Newest first; `after`: older than this moment. */
   ticks(scheduleId: string, after: number | null, limit: number): Promise<Page<Tick>>
   /** Those of the senders' ids that were sent within the last 24 h. */
@@ -179,6 +184,8 @@ export interface Reader {
   fanoutCells(fanoutId: string): Promise<string>
   /** The id of the run of a cell, counted from 0. */
   fanoutCell(fanoutId: string, index: number): Promise<string | null>
+  /** What stands around a run; null when there is no such run. */
+  runFamily(id: string): Promise<RunFamily | null>
   /** Ids of the fan-outs that a run sent. */
   sentFanouts(runId: string): Promise<readonly string[]>
   close(): Promise<void>
@@ -325,6 +332,7 @@ export function openReader(db: Db): Reader {
     operations: (after, limit) => operations(db, after, limit),
     schedule: (ids) => readSchedules.schedule(db, ids),
     schedules: (filter) => readSchedules.scheduleList(db, filter),
+    scheduleLoad: () => readSchedules.scheduleLoad(db),
     ticks: (scheduleId, after, limit) => readSchedules.ticks(db, scheduleId, after, limit),
     knownKeys: (keys) => knownKeys(db, keys),
     functionList: () => read.functionList(db),
@@ -341,6 +349,7 @@ export function openReader(db: Db): Reader {
     failureCauses: () => failureCauses(db),
     fanoutCells: (fanoutId) => fanoutCells(db, fanoutId),
     fanoutCell: (fanoutId, index) => fanoutCell(db, fanoutId, index),
+    runFamily: (id) => runFamily(db, id),
     sentFanouts: (runId) => sentFanouts(db, runId),
     close: () => db.close(),
   }

@@ -2,6 +2,7 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { cronMoments, readCron } from "../../src/core/cron.ts"
 import { limits } from "../../src/core/limits.ts"
+import { type Due, loadOf } from "../../src/core/load.ts"
 import {
   fireAt,
   type MissedPolicy,
@@ -202,5 +203,47 @@ describe("rules and policies", () => {
       ["2026-10-25T02:30:00+01:00", expect.stringContaining("a second time")],
       ["2026-10-26T02:30:00+01:00", null],
     ])
+  })
+})
+
+describe("the load of the next 24 h", () => {
+  const policies = readPolicies({}, "t")
+  const now = t0 + 5 * minute
+  const cron = (line: string): Due["rule"] => ({ kind: "cron", ...readCron({ cron: line }, "t") })
+  const ticksOf = (due: readonly Due[]): number[] => loadOf(due, now, true).buckets.map(({ ticks }) => ticks)
+
+  it("counts what comes, from now on, by the quarter of an hour", () => {
+    const daily = Array.from({ length: 7 }, (_, i) => ({ id: `d${i}`, rule: cron("0 3 * * *"), policies, weight: 1 }))
+    const load = loadOf([...daily, { id: "five", rule: cron("*/5 * * * *"), policies, weight: 1 }], now, true)
+    expect(load).toMatchObject({ from: t0, exact: true })
+    expect(load.buckets.map(({ ticks }) => ticks)).toEqual(Array.from({ length: 96 }, (_, i) => (i === 0 ? 2 : i === 12 ? 10 : 3)))
+    expect(load.buckets[12]?.schedules).toEqual(["d0", "d1", "d2"])
+  })
+
+  it("spreads what a jitter spreads", () => {
+    const some = Array.from({ length: 400 }, (_, i) => ({
+      id: `j${i}`,
+      rule: cron("0 3 * * *"),
+      policies: { ...policies, jitterMs: 60 * minute },
+      weight: 1,
+    }))
+    const ticks = ticksOf(some)
+    expect(ticks.slice(12, 16).every((n) => n > 60 && n < 140)).toBe(true)
+    expect(ticks.reduce((a, b) => a + b)).toBe(400)
+  })
+
+  it("takes a rule with more moments than it works out to go on as before, however many there are", () => {
+    const seconds = Array.from({ length: 5_000 }, (_, i) => ({
+      id: `s${i}`,
+      rule: { kind: "every" as const, everyMs: 1_000, anchorAt: t0 + i },
+      policies,
+      weight: 1,
+    }))
+    const one = loadOf(seconds.slice(0, 1), now, true)
+    expect(one.exact).toBe(false)
+    expect(one.buckets.slice(1).every(({ ticks }) => ticks === 900)).toBe(true)
+    const began = performance.now()
+    loadOf(seconds, now, true)
+    expect(performance.now() - began).toBeLessThan(2_000)
   })
 })

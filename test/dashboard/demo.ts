@@ -51,8 +51,10 @@ function functions(client: Fanfare, demo: { failing: boolean }): void {
     logger.warn("3 rows have no price")
     if (attempt === 0) throw new MailError("the database was busy")
     await step.run("write", () => delay(200))
+    await step.sendEvent("announce", { name: "shop/catalog.imported", data: { rows: 12_480 } })
     return { rows: 12_480, cursor: 1234567890123456 }
   })
+  client.createFunction({ id: "announce", triggers: [{ event: "shop/catalog.imported" }] }, ({ event }) => event.data)
   client.createFunction({ id: "remind", triggers: [{ event: "shop/cart.left" }] }, async ({ step }) => {
     await step.sleep("a-day", "1d")
   })

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import { capped, compact, percent, relative, span, visible } from "../../dashboard/src/format.ts"
 import { cellAt, layoutOf, moved } from "../../dashboard/src/parts/cells.ts"
 import { jsonLines } from "../../dashboard/src/parts/json.ts"
-import { scaleOf, spansOf } from "../../dashboard/src/parts/timeline.ts"
+import { scaleOf, spansOf, timesOf } from "../../dashboard/src/parts/timeline.ts"
 import type { RunDetail } from "../../src/protocol/views.ts"
 
 describe("JSON as it is shown", () => {
@@ -76,6 +76,7 @@ describe("the timeline of a run", () => {
     state: "completed",
     attempt: 2,
     createdAt: 0,
+    eventTs: 0,
     startedAt: 7_000,
     endedAt: 8_000,
     dueAt: null,
@@ -115,6 +116,13 @@ describe("the timeline of a run", () => {
       ["attempt 2", 7_000, 8_000],
       ["send", 7_100, 7_900],
     ])
+  })
+
+  it("tells the time in line from the time of execution, and neither from the time before it was due", () => {
+    expect(timesOf(spansOf(run, 9_000))).toEqual({ queued: 1_000, ran: 2_000 })
+    const later = { ...run, eventTs: 400 }
+    expect(spansOf(later, 9_000).map(({ label }) => label)).toEqual(expect.arrayContaining(["not due yet", "queued"]))
+    expect(timesOf(spansOf(later, 9_000)).queued).toBe(600)
   })
 
   it("goes on up to now while the run does", () => {

@@ -87,12 +87,16 @@ describe("the dashboard repairs", () => {
 
   it("tells a cron line in words, and times on the clocks that one chose", { timeout: 60_000 }, async () => {
     await demo.client.schedules.upsert({ id: "weekly", cron: "30 7 * * 1", timezone: "America/New_York", event: "shop/import.report" })
+    await demo.client.schedules.upsert({ id: "daily", every: "3h", event: "shop/import.report" })
+    await at.page.goto(demo.url)
+    await at.page.getByRole("region", { name: "Next ticks" }).getByText("shop-daily").waitFor()
     const path = `${demo.url}/schedules/shop-weekly`
     const [moment] = (await demo.get<{ items: { at: number }[] }>("schedules/shop-weekly/next?n=1")).items
     const told = (timeZone: string): string =>
       new Intl.DateTimeFormat("en-US", { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone }).format(moment?.at)
     await at.page.goto(`${demo.url}/schedules`)
     await at.page.locator("td.wide-only .cron-words").getByText("At 07:30, only on Monday").waitFor()
+    await at.page.getByRole("img", { name: /^Moments by the quarter of an hour; the most, \d+, from/ }).waitFor()
     await at.page.goto(path)
     const next = at.page.locator(".moment time").first()
     await expect.poll(() => next.innerText()).toContain(`${told("Europe/Paris")}:00`)
@@ -109,6 +113,26 @@ describe("the dashboard repairs", () => {
     }
     await at.page.goto(`${demo.url}/events`)
     await expect.poll(() => at.page.locator("td time").first().innerText()).toMatch(/\d\d:\d\d$/)
+  })
+
+  it("goes from a run to its neighbours of the fan-out, to what led to it and to what it started", { timeout: 60_000 }, async () => {
+    const { id: fanoutId } =
+      (await demo.get<{ items: { id: string; failed: number }[] }>("fanouts")).items.find(({ failed }) => failed > 1) ?? {}
+    const failed = await newest(`runs?state=failed&fanout=${fanoutId}`)
+    await at.page.goto(`${demo.url}/runs/${failed}`)
+    await at.page.getByLabel("Previous failed run of the fan-out").waitFor()
+    await at.page.keyboard.press("[")
+    await at.page.waitForURL((url) => !url.href.endsWith(failed))
+    await at.page.locator(".head .state-failed").waitFor()
+    await at.page.keyboard.press("]")
+    await at.page.waitForURL(new RegExp(failed))
+    await at.see(/in line .* executed/)
+    await at.page.goto(`${demo.url}/runs/${await newest("runs?function=announce")}`)
+    const before = at.page.getByRole("region", { name: "What led to it" })
+    await before.getByRole("link", { name: "shop-import-catalog" }).waitFor()
+    expect(await at.violations()).toEqual([])
+    await before.locator(".mono").click()
+    await at.page.getByRole("region", { name: "Runs it started" }).getByText("shop-announce").waitFor()
   })
 
   it("retries a run where it stopped, searches and follows its logs, and gives out all of a large payload", {

@@ -1,9 +1,14 @@
 import { describe, expect, it } from "vitest"
+import type { Change } from "../../src/core/change.ts"
 import { completed, event, pair, part, run, settle, unit } from "./conformance.ts"
 import { claim, commit, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
 let n = 0
 const id = (kind: string): string => `${kind}_l${String(++n).padStart(21, "0")}`
+
+function idOf(changes: readonly Change[]): string {
+  return changes.flatMap((change) => (change.kind === "run.add" ? [change.run.id] : []))[0] ?? ""
+}
 
 /** What a store tells people who look at it: on every database exactly this. */
 export function lookConformance(name: string, open: () => Promise<StoreUnderTest>): void {
@@ -54,6 +59,33 @@ export function lookConformance(name: string, open: () => Promise<StoreUnderTest
       expect(await reader.fanoutCell(fanoutId, 5)).toBe(ids[5])
       expect(await reader.fanoutCell(fanoutId, 6)).toBe(null)
       expect(await reader.fanoutCells("fan_none")).toBe("")
+    })
+
+    it("tells what led to a run, what it started one by one, and its neighbours in a fan-out", async () => {
+      const { reader } = under.opened
+      const [cron, sender, fanoutId] = [pair(), id("run"), id("fan")]
+      const cronId = idOf(cron)
+      const asked = pair({ id: sender, parentId: cronId })
+      const [one, two] = [pair({ parentId: sender }), pair({ parentId: sender })]
+      const sent = Array.from({ length: 5 }, () => pair({ fanoutId, parentId: sender }))
+      for (const changes of [cron, asked, one, two, ...sent]) await commit(unit(changes))
+      const around = async (of: string): Promise<unknown> => {
+        const { causes = [], children = [], siblings = null } = (await reader.runFamily(of)) ?? {}
+        return { causes: causes.map((run) => run.id), children: children.map((run) => run.id), siblings }
+      }
+      const ids = sent.map(idOf)
+      for (const run of await claim()) {
+        const failed = { to: "failed", output: null, failure: { name: "E", message: "m" } } as const
+        if ([ids[0], ids[3], idOf(one)].includes(run.id)) await commit(settle(run, failed))
+      }
+      expect(await around(cronId)).toEqual({ causes: [], children: [sender], siblings: null })
+      expect(await around(sender)).toEqual({ causes: [cronId], children: [idOf(one), idOf(two)], siblings: null })
+      const between = { previous: ids[1], next: ids[3], previousFailed: ids[0], nextFailed: ids[3] }
+      expect(await around(ids[2] ?? "")).toEqual({ causes: [sender, cronId], children: [], siblings: between })
+      const first = { previous: null, next: ids[1], previousFailed: null, nextFailed: ids[3] }
+      expect(await around(ids[0] ?? "")).toMatchObject({ siblings: first })
+      expect(await around(ids[4] ?? "")).toMatchObject({ siblings: { next: null, previousFailed: ids[3], nextFailed: null } })
+      expect(await reader.runFamily("run_none")).toBeNull()
     })
 
     it("shows by comparison what has moved: runs, fan-outs, what ended, functions", async () => {

@@ -41,8 +41,9 @@ async function fill(db: Db): Promise<void> {
   await db.execute(`insert into event (id, key, name, data, ts, received_at, fanout_id)
     select ${id("evt")}, case when i % 100 = 0 then 'key ' || i end, 'e', '{"i":' || i || '}', i, i, 'fan_' || lpad((i / 1000)::text, 22, '0') ${series}`)
   await db.execute(`insert into event_key (key, event_id, expires_at) select 'key ' || i, ${id("evt")}, i ${series} where i % 100 = 0`)
-  await db.execute(`insert into run (id, function_id, event_id, fanout_id, created_at, rank)
-    select ${id("run")}, 'app-f' || i % 20, ${id("evt")}, 'fan_' || lpad((i / 1000)::text, 22, '0'), i, i ${series}`)
+  await db.execute(`insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank)
+    select ${id("run")}, 'app-f' || i % 20, ${id("evt")}, 'fan_' || lpad((i / 1000)::text, 22, '0'),
+      case when i % 10 = 2 then 'run_' || lpad((i / 2)::text, 22, '0') end, i, i ${series}`)
   await db.execute(`insert into result (run_id, state, attempt, output, started_at, ended_at)
     select ${id("run")}, case when i % 1000 = 1 then 'failed' else 'completed' end, 1, 'null', i, i ${series} where ${ended}`)
   await db.execute(`insert into step (run_id, key, fence, kind, state, attempts, started_at, ended_at)

@@ -226,6 +226,27 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
       expect((await under.opened.reader.schedules({ app: "ap", limit: 500 })).items).toHaveLength(0)
     })
 
+    it("tells what comes in the next 24 h, and of very many schedules about how much", async () => {
+      const midnight = (Math.floor(now / (24 * hour)) + 1) * 24 * hour
+      const nightly = { kind: "cron", cron: "0 0 * * *", timezone: "UTC", dst: { gap: "shift", repeat: "first" } } as const
+      const night = Array.from({ length: 40 }, (_, i) => wish(`app-n${i}`, { rule: nightly }))
+      await store.upsertSchedules([...night, wish("app-each", { rule: { kind: "every", everyMs: hour, anchorAt: midnight - 24 * hour } })])
+      await store.pauseSchedule("app-n7", null)
+      const few = await under.opened.reader.scheduleLoad()
+      expect([few.exact, few.buckets.length]).toEqual([true, 96])
+      const pile = few.buckets.find(({ at }) => at === midnight)
+      expect(pile?.ticks).toBe(40)
+      expect(pile?.schedules).toHaveLength(3)
+      expect(few.buckets.reduce((sum, { ticks }) => sum + ticks, 0)).toBe(39 + 24)
+      expect(few.next[0]).toMatchObject({ scheduleId: "app-each", timezone: null })
+      const many = Array.from({ length: 2_500 }, (_, i) => wish(`app-m${i}`, { rule: nightly }))
+      for (let i = 0; i < many.length; i += 500) await store.upsertSchedules(many.slice(i, i + 500))
+      const about = await under.opened.reader.scheduleLoad()
+      expect(about.exact).toBe(false)
+      expect(Math.abs((about.buckets.find(({ at }) => at === midnight)?.ticks ?? 0) - 2_540)).toBeLessThan(60)
+      expect(about.buckets.filter(({ ticks }) => ticks > 100)).toHaveLength(1)
+    })
+
     it("makes one schedule of a storm of the same upsert", async () => {
       const done = await Promise.all(Array.from({ length: 10 }, () => store.upsertSchedules([wish("app-a"), wish("app-b")])))
       expect(done.every((each) => !("kind" in each))).toBe(true)

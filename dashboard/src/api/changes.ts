@@ -6,14 +6,22 @@ type Asked = Route | "fanoutCells"
 
 /** What each kind of change may have made old. */
 const touched: Readonly<Record<"runs" | "fanouts" | "schedules" | "registry" | "nodes", readonly Asked[]>> = {
-  runs: ["status", "runs", "run", "runFanouts", "limits", "operations", "activity", "functionActivity", "failures", "events"],
+  runs: ["status", "runs", "run", "runFanouts", "runFamily", "limits", "operations", "activity", "functionActivity", "failures", "events"],
   fanouts: ["fanouts", "fanout", "fanoutFailures", "fanoutCells"],
-  schedules: ["schedules", "schedule", "scheduleTicks", "scheduleNext"],
+  schedules: ["schedules", "schedule", "scheduleTicks", "scheduleNext", "scheduleLoad"],
   registry: ["functions", "limits", "runs"],
   nodes: ["nodes"],
 }
 /** Answers that cost more, or follow what happens at a distance: asked for less often, and once more when it is quiet. */
-const slow: ReadonlySet<Asked> = new Set<Asked>(["activity", "functionActivity", "failures", "events", "fanoutCells"])
+const slow: ReadonlySet<Asked> = new Set<Asked>([
+  "scheduleLoad",
+  "runFamily",
+  "activity",
+  "functionActivity",
+  "failures",
+  "events",
+  "fanoutCells",
+])
 const [gapMs, slowGapMs, afterMs] = [500, 2_000, 3_000]
 
 const waiting = new Map<Asked, ChangedIds>()

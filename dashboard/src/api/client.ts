@@ -15,8 +15,10 @@ import type {
   Operation,
   Page,
   RunDetail,
+  RunFamily,
   RunSummary,
   Schedule,
+  ScheduleLoad,
   Tick,
   UpcomingMoment,
 } from "../../../src/protocol/views.ts"
@@ -33,6 +35,7 @@ export interface Answers {
   runs: Page<RunSummary>
   run: RunDetail
   runFanouts: Page<string>
+  runFamily: RunFamily
   fanouts: Page<FanoutSummary>
   fanout: FanoutSummary
   fanoutFailures: Page<FailureGroup>
@@ -47,6 +50,7 @@ export interface Answers {
   schedules: Page<Schedule>
   schedule: Schedule
   scheduleTicks: Page<Tick>
+  scheduleLoad: ScheduleLoad
   scheduleNext: Page<UpcomingMoment>
 }
 export type Route = keyof Answers

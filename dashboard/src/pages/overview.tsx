@@ -1,7 +1,7 @@
 import { getRouteApi, Link } from "@tanstack/react-router"
 import type { ReactNode } from "react"
 import type { Status } from "../../../src/protocol/api.ts"
-import type { Activity, FanoutSummary, FunctionSummary } from "../../../src/protocol/views.ts"
+import type { Activity, FanoutSummary, ScheduleLoad } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { useNow } from "../clock.ts"
 import { capped, compact, count, percent, shortTime, span } from "../format.ts"
@@ -189,8 +189,10 @@ function FanoutRows({ items }: { readonly items: readonly FanoutSummary[] }): Re
   )
 }
 
+const ticksShown = 5
+
 function NextTicks(): ReactNode {
-  const functions = useAsk("functions", {}, { every: seldom })
+  const load = useAsk("scheduleLoad", {}, { every: seldom })
   return (
     <section className="card" aria-label="Next ticks">
       <div className="card-head">
@@ -199,40 +201,31 @@ function NextTicks(): ReactNode {
           All
         </Link>
       </div>
-      <Answered answer={functions}>{({ items }) => <TickRows functions={items} />}</Answered>
+      <Answered answer={load}>{({ next }) => <TickRows next={next.slice(0, ticksShown)} />}</Answered>
     </section>
   )
 }
 
-function TickRows({ functions }: { readonly functions: readonly FunctionSummary[] }): ReactNode {
-  const ticks = functions
-    .filter(({ active }) => active)
-    .flatMap(({ id, schedules }) =>
-      schedules.flatMap(({ id: scheduleId, nextAt, cron, pausedAt }) =>
-        nextAt === null || pausedAt !== null ? [] : [{ id, scheduleId, cron, nextAt }],
-      ),
-    )
-    .toSorted((a, b) => a.nextAt - b.nextAt)
-    .slice(0, 5)
-  if (ticks.length === 0) {
+function TickRows({ next }: { readonly next: ScheduleLoad["next"] }): ReactNode {
+  if (next.length === 0) {
     return (
       <p className="faint">
-        No function has a cron trigger: <code>{'triggers: [{ cron: "0 9 * * MON-FRI" }]'}</code>
+        No schedule fires within 24 hours. A cron trigger makes one: <code>{'triggers: [{ cron: "0 9 * * MON-FRI" }]'}</code>
       </p>
     )
   }
   return (
     <table>
       <tbody>
-        {ticks.map(({ scheduleId, cron, nextAt }) => (
+        {next.map(({ scheduleId, at, timezone }) => (
           <tr key={scheduleId}>
             <td className="clip">
-              <Link to="/schedules/$id" params={{ id: scheduleId }} className="link-id" title={cron}>
+              <Link to="/schedules/$id" params={{ id: scheduleId }} className="link-id">
                 {scheduleId}
               </Link>
             </td>
             <td className="right nowrap">
-              <Coming at={nextAt} />
+              <Coming at={at} own={timezone ?? undefined} />
             </td>
           </tr>
         ))}

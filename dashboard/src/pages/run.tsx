@@ -12,6 +12,7 @@ import { EventLink, FanoutLink, FunctionLink, RunLink } from "../parts/links.tsx
 import { Logs } from "../parts/logs.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { RunActions } from "../parts/run-actions.tsx"
+import { Family, PartOf } from "../parts/run-family.tsx"
 import { State } from "../parts/state.tsx"
 import { Ago, Coming } from "../parts/time.tsx"
 import { Waterfall } from "../parts/waterfall.tsx"
@@ -98,6 +99,7 @@ function Run({ run }: { readonly run: RunDetail }): ReactNode {
               />
             </section>
           )}
+          <Family run={run} />
           <Steps run={run} />
           <Attempts run={run} />
         </div>
@@ -126,7 +128,7 @@ function Facts({ run }: { readonly run: RunDetail }): ReactNode {
       </Fact>
       {run.fanoutId === null ? null : (
         <Fact name="Part of">
-          <FanoutLink id={run.fanoutId} />
+          <PartOf run={run} fanoutId={run.fanoutId} />
         </Fact>
       )}
       {children.length === 0 ? null : (

@@ -6,6 +6,7 @@ import { usePages } from "../api/pages.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
+import { LoadMap } from "../parts/load-map.tsx"
 import { Paged } from "../parts/paged.tsx"
 import { NextFire, Rule } from "../parts/schedule-words.tsx"
 import { ScheduleActions } from "../parts/schedule-actions.tsx"
@@ -22,6 +23,7 @@ export function SchedulesPage(): ReactNode {
   const schedules = usePages("schedules", seldom)
   return (
     <Page title="Schedules">
+      <LoadMap />
       <Paged
         pages={schedules}
         empty={

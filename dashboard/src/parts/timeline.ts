@@ -57,7 +57,10 @@ function waits(run: RunDetail, tried: readonly Span[], now: number): Span[] {
   const first = Math.min(...tried.map(({ from }) => from), ...run.steps.map(({ startedAt }) => startedAt))
   const spans: Span[] = []
   const queuedTo = Number.isFinite(first) ? first : (run.endedAt ?? now)
-  if (queuedTo > run.createdAt) spans.push(wait("queued", run.createdAt, queuedTo))
+  // Before it was due it did not stand in line.
+  const dueAt = Math.min(queuedTo, Math.max(run.createdAt, run.eventTs))
+  if (dueAt > run.createdAt) spans.push(wait("not due yet", run.createdAt, dueAt))
+  if (queuedTo > dueAt) spans.push(wait("queued", dueAt, queuedTo))
   for (const [i, attempt] of tried.entries()) {
     const next = tried[i + 1]
     if (attempt.state !== "failed") continue
@@ -69,6 +72,16 @@ function waits(run: RunDetail, tried: readonly Span[], now: number): Span[] {
 
 function wait(label: string, from: number, to: number): Span {
   return { key: label, kind: "wait", label: label.replace(/ \d+$/, ""), state: "waiting", from, to, note: "" }
+}
+
+/** How long a run was in line, and how long something of it was executed, in milliseconds. */
+export function timesOf(spans: readonly Span[]): { readonly queued: number; readonly ran: number } {
+  const queued = spans.filter(({ label, kind }) => kind === "wait" && label === "queued")
+  const ran = merged(spans.filter(({ kind }) => kind !== "wait"))
+  return {
+    queued: queued.reduce((sum, { from, to }) => sum + to - from, 0),
+    ran: ran.reduce((sum, [from, to]) => sum + to - from, 0),
+  }
 }
 
 /** From a moment to its place, from 0 to 1. Long stretches in which nothing was executed are drawn short. */

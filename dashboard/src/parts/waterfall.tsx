@@ -2,7 +2,7 @@ import { type ReactNode, useState } from "react"
 import type { RunDetail } from "../../../src/protocol/views.ts"
 import { count, span } from "../format.ts"
 import { shapes } from "./state.tsx"
-import { scaleOf, type Span, spansOf } from "./timeline.ts"
+import { scaleOf, type Span, spansOf, timesOf } from "./timeline.ts"
 
 const firstRows = 200
 
@@ -12,11 +12,15 @@ export function Waterfall({ run, now }: { readonly run: RunDetail; readonly now:
   const [all, setAll] = useState(false)
   const spans = spansOf(run, now)
   const scale = scaleOf(spans, collapse)
+  const times = timesOf(spans)
   const shown = all ? spans : spans.slice(0, firstRows)
   return (
     <section className="card" aria-label="Timeline">
       <div className="card-head">
         <h2>Timeline</h2>
+        <span className="faint timeline-times">
+          in line {span(times.queued)} · executed {span(times.ran)}
+        </span>
         {scale.gaps.length > 0 || !collapse ? (
           <button type="button" className="link" onClick={() => setCollapse(!collapse)}>
             {collapse ? "Idle time is drawn short · show it whole" : "Draw idle time short"}

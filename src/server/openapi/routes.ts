@@ -65,6 +65,7 @@ const sending: readonly Route[] = [
 const runs: readonly Route[] = [
   get("runs", "Runs, the newest first.", page(of("Run")), { state: runState, function: text, fanout: text, event: text, ...paged }),
   get("run", "A run with its attempts, steps, log and output.", of("RunDetail"), { preview }),
+  get("runFamily", "What caused a run, what it caused, and its neighbours in a fan-out.", of("RunFamily")),
   get("runFanouts", "The fan-outs that a run sent.", page(text)),
   post("runCancel", "Ends a run that has not ended.", fields({ reason: text }), of("Cancelled")),
   post("runReplay", "A new run of the same function for the same event.", fields({ fromStep: text, data: object }), of("Triggered")),
@@ -141,6 +142,7 @@ const schedules: readonly Route[] = [
     app,
     n: { type: "integer", minimum: 1, maximum: limits.previewMoments },
   }),
+  get("scheduleLoad", "How many moments of all schedules come in each quarter of an hour of the next 24 h.", of("ScheduleLoad")),
   post("schedulePause", "Lets its moments pass.", fields({ note: text }), of("Schedule"), { app }),
   post("scheduleResume", "Goes on with the next moment.", null, of("Schedule"), { app }),
   post("scheduleRun", "Starts now what a moment would start.", null, fields({ runIds: list(text) }, "runIds"), { app }),

@@ -9,6 +9,7 @@ import type { Failure } from "../../core/failure.ts"
 import type { FailureGroup, FanoutPlan, Operation } from "../../core/fanouts.ts"
 import type { FanOutRules } from "../../core/gate.ts"
 import { limits } from "../../core/limits.ts"
+import type { ScheduleLoad } from "../../core/load.ts"
 import { moves } from "../../core/run.ts"
 import type { Cancelled } from "../../core/runs.ts"
 import type { Schedule, Tick } from "../../core/schedule.ts"
@@ -23,7 +24,9 @@ import type {
   LimitSummary,
   NodeSummary,
   RunDetail,
+  RunFamily,
   RunSummary,
+  Siblings,
 } from "../../core/views.ts"
 import type { AppSummary, CellRun, Problem, SessionView, Status, StreamChange, TriggerResult } from "../../protocol/api.ts"
 import {
@@ -153,6 +156,14 @@ export const schemas = {
     attempts: list(attempt),
     steps: list(step),
     logs: list(logLine),
+  }),
+  RunFamily: shape<RunFamily>({
+    causes: said(list(ref("Run")), "The nearest first, at most 10."),
+    children: said(list(ref("Run")), "Those it started one by one, not by a fan-out: the oldest first, at most 50."),
+    more: flag,
+    siblings: nullable(
+      shape<Siblings>({ previous: nullable(text), next: nullable(text), previousFailed: nullable(text), nextFailed: nullable(text) }),
+    ),
   }),
   Triggered: shape<TriggerResult>({ runId: text }),
   Cancelled: shape<Cancelled>({ cancelled: flag, run: ref("RunDetail") }),
@@ -287,6 +298,13 @@ export const schemas = {
     decidedAt: moment,
   }),
   Moment: shape<UpcomingMoment>({ at: moment, firesAt: moment, local: text, note: nullable(text) }),
+  ScheduleLoad: shape<ScheduleLoad>({
+    from: moment,
+    stepMs: whole,
+    exact: said(flag, "False: there are so many schedules that the numbers are estimates."),
+    buckets: list(shape<ScheduleLoad["buckets"][number]>({ at: moment, ticks: whole, schedules: list(text) })),
+    next: list(shape<ScheduleLoad["next"][number]>({ scheduleId: text, at: moment, timezone: nullable(text) })),
+  }),
   Backfilled: shape<BackfillResult>({ started: whole, known: whole }),
   Node: shape<NodeSummary>({
     id: text,

@@ -1,0 +1,103 @@
+import { Link, useNavigate } from "@tanstack/react-router"
+import type { ReactNode } from "react"
+import type { RunDetail, RunFamily, RunSummary } from "../../../src/protocol/views.ts"
+import { often, seldom, useAsk } from "../api/ask.ts"
+import { useShortcuts } from "../frame/keys.ts"
+import { FanoutLink, FunctionLink, RunLink } from "./links.tsx"
+import { State } from "./state.tsx"
+
+function useFamily(run: RunDetail): RunFamily | undefined {
+  return useAsk("runFamily", { params: { id: run.id } }, { every: run.endedAt === null ? often : seldom }).data
+}
+
+/** The fan-out of a run, and the way to its neighbours there: from one that has failed to the others that have. */
+export function PartOf({ run, fanoutId }: { readonly run: RunDetail; readonly fanoutId: string }): ReactNode {
+  const navigate = useNavigate()
+  const siblings = useFamily(run)?.siblings
+  const failed = run.state === "failed"
+  const [before, after] = failed ? [siblings?.previousFailed, siblings?.nextFailed] : [siblings?.previous, siblings?.next]
+  const kind = failed ? "failed run" : "run"
+  const go = (id: string | null | undefined): void => {
+    if (typeof id === "string") void navigate({ to: "/runs/$id", params: { id } })
+  }
+  useShortcuts([
+    { keys: "[", does: `previous ${kind} of the fan-out`, act: () => go(before) },
+    { keys: "]", does: `next ${kind} of the fan-out`, act: () => go(after) },
+  ])
+  return (
+    <span className="part-of">
+      <Neighbour id={before} label={`Previous ${kind} of the fan-out`} keys="[" shape="‹" />
+      <FanoutLink id={fanoutId} />
+      <Neighbour id={after} label={`Next ${kind} of the fan-out`} keys="]" shape="›" />
+    </span>
+  )
+}
+
+interface NeighbourProps {
+  readonly id: string | null | undefined
+  readonly label: string
+  readonly keys: string
+  readonly shape: string
+}
+
+function Neighbour({ id, label, keys, shape }: NeighbourProps): ReactNode {
+  if (typeof id !== "string") {
+    return (
+      <span className="neighbour faint" aria-hidden="true">
+        {shape}
+      </span>
+    )
+  }
+  return (
+    <Link to="/runs/$id" params={{ id }} className="neighbour" aria-label={label} title={`${label}  ( ${keys} )`}>
+      {shape}
+    </Link>
+  )
+}
+
+/** What led to a run, and what it started one by one. */
+export function Family({ run }: { readonly run: RunDetail }): ReactNode {
+  const family = useFamily(run)
+  if (family === undefined) return null
+  const { causes, children, more } = family
+  return (
+    <>
+      {causes.length === 0 ? null : (
+        <section className="card" aria-label="What led to it">
+          <h2>What led to it</h2>
+          <Runs items={causes.toReversed()} />
+        </section>
+      )}
+      {children.length === 0 ? null : (
+        <section className="card" aria-label="Runs it started">
+          <h2>Runs it started</h2>
+          <Runs items={children} />
+          {more ? <p className="faint">The first {children.length}; it started more.</p> : null}
+        </section>
+      )}
+    </>
+  )
+}
+
+function Runs({ items }: { readonly items: readonly RunSummary[] }): ReactNode {
+  return (
+    <table>
+      <tbody>
+        {items.map((run) => (
+          <tr key={run.id}>
+            <td className="nowrap">
+              <State state={run.state} attempt={run.attempt} />
+            </td>
+            <td className="clip grow">
+              <FunctionLink id={run.functionId} />
+              <div className="faint clip">by {run.eventName}</div>
+            </td>
+            <td className="right nowrap">
+              <RunLink id={run.id} short />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  )
+}
