@@ -88,7 +88,7 @@ type LoadRow = Pick<ScheduleRow, "id" | "rule" | "policies" | "paused_at"> & { r
 /** Schedules that are looked at one by one; of more than that some of each quarter of an hour stand for the others. */
 const lookedWhole = 2_000
 const lookedPerStep = 100
-const countedPerStep = 100_000
+const countedPerStep = 1_000_000
 const nextKept = 10
 
 /** What comes in the next 24 h, however many schedules there are. */
