@@ -44,3 +44,13 @@ export async function attributeFanout(db: Db, eventId: string, runId: string): P
     runId,
   ])
 }
+
+/**
+ * The runs of a fan-out lie between its first and its last one: a walk along runs of all kinds need not see what was started before or
+ * after it. A database that is not told so takes such a walk for a long one, and does not care any more how it looks up what it finds.
+ * @param fanout,run what has the ids
+ */
+export function amongRunsOf(fanout: string, run: string): string {
+  const end = (order: "asc" | "desc"): string => `(select id from run where fanout_id = ${fanout} order by id ${order} limit 1)`
+  return `${run} >= ${end("asc")} and ${run} <= ${end("desc")}`
+}

@@ -9,6 +9,7 @@ import { copyBatches } from "./commit-admit.ts"
 import { doom } from "./commit-wait.ts"
 import type { Column, Db, Param } from "./db.ts"
 import { forgetFailures, uncountEnds } from "./failure-groups.ts"
+import { amongRunsOf } from "./fanout-row.ts"
 import { addRuleWaits } from "./rule-waits.ts"
 import { addLines, decodeLimits, encodeLimits, enqueue, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
@@ -108,6 +109,7 @@ export async function countRuns(db: Db, filter: BulkFilter): Promise<number> {
   if (found !== undefined) {
     // A column that is asked for row by row leads no database to read all runs.
     const conditions = bounds(filter, add, (name) => `(select ${name} from run where run.id = s.run_id)`)
+    if (filter.fanoutId !== undefined) conditions.push(amongRunsOf(add(filter.fanoutId), "s.run_id"))
     if (filter.fingerprint !== undefined) conditions.push(`s.fingerprint = ${add(filter.fingerprint)}`)
     const [row] = await db.query<{ n: number }>(
       `select count(*) as n from (select 1 from (${found.join(" union all ")}) as s

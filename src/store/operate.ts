@@ -13,6 +13,7 @@ import { countFanouts, sealFanouts } from "./commit-fanout.ts"
 import { type Db, together } from "./db.ts"
 import { dropWaits } from "./commit-wait.ts"
 import { forgetFailures, uncountEnds } from "./failure-groups.ts"
+import { amongRunsOf } from "./fanout-row.ts"
 import { bulkPart, type BulkPart, freeze, type FrozenFilter, onceMore, undoEnds } from "./operate-runs.ts"
 import { pauseFanout, putBehindGate, type Standing } from "./pause-fanout.ts"
 import { addRuleWaits } from "./rule-waits.ts"
@@ -114,7 +115,7 @@ async function failedRuns(db: Db, row: OperationRow, from: string): Promise<Fail
     `select r.id, r.function_id, r.event_id, r.rank, r.limits, x.fingerprint, (select max(fence) from attempt as a where a.run_id = r.id) as fence
        from result as x join run as r on r.id = x.run_id
        where x.state = 'failed' and x.state <> 'completed' and x.run_id > $2 and x.ended_at <= $3 and r.fanout_id = $1
-         ${filter} order by x.run_id limit ${batch}`,
+         and ${amongRunsOf("$1", "x.run_id")} ${filter} order by x.run_id limit ${batch}`,
     [row.fanout_id, from, row.snapshot_at, ...(only === null ? [] : [only])],
   )
 }

@@ -4,6 +4,7 @@ import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
 import type { Depth, FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Db, type Param, together } from "./db.ts"
+import { amongRunsOf } from "./fanout-row.ts"
 import { hostedFunctions } from "./read-nodes.ts"
 import { holdReason, type Reasons, reasonsFor, moreReason } from "./read-reason.ts"
 import { cronSchedules } from "./read-schedules.ts"
@@ -83,7 +84,7 @@ function runsFound(filter: RunFilter, limit: number): { found: string; params: P
   // A column that is asked for row by row can lead no database astray: the walk goes along the unusual ends and stops when the page is full.
   const column = (name: string): string => (walked ? `(select ${name} from run where run.id = s.run_id)` : `r.${name}`)
   add((p) => `${column("function_id")} = ${p}`, filter.functionId)
-  add((p) => `${column("fanout_id")} = ${p}`, filter.fanoutId)
+  add((p) => `${column("fanout_id")} = ${p}${walked ? ` and ${amongRunsOf(p, "s.run_id")}` : ""}`, filter.fanoutId)
   add((p) => `${column("event_id")} = ${p}`, filter.eventId)
   add((p) => `${walked ? "s.run_id" : "r.id"} < ${p}`, filter.after)
   if (places !== undefined) {

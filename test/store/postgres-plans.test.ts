@@ -174,7 +174,8 @@ describe("with a million runs on PostgreSQL", () => {
     const store = storeOn(engine, systemClock)
     const pages = async (): Promise<number> => {
       // Each connection tells what it has touched when it is asked to, at the end of its transaction.
-      await Promise.all(Array.from({ length: 2 }, () => engine.query("select pg_stat_force_next_flush(), pg_sleep(0.05)")))
+      const tell = [engine, engine, people, people].map((db) => db.query("select pg_stat_force_next_flush(), pg_sleep(0.05)"))
+      await Promise.all(tell)
       const [row] = await engine.query<{ n: number }>(
         "select pg_stat_force_next_flush() is null as x, (select sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit)::bigint from pg_statio_user_tables) as n",
       )
@@ -190,5 +191,11 @@ describe("with a million runs on PostgreSQL", () => {
     // 100 runs: a handful of pages each for the walk, the move and the payload.
     expect(touched).toBeGreaterThan(100)
     expect(touched).toBeLessThan(8_000)
+    // A thousand have failed, before and after this fan-out's own.
+    const listing = await pages()
+    const failed = await openReader(people).runs({ fanoutId: `fan_${"500".padStart(22, "0")}`, state: "failed" })
+    expect(failed.items).toHaveLength(1)
+    await delay(1_200)
+    expect((await pages()) - listing).toBeLessThan(2_000)
   })
 })

@@ -151,6 +151,8 @@ export async function exerciseReader(reader: Reader): Promise<void> {
     { after: "run_5", functionId: "f" },
     { after: "run_5", state: "failed", functionId: "f" },
     { eventId: "evt_1" },
+    { fanoutId: "fan_1", state: "failed" },
+    { fanoutId: "fan_1", state: "waiting" },
   ] as const
   for (const filter of filters) await reader.runs(filter)
   await reader.run("run_1")
