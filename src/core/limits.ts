@@ -213,6 +213,8 @@ export const limits = {
   fanoutCells: 100_000,
   /** Characters of a payload that a page shows; the rest is for download. */
   previewChars: 64 * KiB,
+  /** The same of all steps of a run together, and of the messages and of the fields of all its log lines. */
+  previewAllChars: KiB * KiB,
 
   /** Bytes of all requests that are under way together. */
   bodiesBytes: 512 * KiB * KiB,

@@ -43,7 +43,8 @@ export interface RunDetail extends RunSummary {
   /** Attempts that did not complete the run; `fence` tells the log lines of one from another's. */
   readonly attempts: readonly { attempt: number; fence: number; startedAt: number; endedAt: number; failure: Failure }[]
   readonly steps: readonly (StepRecord & { readonly outputChars: number | null })[]
-  readonly logs: readonly (LogLine & { readonly fence: number })[]
+  /** Of a preview the beginnings of long lines, and how long the whole is. */
+  readonly logs: readonly (LogLine & { readonly fence: number; readonly messageChars: number; readonly fieldsChars: number | null })[]
 }
 
 /** What stands around a run. */

@@ -137,19 +137,10 @@ export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): 
     "select * from attempt where run_id = $1 order by fence",
     [id],
   )
-  const steps = await db.query<StoredStep & { chars: number | null }>(
-    `select run_id, key, fence, kind, state, attempts, substr(output, 1, $2) as output, length(output) as chars, failure, due_at, started_at,
-       ended_at from step where run_id = $1 order by started_at, key`,
-    [id, Math.min(chars, textMost)],
+  const [kept] = await db.query<{ steps: number; lines: number }>(
+    "select (select count(*) from step where run_id = $1) as steps, (select count(*) from log where run_id = $1) as lines",
+    [id],
   )
-  const logs = await db.query<{
-    line: number
-    fence: number
-    at: number
-    level: "debug" | "info" | "warn" | "error"
-    message: string
-    fields: string | null
-  }>("select * from log where run_id = $1 order by line, fence", [id])
   return {
     ...toSummary(row, { hosted: await hostedFunctions(db), ...(await reasonsFor(db, [row])) }),
     eventKey: row.event_key,
@@ -166,13 +157,35 @@ export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): 
       endedAt: a.ended_at,
       failure: toFailure(a.failure) ?? { name: "Error", message: "" },
     })),
-    steps: steps.map((step) => ({ ...toStep(step), outputChars: step.chars })),
-    logs: logs.map(({ at, fence, level, message, fields }) => ({ at, fence, level, message, fields })),
+    steps: await steps(db, id, share(chars, kept?.steps)),
+    logs: await logs(db, id, share(chars, kept?.lines)),
   }
 }
 
 /** More than any text has: what both databases take as a number of characters. */
 const textMost = 2 ** 30
+
+/** Characters of each of so many payloads of a preview: a thousand beginnings may not be more than a page can take. */
+function share(chars: number, count = 0): number {
+  return chars > limits.previewChars ? textMost : Math.min(chars, Math.floor(limits.previewAllChars / Math.max(1, count)))
+}
+
+async function steps(db: Db, runId: string, chars: number): Promise<RunDetail["steps"]> {
+  const rows = await db.query<StoredStep & { chars: number | null }>(
+    `select run_id, key, fence, kind, state, attempts, substr(output, 1, $2) as output, length(output) as chars, failure, due_at, started_at,
+       ended_at from step where run_id = $1 order by started_at, key`,
+    [runId, chars],
+  )
+  return rows.map((step) => ({ ...toStep(step), outputChars: step.chars }))
+}
+
+function logs(db: Db, runId: string, chars: number): Promise<RunDetail["logs"][number][]> {
+  return db.query(
+    `select at, fence, level, substr(message, 1, $2) as message, length(message) as "messageChars", substr(fields, 1, $2) as fields,
+       length(fields) as "fieldsChars" from log where run_id = $1 order by line, fence`,
+    [runId, chars],
+  )
+}
 
 /** What the reasons of runs are made from. */
 interface Known extends Reasons {

@@ -138,6 +138,20 @@ describe("the dashboard", () => {
     await at.page.waitForURL(/\/functions\/shop-import-catalog/)
   })
 
+  it("shows the beginning of a payload of 30 MB, and stays quick", { timeout: 60_000 }, async () => {
+    const id = await newest("runs?function=import-catalog")
+    const [run, chars] = [await demo.get<object>(`runs/${id}`), 30_000_000]
+    await at.page.route(`**/api/v1/runs/${id}?*`, (route) =>
+      route.fulfill({ json: { ...run, data: `{"list":[${"7,".repeat(chars / 2 - 6)}7]}`, dataChars: chars } }),
+    )
+    await at.page.goto(`${demo.url}/runs/${id}`)
+    await at.see("The first 65,536 of 30,000,000 characters.")
+    expect(await at.page.evaluate("document.querySelectorAll('*').length")).toBeLessThan(2_500)
+    await at.page.getByRole("button", { name: "Show 1,000 lines more" }).click()
+    await at.page.locator(".json-line").nth(1_000).waitFor({ state: "attached" })
+    await at.page.unrouteAll({ behavior: "ignoreErrors" })
+  })
+
   it("shows hostile text as text, everywhere", async () => {
     const run = await newest("runs?function=hostile")
     for (const path of [`/runs/${run}`, "/runs?function=shop-hostile", "/failures", "/events", "/"]) {

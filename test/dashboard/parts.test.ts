@@ -31,12 +31,10 @@ describe("JSON as it is shown", () => {
     expect(textOf('{"text":"and so o')).toContain('"and so o')
   })
 
-  it("takes a long text in no more than a moment", () => {
-    const began = performance.now()
-    jsonLines(JSON.stringify("x".repeat(65_536)))
-    jsonLines("[".repeat(65_536))
-    jsonLines(`"${"\\".repeat(65_535)}`)
-    expect(performance.now() - began).toBeLessThan(2_000)
+  it("does not grow with what is wrong: brackets that nobody closes, marks that nobody ends", () => {
+    const most = 65_536
+    expect(textOf("[".repeat(most)).length).toBeLessThan(most * 130)
+    expect(textOf(`"${"\\".repeat(most - 1)}`)).toHaveLength(most)
   })
 })
 

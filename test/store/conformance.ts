@@ -298,7 +298,7 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
   })
 }
 
-function step(key: string) {
+export function step(key: string) {
   return {
     key,
     kind: "run",

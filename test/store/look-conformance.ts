@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import type { Change } from "../../src/core/change.ts"
-import { completed, event, pair, part, run, settle, unit } from "./conformance.ts"
+import { limits } from "../../src/core/limits.ts"
+import { completed, event, guardOf, pair, part, run, settle, step, unit } from "./conformance.ts"
 import { claim, commit, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
 let n = 0
@@ -157,6 +158,28 @@ export function lookConformance(name: string, open: () => Promise<StoreUnderTest
           .toReversed(),
       )
       expect((await reader.runs({ state: "failed", functionId: "app-g" })).items).toHaveLength(2)
+    })
+
+    it("gives less of each step and log line, the more there are", async () => {
+      await commit(unit(pair()))
+      const [claimed] = await claim()
+      if (claimed === undefined) throw new Error("a run expected")
+      const long = "x".repeat(5_000)
+      const lines = Array.from({ length: 1_000 }, () => ({ at: 1, level: "info", message: long, fields: `"${long}"` }) as const)
+      const saved = Array.from({ length: 1_000 }, (_, i) => ({
+        kind: "step.save" as const,
+        runId: claimed.id,
+        fence: 1,
+        step: { ...step(`s${i}`), output: `"${long}"` },
+      }))
+      await commit(unit([...saved, { kind: "log.add", runId: claimed.id, fence: 1, from: 0, lines }], guardOf(claimed)))
+      const { reader } = under.opened
+      const preview = await reader.run(claimed.id, limits.previewChars)
+      const chars = Math.floor(limits.previewAllChars / 1_000)
+      expect(preview?.steps[999]).toMatchObject({ output: `"${long}`.slice(0, chars), outputChars: 5_002 })
+      expect(preview?.logs[999]).toMatchObject({ message: long.slice(0, chars), messageChars: 5_000, fieldsChars: 5_002 })
+      const whole = await reader.run(claimed.id)
+      expect([whole?.steps[0]?.output, whole?.logs[0]?.message]).toEqual([`"${long}"`, long])
     })
 
     it("gives the beginnings of payloads, and how long they are", async () => {

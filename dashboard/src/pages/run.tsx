@@ -1,5 +1,5 @@
 import { getRouteApi, Link } from "@tanstack/react-router"
-import type { ReactNode } from "react"
+import { type ReactNode, useState } from "react"
 import type { Failure, RunDetail } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { getExact, Refused } from "../api/client.ts"
@@ -68,17 +68,14 @@ export function RunPage(): ReactNode {
 }
 
 function Run({ run }: { readonly run: RunDetail }): ReactNode {
-  const ended = isEnded(run)
-  const second = useNow()
-  const now = ended ? (run.endedAt ?? second) : second
   return (
     <>
       <Facts run={run} />
       {run.reason === null ? null : <Waits run={run} />}
       {run.failure === null ? null : <FailureCard failure={run.failure} title="Error" />}
-      <Waterfall run={run} now={now} />
+      <Waterfall run={run} />
       <div className="columns">
-        <Logs run={run} />
+        <Logs run={run} whole={async () => (await wholeRun(run.id)).logs} />
         <div className="stack">
           <section className="card" aria-label="Event data">
             <div className="card-head">
@@ -110,7 +107,7 @@ function Run({ run }: { readonly run: RunDetail }): ReactNode {
 
 function Facts({ run }: { readonly run: RunDetail }): ReactNode {
   const sent = useAsk("runFanouts", { params: { id: run.id } }, { every: isEnded(run) ? undefined : seldom })
-  const now = useNow()
+  const now = useNow(!isEnded(run))
   const children = sent.data?.items ?? []
   return (
     <dl className="facts">
@@ -210,24 +207,31 @@ function Steps({ run }: { readonly run: RunDetail }): ReactNode {
     <section className="card" aria-label="Steps">
       <h2>Steps</h2>
       {kept.map((step) => (
-        <details key={step.key}>
-          <summary>
-            <span className="mono">{step.key}</span> <span className="faint">{step.state}</span>
-          </summary>
-          {step.failure === null ? null : (
-            <pre className="stack-trace">{step.failure.stack ?? `${step.failure.name}: ${step.failure.message}`}</pre>
-          )}
-          {step.output === null ? null : (
-            <JsonView
-              text={step.output}
-              chars={step.outputChars ?? 0}
-              label={`Result of ${step.key}`}
-              whole={async () => (await wholeRun(run.id)).steps.find(({ key }) => key === step.key)?.output ?? ""}
-            />
-          )}
-        </details>
+        <Step key={step.key} runId={run.id} step={step} />
       ))}
     </section>
+  )
+}
+
+/** What is in it is made when somebody opens it: a run may have a thousand steps. */
+function Step({ runId, step }: { readonly runId: string; readonly step: RunDetail["steps"][number] }): ReactNode {
+  const [open, setOpen] = useState(false)
+  const { key, state, failure, output, outputChars } = step
+  return (
+    <details onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>
+        <span className="mono">{key}</span> <span className="faint">{state}</span>
+      </summary>
+      {!open || failure === null ? null : <pre className="stack-trace">{failure.stack ?? `${failure.name}: ${failure.message}`}</pre>}
+      {!open || output === null ? null : (
+        <JsonView
+          text={output}
+          chars={outputChars ?? 0}
+          label={`Result of ${key}`}
+          whole={async () => (await wholeRun(runId)).steps.find((each) => each.key === key)?.output ?? ""}
+        />
+      )}
+    </details>
   )
 }
 

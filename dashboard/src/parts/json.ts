@@ -6,6 +6,9 @@ export interface Token {
 
 const pieces = /\s+|("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|(true|false|null)|([{}[\],:])|(.+)/gsu
 
+/** Deeper than any value that is stored: what was never one is not moved further and further to the right. */
+const deepest = 64
+
 /**
  * JSON text in lines of tokens, indented. It is not parsed into values, so a number of twenty digits stays what it is, a key may be there
  * twice, and a text that was cut off is shown as far as it goes.
@@ -15,7 +18,7 @@ export function jsonLines(text: string): readonly (readonly Token[])[] {
   let depth = 0
   let open = false
   const put = (token: Token): void => void lines.at(-1)?.push(token)
-  const newLine = (): void => void lines.push([{ kind: "mark", text: "  ".repeat(depth) }])
+  const newLine = (): void => void lines.push([{ kind: "mark", text: "  ".repeat(Math.min(depth, deepest)) }])
   for (const [whole, string, colon, number, word, mark] of text.matchAll(pieces)) {
     if (whole.trim() === "") continue
     const closing = mark === "}" || mark === "]"

@@ -4,12 +4,19 @@ import { useShortcuts } from "../frame/keys.ts"
 import { count } from "../format.ts"
 import { Clock } from "./time.tsx"
 import { useSession } from "../api/session.ts"
+import { download } from "./json-view.tsx"
 
 const levels = ["debug", "info", "warn", "error"] as const
 type Log = RunDetail["logs"][number]
 
+interface LogsProps {
+  readonly run: RunDetail
+  /** Gives all lines as they are, of which the run may have the beginnings. */
+  readonly whole: () => Promise<readonly Log[]>
+}
+
 /** The lines that a run has logged; each attempt has its own. */
-export function Logs({ run }: { readonly run: RunDetail }): ReactNode {
+export function Logs({ run, whole }: LogsProps): ReactNode {
   const { payloads } = useSession()
   const [choice, setChoice] = useState<LogChoice>({ level: "debug", text: "", fence: null })
   const [follow, setFollow] = useState(false)
@@ -61,9 +68,28 @@ export function Logs({ run }: { readonly run: RunDetail }): ReactNode {
               {count(shown.length)} of {count(run.logs.length)} lines.
             </p>
           ) : null}
+          <Cut logs={run.logs} whole={whole} />
         </>
       )}
     </section>
+  )
+}
+
+function isCut({ message, messageChars, fields, fieldsChars }: Log): boolean {
+  return message.length < messageChars || (fields ?? "").length < (fieldsChars ?? 0)
+}
+
+/** That only the beginnings of long lines are here, and where the rest is. */
+function Cut({ logs, whole }: { readonly logs: readonly Log[]; readonly whole: LogsProps["whole"] }): ReactNode {
+  if (!logs.some(isCut)) return null
+  const lines = async (): Promise<void> => download("logs.json", `${(await whole()).map((log) => JSON.stringify(log)).join("\n")}\n`)
+  return (
+    <p className="faint">
+      Of long lines the beginnings.{" "}
+      <button type="button" className="link" onClick={() => void lines()}>
+        Download them whole
+      </button>
+    </p>
   )
 }
 
@@ -133,6 +159,7 @@ function Line({ log }: { readonly log: Log }): ReactNode {
       <span className="log-text">
         {log.message}
         {log.fields === null || log.fields === "{}" ? null : <span className="log-fields"> {log.fields}</span>}
+        {isCut(log) ? " …" : ""}
       </span>
     </li>
   )

@@ -47,7 +47,7 @@ const preview: Schema = {
   type: "integer",
   minimum: 0,
   maximum: limits.previewChars,
-  description: "Characters of payloads that are wanted.",
+  description: `Characters of payloads that are wanted; of the steps of a run together, and of its log lines, at most ${limits.previewAllChars}.`,
 }
 const app = said(text, "Of whom `id` is an own id; without it `id` is a full one.")
 

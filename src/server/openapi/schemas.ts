@@ -2,7 +2,6 @@ import type { Activity, ActivityTotals, Quantiles } from "../../core/activity.ts
 import type { SendResult, SignalResult } from "../../core/attempt.ts"
 import type { BulkFilter } from "../../core/bulk.ts"
 import type { FailureCause, FailureCauses } from "../../core/causes.ts"
-import type { LogLine } from "../../core/change.ts"
 import { codes } from "../../core/errors.ts"
 import type { EventInput } from "../../core/event.ts"
 import type { Failure } from "../../core/failure.ts"
@@ -89,7 +88,15 @@ const attempt = shape<RunDetail["attempts"][number]>({
   endedAt: moment,
   failure: ref("Failure"),
 })
-const logLine = shape<LogLine & { fence: number }>({ at: moment, level, message: text, fields: nullable(jsonText), fence: whole })
+const logLine = shape<RunDetail["logs"][number]>({
+  at: moment,
+  level,
+  message: text,
+  messageChars: whole,
+  fields: nullable(jsonText),
+  fieldsChars: nullable(whole),
+  fence: whole,
+})
 
 const eventSummary = {
   id: text,
