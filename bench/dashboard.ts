@@ -223,7 +223,7 @@ if (values.browse) {
     Failures: "/failures",
     Nodes: "/nodes",
   }
-  problems.push(...(await browse(server.url ?? "", paths)), ...(await followed(await places.next())))
+  problems.push(...(await browse(server.url ?? "", paths, runs)), ...(await followed(await places.next())))
   console.log(problems.length === 0 ? "\nall within their budgets" : `\n${problems.join("\n")}`)
 }
 if (values.serve) {

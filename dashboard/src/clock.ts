@@ -13,6 +13,7 @@ let timer: ReturnType<typeof setInterval> | undefined
 /** One timer for all times on the page, and none while it is hidden. */
 function follow(listener: () => void): () => void {
   listeners.add(listener)
+  if (timer === undefined) shown = now()
   timer ??= setInterval(() => {
     if (document.hidden) return
     shown = now()
@@ -26,7 +27,14 @@ function follow(listener: () => void): () => void {
   }
 }
 
-/** The time, anew each second. */
-export function useNow(): number {
-  return useSyncExternalStore(follow, () => shown)
+const still = (): (() => void) => () => undefined
+
+/** The time, anew each second; where nothing moves any more, as it was when that was first shown. */
+export function useNow(moves = true): number {
+  return useSyncExternalStore(moves ? follow : still, () => shown)
+}
+
+/** What is made of the time: shown anew when it has become something else. */
+export function useText(of: (now: number) => string): string {
+  return useSyncExternalStore(follow, () => of(shown))
 }

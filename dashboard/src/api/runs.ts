@@ -10,6 +10,8 @@ const nobody: readonly RunSummary[] = []
 
 interface Runs {
   readonly items: readonly RunSummary[]
+  /** What is known to have become of some of them since they were listed. */
+  readonly since: ReadonlyMap<string, RunSummary>
   readonly loading: boolean
   readonly error: Error | null
   readonly more: boolean
@@ -34,19 +36,19 @@ export function useRuns(search: RunSearch): Runs {
     getNextPageParam: ({ next }) => next,
     staleTime: Number.POSITIVE_INFINITY,
     refetchOnWindowFocus: false,
+    // Pages are only added: to compare all that are there with each new one would take longer the further one scrolls.
+    structuralSharing: false,
   })
   const head = useAsk("runs", { query }, { every: often, when: pages.data !== undefined })
   const newest = head.isPlaceholderData ? nobody : (head.data?.items ?? nobody)
-  const listed = useMemo(() => pages.data?.pages.flatMap(({ items }) => items) ?? [], [pages.data])
-  const items = useMemo(() => {
-    const now = new Map(newest.map((run) => [run.id, run]))
-    return listed.map((run) => now.get(run.id) ?? run)
-  }, [listed, newest])
-  const top = listed[0]?.id ?? ""
+  const items = useMemo(() => pages.data?.pages.flatMap((page) => page.items) ?? [], [pages.data])
+  const since = useMemo(() => new Map(newest.map((run) => [run.id, run])), [newest])
+  const top = items[0]?.id ?? ""
   const fresh = pages.data === undefined ? 0 : newest.filter(({ id }) => id > top).length
   const show = (): void => void queryClient.resetQueries({ queryKey: key })
   return {
     items,
+    since,
     loading: pages.data === undefined && pages.error === null,
     error: pages.error,
     more: pages.hasNextPage,

@@ -47,7 +47,13 @@ export function RunsPage(): ReactNode {
       ) : runs.items.length === 0 ? (
         <NoRuns search={search} />
       ) : (
-        <RunList items={runs.items} more={runs.more} loadMore={runs.loadMore} showFunction={search.function === undefined} />
+        <RunList
+          items={runs.items}
+          since={runs.since}
+          more={runs.more}
+          loadMore={runs.loadMore}
+          showFunction={search.function === undefined}
+        />
       )}
     </Page>
   )

@@ -1,37 +1,31 @@
 import { Link, useNavigate } from "@tanstack/react-router"
-import { useVirtualizer } from "@tanstack/react-virtual"
-import { memo, type ReactNode, useEffect, useRef, useState } from "react"
+import { useVirtualizer, type Virtualizer } from "@tanstack/react-virtual"
+import { memo, type ReactNode, type RefObject, useEffect, useRef, useState } from "react"
 import type { RunSummary } from "../../../src/protocol/views.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { shortId } from "./links.tsx"
 import { State } from "./state.tsx"
 import { Ago, Took } from "./time.tsx"
 
-/** As the style sheet has it. */
+/** As the style sheet has it, and the height of a row in both. */
 const narrow = matchMedia("(max-width: 760px)")
-const rowHeight = (): number => (narrow.matches ? 54 : 36)
-const ahead = 20
+/** Rows before the end of what is loaded: more is asked for before one gets there, however fast one scrolls. */
+const ahead = 300
 
 interface RunListProps {
   readonly items: readonly RunSummary[]
+  readonly since: ReadonlyMap<string, RunSummary>
   readonly more: boolean
   readonly loadMore: () => void
   readonly showFunction: boolean
 }
 
 /** Any number of runs: only the rows that can be seen are there. */
-export function RunList({ items, more, loadMore, showFunction }: RunListProps): ReactNode {
+export function RunList({ items, since, more, loadMore, showFunction }: RunListProps): ReactNode {
   const list = useRef<HTMLDivElement>(null)
   const navigate = useNavigate()
   const [cursor, setCursor] = useState(-1)
-  const rows = useVirtualizer({
-    count: items.length,
-    getScrollElement: () => list.current?.closest("main") ?? null,
-    estimateSize: rowHeight,
-    overscan: 10,
-    scrollMargin: list.current?.offsetTop ?? 0,
-    getItemKey: (index) => items[index]?.id ?? index,
-  })
+  const rows = useRows(list, items.length)
   const shown = rows.getVirtualItems()
   const last = shown.at(-1)?.index ?? 0
   useEffect(() => {
@@ -66,7 +60,7 @@ export function RunList({ items, more, loadMore, showFunction }: RunListProps): 
           return run === undefined ? null : (
             <Row
               key={run.id}
-              run={run}
+              run={since.get(run.id) ?? run}
               index={index}
               top={start - rows.options.scrollMargin}
               marked={index === cursor}
@@ -78,6 +72,25 @@ export function RunList({ items, more, loadMore, showFunction }: RunListProps): 
       {more ? <p className="faint run-more">Loading more …</p> : null}
     </div>
   )
+}
+
+/** The rows that can be seen, all of one height. */
+function useRows(list: RefObject<HTMLDivElement | null>, count: number): Virtualizer<HTMLElement, Element> {
+  // The height is asked for each row whenever rows are added.
+  const height = narrow.matches ? 54 : 36
+  const rows = useVirtualizer<HTMLElement, Element>({
+    count,
+    getScrollElement: () => list.current?.closest("main") ?? null,
+    estimateSize: () => height,
+    overscan: 10,
+    scrollMargin: list.current?.offsetTop ?? 0,
+  })
+  useEffect(() => {
+    const measure = (): void => rows.measure()
+    narrow.addEventListener("change", measure)
+    return () => narrow.removeEventListener("change", measure)
+  }, [rows])
+  return rows
 }
 
 function Head({ showFunction }: { readonly showFunction: boolean }): ReactNode {

@@ -1,5 +1,5 @@
 import type { ReactNode } from "react"
-import { useNow } from "../clock.ts"
+import { now, useNow, useText } from "../clock.ts"
 import { absolute, clockTime, relative, shortTime, span } from "../format.ts"
 import { absoluteTimes, zone } from "../settings.ts"
 
@@ -7,13 +7,13 @@ const iso = (at: number): string => new Date(at).toISOString()
 
 /** How long ago, or in how long; the whole moment on hover. Or the other way round, as the settings have it. */
 export function Ago({ at }: { readonly at: number | null }): ReactNode {
-  const now = useNow()
   const whole = absoluteTimes.use()
+  const words = useText((now) => (at === null ? "" : relative(at, now)))
   if (at === null) return <span className="faint">–</span>
-  const [words, moment] = [relative(at, now), absolute(at)]
+  const moment = absolute(at)
   return (
     <time dateTime={iso(at)} title={whole ? `${words}: ${moment}` : moment}>
-      {whole ? shortTime(at, now) : words}
+      {whole ? shortTime(at, now()) : words}
     </time>
   )
 }
@@ -48,7 +48,7 @@ export function useZone(own: string | undefined): string | undefined {
 
 /** How long something took, or has been taking so far. */
 export function Took({ from, to }: { readonly from: number | null; readonly to: number | null }): ReactNode {
-  const now = useNow()
+  const now = useNow(from !== null && to === null)
   if (from === null) return <span className="faint">–</span>
   return <span>{span((to ?? Math.max(now, from)) - from)}</span>
 }

@@ -1,5 +1,6 @@
 import { type ReactNode, useState } from "react"
 import type { RunDetail } from "../../../src/protocol/views.ts"
+import { useNow } from "../clock.ts"
 import { count, span } from "../format.ts"
 import { shapes } from "./state.tsx"
 import { scaleOf, type Span, spansOf, timesOf } from "./timeline.ts"
@@ -7,7 +8,9 @@ import { scaleOf, type Span, spansOf, timesOf } from "./timeline.ts"
 const firstRows = 200
 
 /** What happened to a run and how long it took: waiting is hatched, executing is solid. */
-export function Waterfall({ run, now }: { readonly run: RunDetail; readonly now: number }): ReactNode {
+export function Waterfall({ run }: { readonly run: RunDetail }): ReactNode {
+  const second = useNow(run.endedAt === null)
+  const now = run.endedAt ?? second
   const [collapse, setCollapse] = useState(true)
   const [all, setAll] = useState(false)
   const spans = spansOf(run, now)
