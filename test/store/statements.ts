@@ -9,11 +9,13 @@ import { localTransport } from "../../src/transport/local.ts"
 export async function exercise(store: Store, reader: Reader): Promise<void> {
   const app = new Fanfare({ id: "app" })
   let ended = 0
+  const worked: string[] = []
   app.createFunction(
     { id: "f", triggers: [{ event: "go" }, { cron: "* * * * * *" }], concurrency: 2 },
-    async ({ step, logger, attempt }) => {
+    async ({ step, logger, attempt, runId }) => {
       logger.info("hello")
       await step.run("work", () => 1)
+      worked.push(runId)
       await step.sleep("nap", 1)
       if (attempt === 0) throw new Error("again")
     },
@@ -63,6 +65,7 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   await node.register([app])
   await app.send([{ name: "wait", data: { id: 1, n: 1 } }, { name: "wait", data: { id: 2, n: 1 } }, { name: "call" }])
   await new Promise((resolve) => setTimeout(resolve, 300))
+  await until(() => worked.length > 0)
   await app.send([
     { name: "a", data: { id: 1 } },
     { name: "b", data: { n: 2 } },
@@ -72,15 +75,13 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   const { items } = await app.runs.list()
   for (const { id } of items.slice(0, 5)) await app.runs.cancel(id)
   await app.runs.replay(items[0]?.id ?? "")
-  const [done] = items.filter(({ functionId }) => functionId === "app-f")
-  if (done !== undefined) await app.runs.replay(done.id, { fromStep: "work", data: { other: true } })
+  await app.runs.replay(worked[0] ?? "", { fromStep: "work", data: { other: true } })
   for (const kind of ["retry", "replay", "cancel"] as const) await app.runs.bulk(kind, { functionId: "app-w" })
   await app.runs.bulk("retry", { state: "failed", fingerprint: "none", fanoutId: "fan_1" })
   await app.runs.bulk("cancel", { state: "waiting", functionId: "app-none" })
   await app.runs.bulk("cancel", { state: "running", functionId: "app-none" })
   await app.runs.stop((await app.runs.bulk("replay", { state: "skipped" })).id).catch(() => undefined)
-  await new Promise((resolve) => setTimeout(resolve, 300))
-  while (ended < 3) await new Promise((resolve) => setTimeout(resolve, 20))
+  await until(() => ended >= 3)
   await exerciseSchedules(app)
   await store.gone([["run_1", 1]])
   await exerciseFanouts(app)
@@ -89,11 +90,15 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   await store.pause("app-rules", "keep")
   await store.pause("app-rules", null)
   const began = ended
-  while (ended === began) await new Promise((resolve) => setTimeout(resolve, 20))
+  await until(() => ended > began)
   await store.prune(Date.now() + 1_000, 10)
   await store.lost("node_other", 10)
   await store.releaseMissed()
   await node.stop()
+}
+
+async function until(is: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await is())) await new Promise((resolve) => setTimeout(resolve, 20))
 }
 
 async function exerciseSchedules(app: Fanfare): Promise<void> {
@@ -115,9 +120,7 @@ async function exerciseFanouts(app: Fanfare): Promise<void> {
   const events = Array.from({ length: 4 }, (_, i) => ({ name: "fail", data: { i }, id: `fan ${systemClock.now()} ${i}` }))
   const { fanoutId } = await app.send(events, { canary: 1, breaker: { failures: "50%" } })
   const id = fanoutId ?? ""
-  const stands = async (state: string): Promise<void> => {
-    while ((await app.fanouts.get(id)).state !== state) await new Promise((resolve) => setTimeout(resolve, 20))
-  }
+  const stands = (state: string): Promise<void> => until(async () => (await app.fanouts.get(id)).state === state)
   await stands("paused")
   const [group] = await app.fanouts.failures(id)
   await app.fanouts.plan(events)
