@@ -89,6 +89,7 @@ const ports: Readonly<Record<string, string>> = {
   "store/thread.ts": "the store's clock, in its own thread",
   "sdk/encryption.ts": "bytes that nobody can guess, which a seed would give away",
   "server/console.ts": "times of lines for people",
+  "server/sessions.ts": "names of logins, of which several servers make some at the same time",
   "sdk/serve-clock.ts": "the clock of the platform where functions are served",
   "testing/harness.ts": "real turns of the event loop, while virtual time waits for a handler",
 }

@@ -230,6 +230,8 @@ export const limits = {
   sessionMs: 12 * hour,
   sessionIdleMs: hour,
   sessionRenewMs: 5 * minute,
+  /** Logins of one key that are remembered as ended; with the next one all of that key end. */
+  logoutsPerKey: 1_000,
   /** Wrong keys from one address that are answered at once, and the milliseconds after which one more is. Addresses that are remembered. */
   wrongKeys: 100,
   wrongKeyMs: 3 * second,

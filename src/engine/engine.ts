@@ -3,6 +3,7 @@ import type { FunctionDefinition } from "../core/definition.ts"
 import type { HttpApp } from "../core/http-app.ts"
 import { createIds, type IdKind } from "../core/id.ts"
 import { limits } from "../core/limits.ts"
+import type { Login } from "../core/login.ts"
 import type { Clock, Random } from "../core/ports.ts"
 import type { StepRecord } from "../core/step.ts"
 import type { KnownFunctions } from "../core/views.ts"
@@ -159,6 +160,11 @@ export class Engine {
     const changes = steps.map((step) => ({ kind: "step.save", runId, fence, step }) as const)
     const { kind } = await this.#committer.submit({ changes, guard: { runId, fence }, registry: null })
     return kind === "applied"
+  }
+
+  /** Ends a login of a person on every server that shares the store. */
+  logOut(login: Login): Promise<void> {
+    return this.#options.store.logOut(login)
   }
 
   /** Makes these the functions of an app that is called over HTTP; gives whether that changes anything. */

@@ -53,7 +53,12 @@ export function createApi(parts: ApiParts): Hono {
   const { engine, reader, storeName, access, apps, stream, eventRates, checkpoints, webhooks } = parts
   const api = new Hono()
   const meters = createMeters(engine.telemetry)
-  const identity = new Identity({ access, clock: systemClock, wrongKeys: new WrongKeys() })
+  const identity = new Identity({
+    access,
+    clock: systemClock,
+    wrongKeys: new WrongKeys(),
+    logouts: { logOut: (login) => engine.logOut(login), isLoggedOut: (login) => reader.isLoggedOut(login) },
+  })
   const document = openApi()
   const backlog = spaced(() => reader.depth(), systemClock)
 

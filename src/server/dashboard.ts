@@ -69,7 +69,7 @@ export function dashboardRoutes(api: Hono, identity: Identity): void {
   api.get("*", async (c, next) => {
     const { path } = c.req
     if (path === "/api" || path.startsWith("/api/") || path.startsWith("/assets/")) return next()
-    if (identity.of(c) === null) {
+    if ((await identity.of(c)) === null) {
       // A browser without a key, not one with a wrong one in its address.
       if (c.req.header("authorization") === undefined && /\btext\/html\b/.test(c.req.header("accept") ?? ""))
         return c.redirect(loginFor(c), 303)

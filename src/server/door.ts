@@ -108,7 +108,7 @@ async function eventBody(c: Context): Promise<unknown> {
 /** What only those may ask who have the signing key, or an admin's. */
 function allowed(identity: Identity) {
   return async (c: Context, next: () => Promise<void>): Promise<Response | void> => {
-    if (identity.of(c)?.role === "admin") return next()
+    if ((await identity.of(c))?.role === "admin") return next()
     return c.json({ status: 401, error: "the authorization header does not carry the signing key of this server" }, 401)
   }
 }

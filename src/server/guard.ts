@@ -62,7 +62,7 @@ async function allowed(c: Context, next: Next, identity: Identity): Promise<void
   const { method, path } = c.req
   const needed = roleNeeded(method, path)
   if (needed === "nobody" || (method === "POST" && path === paths.events && eventKeyOf(c, identity.access) !== null)) return next()
-  const person = identity.of(c)
+  const person = await identity.of(c)
   if (person === null) {
     throw new FanfareError("not_allowed", "neither the authorization header nor a cookie carries a key of this server", {
       field: "authorization",

@@ -3,15 +3,24 @@ import type { Context } from "hono"
 import { getCookie, setCookie } from "hono/cookie"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
+import type { Login } from "../core/login.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Access } from "./access.ts"
 import type { Person } from "./person.ts"
+import type { Recognised } from "./sessions.ts"
 import type { WrongKeys } from "./wrong-keys.ts"
 
 export interface IdentityParts {
   readonly access: Access
   readonly clock: Pick<Clock, "now">
   readonly wrongKeys: WrongKeys
+  readonly logouts: Logouts
+}
+
+/** Logins that have ended before their cookies do, on whichever server it was asked for. */
+export interface Logouts {
+  logOut(login: Login): Promise<void>
+  isLoggedOut(login: Login): Promise<boolean>
 }
 
 /** Who makes requests: by the key in the header, else by the cookie of a login. */
@@ -19,23 +28,25 @@ export class Identity {
   readonly access: Access
   readonly #clock: Pick<Clock, "now">
   readonly #wrongKeys: WrongKeys
+  readonly #logouts: Logouts
 
-  constructor({ access, clock, wrongKeys }: IdentityParts) {
+  constructor({ access, clock, wrongKeys, logouts }: IdentityParts) {
     this.access = access
     this.#clock = clock
     this.#wrongKeys = wrongKeys
+    this.#logouts = logouts
   }
 
   /**
    * Whoever makes the request; null when that is nobody we know. A cookie that has grown old is renewed with the answer.
    * @throws FanfareError `busy` after too many wrong keys from one address
    */
-  of(c: Context): Person | null {
+  async of(c: Context): Promise<Person | null> {
     const authorization = c.req.header("authorization")
     const owner = this.access.owner(authorization)
     if (owner !== null) return owner
-    const recognised = this.access.sessions?.recognise(cookieOf(c), this.#clock.now()) ?? null
-    if (recognised !== null) {
+    const recognised = this.#recognise(c)
+    if (recognised !== null && !(await this.#logouts.isLoggedOut(recognised.login))) {
       if (recognised.renewed !== null) giveCookie(c, recognised.renewed)
       return recognised.person
     }
@@ -65,9 +76,14 @@ export class Identity {
     return person
   }
 
-  logout(c: Context): void {
-    this.access.sessions?.end(cookieOf(c), this.#clock.now())
+  async logout(c: Context): Promise<void> {
+    const recognised = this.#recognise(c)
+    if (recognised !== null) await this.#logouts.logOut(recognised.login)
     giveCookie(c, "")
+  }
+
+  #recognise(c: Context): Recognised | null {
+    return this.access.sessions?.recognise(cookieOf(c), this.#clock.now()) ?? null
   }
 }
 

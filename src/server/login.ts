@@ -15,13 +15,13 @@ export function loginRoutes(api: Hono, identity: Identity): void {
     payloads: person === "admin" || (person === "read" && access.readPayloads),
     login: access.sessions !== null,
   })
-  api.get(paths.session, (c) => c.json(view(identity.of(c)?.role ?? null)))
+  api.get(paths.session, async (c) => c.json(view((await identity.of(c))?.role ?? null)))
   api.post(paths.session, async (c) => {
     const body = (await jsonBody(c)) as { key?: unknown } | null
     return c.json(view(identity.login(c, body?.key).role))
   })
-  api.delete(paths.session, (c) => {
-    identity.logout(c)
+  api.delete(paths.session, async (c) => {
+    await identity.logout(c)
     return c.json(view(access.sessions === null ? "admin" : null))
   })
 

@@ -1,31 +1,28 @@
-import { createHmac, timingSafeEqual } from "node:crypto"
+import { createHmac, randomUUID, timingSafeEqual } from "node:crypto"
 import { limits } from "../core/limits.ts"
+import type { Login } from "../core/login.ts"
 import type { Person, Role } from "./person.ts"
 
 /** What the cookie of somebody who has logged in says. */
-interface Session {
-  readonly id: string
+interface Session extends Login {
   readonly role: Role
-  readonly keyId: string
-  readonly beganAt: number
   readonly seenAt: number
 }
 
 /** Somebody with a valid cookie; `renewed`: the cookie that takes its place, when it is time for one. */
 export interface Recognised {
   readonly person: Person
+  readonly login: Login
   readonly renewed: string | null
 }
 
 /**
  * Logins of people, as cookies that every server with the same signing key can check: signed, short when idle, and bound to the key
- * that was given, so that they end when it is taken away. Who logs out is remembered here until the cookie would have ended.
+ * that was given, so that they end when it is taken away. Who has logged out the store remembers.
  */
 export class Sessions {
   readonly #secrets: readonly Buffer[]
   readonly #people: readonly Person[]
-  readonly #ended = new Map<string, number>()
-  #last = 0
 
   /** @param signing keys that sign; the first one is used */
   constructor(signing: readonly string[], people: readonly Person[]) {
@@ -34,7 +31,7 @@ export class Sessions {
   }
 
   begin({ role, keyId }: Person, now: number): string {
-    return this.#seal({ id: `${process.pid}.${now}.${++this.#last}`, role, keyId, beganAt: now, seenAt: now })
+    return this.#seal({ id: randomUUID(), role, keyId, beganAt: now, seenAt: now })
   }
 
   recognise(cookie: string | undefined, now: number): Recognised | null {
@@ -42,14 +39,12 @@ export class Sessions {
     if (session === null) return null
     const person = this.#people.find(({ role, keyId }) => role === session.role && keyId === session.keyId)
     if (person === undefined) return null
-    return { person, renewed: now - session.seenAt < limits.sessionRenewMs ? null : this.#seal({ ...session, seenAt: now }) }
-  }
-
-  end(cookie: string | undefined, now: number): void {
-    const session = this.#open(cookie, now)
-    if (session === null) return
-    for (const [id, at] of this.#ended) if (at < now) this.#ended.delete(id)
-    this.#ended.set(session.id, session.beganAt + limits.sessionMs)
+    const { id, keyId, beganAt } = session
+    return {
+      person,
+      login: { id, keyId, beganAt },
+      renewed: now - session.seenAt < limits.sessionRenewMs ? null : this.#seal({ ...session, seenAt: now }),
+    }
   }
 
   #seal(session: Session): string {
@@ -65,7 +60,7 @@ export class Sessions {
     if (known.filter((right) => right.length === mac.length && timingSafeEqual(right, mac)).length === 0) return null
     const session = JSON.parse(Buffer.from(text, "base64url").toString()) as Session
     const over = now - session.beganAt > limits.sessionMs || now - session.seenAt > limits.sessionIdleMs
-    return over || this.#ended.has(session.id) ? null : session
+    return over ? null : session
   }
 }
 

@@ -40,7 +40,7 @@ const history = [
   "operation",
   "tally",
 ]
-const small = ["function", "app", "registry", "schedule", "watched", "limiter"]
+const small = ["function", "app", "registry", "schedule", "watched", "limiter", "logout"]
 const queues = ["timer", "held", "ready", "slot", "lease"]
 const batch = 2_000
 

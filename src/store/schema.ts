@@ -361,6 +361,14 @@ const registry = [
     )`,
   `create index tally_at on tally (at)`,
 
+  `create table logout (                 -- logins of people that ended before their cookies do
+      key_id text not null,
+      login_id text not null,              -- empty: all that began with the key until then
+      at bigint not null,
+      until_at bigint not null,            -- when the cookie ends by itself
+      primary key (key_id, login_id)
+    )`,
+
   `create table node (
       id text primary key not null,
       host text not null,

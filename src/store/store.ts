@@ -6,6 +6,7 @@ import type { ExpressionEvent } from "../core/expression.ts"
 import type { FailureGroup, Operation } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import type { ScheduleLoad } from "../core/load.ts"
+import type { Login } from "../core/login.ts"
 import type { Clock } from "../core/ports.ts"
 import type { RunEvent } from "../core/run.ts"
 import type { Schedule, Tick } from "../core/schedule.ts"
@@ -33,6 +34,7 @@ import { eventsOf } from "./claim.ts"
 import { type Db, together } from "./db.ts"
 import { Known, type Offered } from "./known.ts"
 import { limitList, pauseFunction, setLimit } from "./limits.ts"
+import { isLoggedOut, logOut } from "./logouts.ts"
 import { Marks } from "./marks.ts"
 import { migrate } from "./migrate.ts"
 import { type Lines, runsIn } from "./queue.ts"
@@ -112,6 +114,8 @@ export interface Store {
   releaseGate(fanoutId: string): Promise<void>
   /** The fan-out that an event belongs to was sent by this run, unless another one is known. */
   attribute(eventId: string, runId: string): Promise<void>
+  /** Ends a login of a person, for all servers that share the store. */
+  logOut(login: Login): Promise<void>
   /** How far a fan-out has come; by its id, or its sender's name for it. */
   course(by: "id" | "key", value: string): Promise<FanoutCourse | null>
   /** Makes names of events, and the fields that runs look at, known to every sender. False: not now, ask again. */
@@ -188,6 +192,7 @@ export interface Reader {
   runFamily(id: string): Promise<RunFamily | null>
   /** Ids of the fan-outs that a run sent. */
   sentFanouts(runId: string): Promise<readonly string[]>
+  isLoggedOut(login: Login): Promise<boolean>
   close(): Promise<void>
 }
 
@@ -242,15 +247,13 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     },
     releaseGate: openGate,
     ...waitCommands(db),
-    attribute: (eventId, runId) => attributeFanout(db, eventId, runId),
-    course: (by, value) => fanoutCourse(db, by, value),
+    ...fanoutCommands(db),
+    logOut: (login) => inTx((tx, now) => logOut(tx, login, now)),
     async operate(chance) {
       const { lines, ...operated } = await inTx(async (tx, now) => operate(tx, contextOf(await known.offered(tx), chance, now)))
       marks.lined(lines)
       return operated
     },
-    joined: (fanoutId, outputs) => db.tx((tx) => joinedFanout(tx, fanoutId, outputs)),
-    finished: (limit) => finishedFanouts(db, limit),
     ...scheduleCommands(db, marks, known),
     close: async () => {
       await db.close()
@@ -285,6 +288,15 @@ function waitCommands(db: Db): Pick<Store, "watch" | "unkeyedWaits" | "recentEve
     recentEvents: (name, since) => recentEvents(db, name, since),
     doomed: (limit) => doomedRuns(db, limit),
     cancelFacts: (id, reason) => cancelFacts(db, id, reason),
+  }
+}
+
+function fanoutCommands(db: Db): Pick<Store, "attribute" | "course" | "joined" | "finished"> {
+  return {
+    attribute: (eventId, runId) => attributeFanout(db, eventId, runId),
+    course: (by, value) => fanoutCourse(db, by, value),
+    joined: (fanoutId, outputs) => db.tx((tx) => joinedFanout(tx, fanoutId, outputs)),
+    finished: (limit) => finishedFanouts(db, limit),
   }
 }
 
@@ -351,6 +363,7 @@ export function openReader(db: Db): Reader {
     fanoutCell: (fanoutId, index) => fanoutCell(db, fanoutId, index),
     runFamily: (id) => runFamily(db, id),
     sentFanouts: (runId) => sentFanouts(db, runId),
+    isLoggedOut: (login) => isLoggedOut(db, login),
     close: () => db.close(),
   }
 }

@@ -17,8 +17,8 @@ beforeAll(async () => {
 afterAll(() => database.stop())
 
 const running: FanfareServer[] = []
-async function start(app: Fanfare, url: string): Promise<FanfareServer> {
-  const server = await createServer({ client: app, db: postgres(url), logs: "none", http: { port: 0 }, stopGrace: "1s" })
+async function start(app: Fanfare, url: string, keys: object = {}): Promise<FanfareServer> {
+  const server = await createServer({ client: app, db: postgres(url), logs: "none", http: { port: 0, ...keys }, stopGrace: "1s" })
   await server.start()
   running.push(server)
   return server
@@ -99,6 +99,30 @@ describe("nodes on one PostgreSQL", () => {
     expect(memos).toEqual([[], ["a", "b", "nap"]])
     app.close()
     app.closeAllConnections()
+  })
+
+  it("refuse a login that was ended on another of them", async () => {
+    const url = await database.database()
+    const keys = { signingKeys: ["00112233445566778899aabbccddeeff"], eventKeys: ["event-key-0123456789"] }
+    const [first, second] = await Promise.all([1, 2].map(() => start(new Fanfare({ id: "shop" }), url, keys)))
+    if (first === undefined || second === undefined) throw new Error("two servers expected")
+    const session = (server: FanfareServer, method: string, cookie: string, body?: object): Promise<Response> =>
+      fetch(`${server.url}/api/v1/session`, {
+        method,
+        headers: { "content-type": "application/json", cookie },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+    const login = async (): Promise<string> =>
+      (await session(first, "POST", "", { key: keys.signingKeys[0] })).headers.get("set-cookie")?.split(";")[0] ?? ""
+    const runs = async (cookie: string): Promise<number[]> =>
+      Promise.all([first, second].map(async ({ url: at }) => (await fetch(`${at}/api/v1/runs`, { headers: { cookie } })).status))
+    const [ended, other] = [await login(), await login()]
+    expect(await runs(ended)).toEqual([200, 200])
+    await session(second, "DELETE", ended)
+    expect([await runs(ended), await runs(other)]).toEqual([
+      [401, 401],
+      [200, 200],
+    ])
   })
 
   it("tell who listens to one of them what the others do", async () => {

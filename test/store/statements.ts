@@ -193,4 +193,5 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.fanoutCells("fan_1")
   await reader.fanoutCell("fan_1", 5)
   await reader.sentFanouts("run_1")
+  await reader.isLoggedOut({ id: "a", keyId: "k", beganAt: 1 })
 }
