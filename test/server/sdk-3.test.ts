@@ -5,32 +5,40 @@ import { type Home, type Fn, listen, quiet, type Sdk, withExpress } from "./sdk-
 import { sdkSuite } from "./sdk-suite.ts"
 
 // The two majors do not get along in one process: each has a file, and so a process, of its own.
+const kind = {
+  linked: false,
+  NonRetriable: NonRetriableError,
+  RetryAfter: RetryAfterError,
+  reference: (functionId: string, appId = "demo") => referenceFunction({ appId, functionId }),
+}
+
+// Behind each adapter with and without checkpoints: the one who develops has another adapter than production.
 const sdks: readonly Sdk[] = [
   {
-    name: "inngest 3, Express",
+    ...kind,
+    name: "inngest 3",
     checkpoints: false,
-    linked: false,
-    NonRetriable: NonRetriableError,
-    RetryAfter: RetryAfterError,
-    reference: (functionId, appId = "demo") => referenceFunction({ appId, functionId }),
     async start(id, home, functions) {
-      const { client, made, signingKey } = three(id, home, functions)
-      return listen(withExpress(serveExpress({ client, functions: made, ...signingKey })), client)
+      const served = three(id, home, functions)
+      return home.isDev ? withAdapter.express(served) : withAdapter.node(served)
     },
   },
   {
-    name: "inngest 3 with checkpoints, node",
+    ...kind,
+    name: "inngest 3 with checkpoints",
     checkpoints: true,
-    linked: false,
-    NonRetriable: NonRetriableError,
-    RetryAfter: RetryAfterError,
-    reference: (functionId, appId = "demo") => referenceFunction({ appId, functionId }),
     async start(id, home, functions) {
-      const { client, made, signingKey } = three(id, home, functions, true)
-      return listen(nodeAdapter({ client, functions: made, ...signingKey }), client)
+      const served = three(id, home, functions, true)
+      return home.isDev ? withAdapter.node(served) : withAdapter.express(served)
     },
   },
 ]
+
+const withAdapter = {
+  express: ({ client, made, signingKey }: ReturnType<typeof three>) =>
+    listen(withExpress(serveExpress({ client, functions: made, ...signingKey })), client),
+  node: ({ client, made, signingKey }: ReturnType<typeof three>) => listen(nodeAdapter({ client, functions: made, ...signingKey }), client),
+}
 
 function three(id: string, { signingKey, ...home }: Home, functions: readonly Fn[], checkpointing = false) {
   const client = new Inngest({ id, ...home, logger: quiet, checkpointing })

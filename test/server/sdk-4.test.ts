@@ -2,43 +2,53 @@ import { Inngest, NonRetriableError, referenceFunction, RetryAfterError } from "
 import { createDefer } from "inngest/experimental"
 import { serve as serveExpress } from "inngest/express"
 import { createServer as nodeAdapter } from "inngest/node"
-import { listen, quiet, type Sdk, withExpress } from "./sdk-apps.ts"
+import { type Fn, type Home, listen, quiet, type Sdk, withExpress } from "./sdk-apps.ts"
 import { expect, it } from "vitest"
 import { sdkSuite, startServer, until } from "./sdk-suite.ts"
 
 // The two majors do not get along in one process: each has a file, and so a process, of its own.
+const kind = {
+  linked: true,
+  NonRetriable: NonRetriableError,
+  RetryAfter: RetryAfterError,
+  reference: (functionId: string, appId = "demo") => referenceFunction({ appId, functionId }),
+}
+
+// Behind each adapter with and without checkpoints: the one who develops has another adapter than production.
 const sdks: readonly Sdk[] = [
   {
-    name: "inngest 4, Express",
+    ...kind,
+    name: "inngest 4",
     checkpoints: true,
-    linked: true,
-    NonRetriable: NonRetriableError,
-    RetryAfter: RetryAfterError,
-    reference: (functionId, appId = "demo") => referenceFunction({ appId, functionId }),
     async start(id, home, functions) {
-      const client = new Inngest({ id, ...home, logger: quiet })
-      const made = functions.map(({ handler, triggers, ...options }) =>
-        client.createFunction({ ...options, triggers: [...triggers] } as never, handler as never),
-      )
-      return listen(withExpress(serveExpress({ client, functions: made })), client)
+      const served = four(id, home, functions)
+      return home.isDev ? withAdapter.express(served) : withAdapter.node(served)
     },
   },
   {
-    name: "inngest 4 without checkpoints, node, streaming",
+    ...kind,
+    name: "inngest 4 without checkpoints, streaming behind node",
     checkpoints: false,
-    linked: true,
-    NonRetriable: NonRetriableError,
-    RetryAfter: RetryAfterError,
-    reference: (functionId, appId = "demo") => referenceFunction({ appId, functionId }),
     async start(id, home, functions) {
-      const client = new Inngest({ id, ...home, logger: quiet, checkpointing: false })
-      const made = functions.map(({ handler, triggers, ...options }) =>
-        client.createFunction({ ...options, triggers: [...triggers] } as never, handler as never),
-      )
-      return listen(nodeAdapter({ client, functions: made, streaming: true }), client)
+      const served = four(id, home, functions, { checkpointing: false })
+      return home.isDev ? withAdapter.node(served, true) : withAdapter.express(served)
     },
   },
 ]
+
+function four(id: string, home: Home, functions: readonly Fn[], options: { checkpointing?: false } = {}) {
+  const client = new Inngest({ id, ...home, logger: quiet, ...options })
+  const made = functions.map(({ handler, triggers, ...rest }) =>
+    client.createFunction({ ...rest, triggers: [...triggers] } as never, handler as never),
+  )
+  return { client, made }
+}
+
+const withAdapter = {
+  express: ({ client, made }: ReturnType<typeof four>) => listen(withExpress(serveExpress({ client, functions: made })), client),
+  node: ({ client, made }: ReturnType<typeof four>, streaming = false) =>
+    listen(nodeAdapter({ client, functions: made, streaming }), client),
+}
 
 sdkSuite(sdks)
 

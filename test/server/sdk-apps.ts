@@ -42,6 +42,7 @@ export interface Fn {
   readonly concurrency?: number
   readonly batchEvents?: object
   readonly singleton?: object
+  readonly idempotency?: string
   readonly debounce?: object
   readonly throttle?: object
   readonly rateLimit?: object

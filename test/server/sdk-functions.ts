@@ -126,7 +126,7 @@ export function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: 
     }),
     of("kid", ({ event }) => ledger.did(`kid ${event.data["i"]}`)),
     of("some", ({ event }) => event.data, { triggers: [{ event: "t/any", if: "event.data.yes == true" }, { event: "t/other" }] }),
-    of("ticks", ({ event }) => ledger.did(`tick ${event.name}`), { triggers: [{ cron: "* * * * *" }] }),
+    of("clock", ({ event }) => [ledger.did(`clock ${event.name}`), event.data["cron"]], { triggers: [{ cron: "*/3 * * * * *" }] }),
     of(
       "throws-odd",
       () => {
@@ -181,6 +181,8 @@ export function functions({ NonRetriable, RetryAfter, reference }: Sdk, ledger: 
       { concurrency: 1 },
     ),
     of("single", ({ step }) => step.sleep("nap", "1h"), { singleton: { mode: "skip", key: "event.data.n" } }),
+    of("replaced", ({ step }) => step.sleep("nap", "1h"), { singleton: { mode: "cancel", key: "event.data.n" } }),
+    of("unique", ({ event }) => ledger.did(`unique ${event.data["cart"]}`), { idempotency: "event.data.cart" }),
     of("calm", ({ event }) => event.data["n"], { debounce: { period: "1s" } }),
     of("late", ({ event }: Seen) => event.ts),
     of("until", async ({ event, step }) => {

@@ -187,7 +187,7 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
       /** Waits until the run of an event stands somewhere. */
       const standing = (eventId: string, state: string): Promise<RunSummary> =>
         until(async () => {
-          const { items } = await get<Page<RunSummary>>("/api/v1/runs?limit=100")
+          const { items } = await get<Page<RunSummary>>("/api/v1/runs?limit=500")
           return items.find((each) => each.eventId === eventId && each.state === state)
         }, `${state} of ${eventId}`)
 
@@ -235,6 +235,8 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         const batched = await several("batch", numbers)
         const alone = await several("alone", numbers)
         const single = await several("single", [{ n: 1 }, { n: 1 }, { n: 2 }])
+        const replaced = await several("replaced", [{ n: 1 }, { n: 2 }])
+        const unique = await several("unique", [{ cart: "a" }, { cart: "a" }, { cart: "b" }])
         await several("calm", numbers)
         expect(output(await ended(batched[0] ?? ""))).toEqual([1, 2, 3])
         for (const id of alone) await ended(id)
@@ -242,6 +244,15 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         await standing(single[0] ?? "", "waiting")
         await standing(single[1] ?? "", "skipped")
         await standing(single[2] ?? "", "waiting")
+        await ended(unique[0] ?? "")
+        await standing(unique[1] ?? "", "skipped")
+        await ended(unique[2] ?? "")
+        expect([ledger.count("unique a"), ledger.count("unique b")]).toEqual([1, 1])
+        for (const id of replaced) await standing(id, "waiting")
+        const [newer] = await several("replaced", [{ n: 1 }])
+        await standing(replaced[0] ?? "", "cancelled")
+        await standing(newer ?? "", "waiting")
+        await standing(replaced[1] ?? "", "waiting")
         const { items } = await until(async () => {
           const page = await get<Page<RunSummary>>("/api/v1/runs?function=demo-calm&state=completed")
           return page.items.length > 0 && page
@@ -301,13 +312,17 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         await standing(rated[1] ?? "", "skipped")
       })
 
-      it("is started by its cron line", async () => {
-        const fired = await server.engine?.intake.trigger(definition("ticks"), undefined)
-        const detail = await until(async () => {
-          const seen = await get<RunDetail>(`/api/v1/runs/${fired}`)
-          return seen.endedAt === null ? null : seen
+      it("is started by the clock, as its cron line says", async () => {
+        const [tick] = await until(async () => {
+          const { items } = await get<Page<{ at: number; outcome: string; runId: string | null }>>("/api/v1/schedules/demo-clock/ticks")
+          return items.length > 0 && items
         }, "the tick")
-        expect(detail).toMatchObject({ state: "completed", output: '"tick inngest/scheduled.timer"' })
+        expect([tick?.outcome, (tick?.at ?? 0) % 3_000]).toEqual(["fired", 0])
+        const detail = await until(async () => {
+          const seen = await get<RunDetail>(`/api/v1/runs/${tick?.runId}`)
+          return seen.endedAt !== null && seen
+        }, "its end")
+        expect(output(detail)).toEqual(["clock inngest/scheduled.timer", "*/3 * * * * *"])
       })
 
       it("is started later by an event that is dated so", async () => {
@@ -317,12 +332,6 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         expect(detail.startedAt).toBeGreaterThanOrEqual(ts)
         expect(output(detail)).toBe(ts)
       })
-
-      function definition(id: string) {
-        const found = server.engine?.registry.definitions.get(`demo-${id}`)
-        if (found === undefined) throw new Error(`no function ${id}`)
-        return found
-      }
     })
   })
 }
