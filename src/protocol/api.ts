@@ -122,6 +122,14 @@ export interface Problem {
   readonly hint?: string
 }
 
+/** An error answer of the routes that the SDKs know. */
+export interface Refusal {
+  readonly error: string
+  readonly status: number
+  /** Of events that were taken before: none. */
+  readonly ids?: readonly string[]
+}
+
 /** Counts are capped where counting would cost: `ready` at 10,000. */
 export interface Status {
   readonly version: string

@@ -3,6 +3,7 @@ import { cors } from "hono/cors"
 import { codes, FanfareError } from "../core/errors.ts"
 import type { FanOutRules } from "../core/gate.ts"
 import type { Engine } from "../engine/engine.ts"
+import type { Refusal } from "../protocol/api.ts"
 import { eventOfForm, parseEvents, sendingRun } from "../protocol/event-request.ts"
 import { headers } from "../protocol/names.ts"
 import { isObject, ProtocolError } from "../protocol/ops.ts"
@@ -113,10 +114,10 @@ function allowed(identity: Identity) {
   }
 }
 
-type Refusal = [body: { error: string; status: number; ids?: string[] }, status: 400 | 404 | 413 | 429 | 500 | 503]
+type Refused = [body: Refusal, status: 400 | 404 | 413 | 429 | 500 | 503]
 
 /** What is wrong with the request is said; what went wrong here is not. */
-function refusal(thrown: unknown): Refusal {
+function refusal(thrown: unknown): Refused {
   if (thrown instanceof ProtocolError) return [{ error: thrown.message, status: 400, ids: [] }, 400]
   const known = thrown instanceof FanfareError && thrown.code !== "internal" ? thrown : null
   const { http } = codes[known?.code ?? "internal"]

@@ -12,6 +12,7 @@ export function openApi(): Record<string, unknown> {
     info: {
       title: "Fanfare",
       version,
+      license: { name: "MIT", identifier: "MIT" },
       description:
         "Times are milliseconds since 1970. Errors are application/problem+json. Lists are pages: give `next` as `after` for the next one.",
     },
@@ -33,9 +34,12 @@ export function openApi(): Record<string, unknown> {
 function operation(route: Route): Record<string, unknown> {
   const { method, path, id, says, query = {}, body, answer, type = "application/json" } = route
   const role = roleNeeded(method.toUpperCase(), path)
-  const open = role === "nobody" || (!path.startsWith("/api/") && path !== "/metrics")
+  const isOurs = path.startsWith("/api/") || path === "/metrics"
+  const open = role === "nobody" || !isOurs
   const inPath = Array.from(path.matchAll(/:(\w+)/g), ([, name = ""]) => parameter("path", name, text, true))
   const inQuery = Object.entries(query).map(([name, schema]) => parameter("query", name, schema, false))
+  const error = isOurs ? { "application/problem+json": { schema: ref("Problem") } } : { "application/json": { schema: ref("Refusal") } }
+  const refused = { description: "What is wrong with the request.", content: error }
   const key = takesIdempotencyKey(route) ? [parameter("header", "idempotency-key", idempotencyKey, false)] : []
   return {
     operationId: id,
@@ -45,7 +49,8 @@ function operation(route: Route): Record<string, unknown> {
     ...(body === undefined ? {} : { requestBody: { content: { "application/json": { schema: body } } } }),
     responses: {
       "200": { description: "Done.", content: { [type]: { schema: answer } } },
-      default: { description: "An error.", content: { "application/problem+json": { schema: ref("Problem") } } },
+      "4XX": refused,
+      default: { ...refused, description: "An error." },
     },
   }
 }

@@ -27,7 +27,7 @@ import type {
   RunSummary,
   Siblings,
 } from "../../core/views.ts"
-import type { AppSummary, CellRun, Problem, SessionView, Status, StreamChange, TriggerResult } from "../../protocol/api.ts"
+import type { AppSummary, CellRun, Problem, Refusal, SessionView, Status, StreamChange, TriggerResult } from "../../protocol/api.ts"
 import {
   flag,
   json,
@@ -130,6 +130,7 @@ export const schemas = {
     },
     ["field", "bound", "hint"],
   ),
+  Refusal: shape<Refusal>({ error: text, status: whole, ids: list(text) }, ["ids"]),
   Failure: shape<Failure>({ name: text, message: text, stack: text, cause: ref("Failure"), code: text }, ["stack", "cause", "code"]),
   Event: shape<EventInput>(
     {
