@@ -7,7 +7,6 @@ import { openPlaces, type Places } from "./places.ts"
 import type { Plan } from "./plan.ts"
 
 export interface Figures {
-  readonly measuredAt: string
   readonly form: string
   readonly plan: Plan
   readonly machine: Readonly<Record<string, unknown>>
@@ -18,6 +17,9 @@ export interface Figures {
 
 /** One workload: for each system its rounds, or why there are none. */
 export interface Row {
+  readonly measuredAt: string
+  /** Processes that wanted to run, as means of one minute, before it and after it. */
+  readonly load: readonly [before: number, after: number]
   readonly unit: string
   readonly better: "more" | "less"
   readonly systems: Readonly<Record<string, Cell>>
@@ -40,9 +42,17 @@ interface Sample {
 
 type Probe = (name: string, peer: Peer, places: Places) => Promise<Sample>
 
-export async function compare(plan: Plan, form: string, only: readonly string[], say: (line: string) => void): Promise<Figures> {
+export interface Wanted {
+  readonly plan: Plan
+  readonly form: string
+  /** Parts of the names of systems, and of the titles of rows; empty: all. */
+  readonly only: readonly string[]
+  readonly row: readonly string[]
+  readonly say: (line: string) => void
+}
+
+export async function compare({ plan, form, only, row, say }: Wanted): Promise<Figures> {
   const places = await openPlaces()
-  const loadBefore = loadavg()
   const chosen: [string, Peer][] = []
   for (const [name, load] of Object.entries(peers)) {
     if (only.length === 0 || name.startsWith("fanfare") || only.some((part) => name.includes(part))) chosen.push([name, await load()])
@@ -51,22 +61,22 @@ export async function compare(plan: Plan, form: string, only: readonly string[],
   const scratch = mkdtempSync(pathOf(tmpdir(), "fanfare-ledgers-"))
   try {
     for (const [title, { unit, better, rounds, probe }] of Object.entries(workloads(plan, scratch, rows))) {
-      rows[title] = { unit, better, systems: await interleaved(title, chosen, places, better, rounds, probe, say) }
+      if (row.length > 0 && !row.some((part) => title.includes(part))) continue
+      const before = load()
+      const systems = await interleaved(title, chosen, places, better, rounds, probe, say)
+      rows[title] = { measuredAt: new Date().toISOString(), load: [before, load()], unit, better, systems }
     }
   } finally {
     rmSync(scratch, { recursive: true, force: true })
     await places.close()
   }
   return {
-    measuredAt: new Date().toISOString(),
     form,
     plan,
     machine: {
       cores: cpus().length,
       processor: cpus()[0]?.model ?? "",
       memoryGb: Math.round(totalmem() / 1e9),
-      loadBefore: loadBefore.map(round),
-      loadAfter: loadavg().map(round),
     },
     versions: places.versions,
     systems: Object.fromEntries(chosen.map(([name, peer]) => [name, { ...peer, version: versionOf(peer.package) }])),
@@ -233,6 +243,15 @@ async function interleaved(
       ]
     }),
   )
+}
+
+/** What was measured now, in place of the same rows of an earlier run of the same form. */
+export function beside(now: Figures, before: Figures): Figures {
+  return { ...now, systems: { ...before.systems, ...now.systems }, rows: { ...before.rows, ...now.rows } }
+}
+
+function load(): number {
+  return round(loadavg()[0] ?? 0)
 }
 
 function missing(note: string): Sample {

@@ -7,7 +7,9 @@ import { parseArgs } from "node:util"
 // npm run bench:peers -- --long             the long form, about an hour
 //   --json                                  the figures as one JSON object on standard output
 //   --only bullmq --only pg-boss            Fanfare and these only
-//   --save                                  writes bench/peers/figures.json and docs/peers.md
+//   --row recovery --row latency            these rows only
+//   --rounds 3                              each measurement so often
+//   --save                                  writes bench/peers/figures.json and docs/peers.md; with --row the other rows stay as they were
 //   --page                                  only writes docs/peers.md from bench/peers/figures.json
 // What is not there is installed first: the packages of this folder by npm, Redis by apt-get.
 const { values } = parseArgs({
@@ -15,6 +17,8 @@ const { values } = parseArgs({
     long: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     only: { type: "string", multiple: true, default: [] },
+    row: { type: "string", multiple: true, default: [] },
+    rounds: { type: "string" },
     save: { type: "boolean", default: false },
     page: { type: "boolean", default: false },
   },
@@ -34,13 +38,17 @@ if (values.page) {
   }
   const { ensureRedis } = await import("./places.ts")
   ensureRedis(say)
-  const { compare } = await import("./compare.ts")
+  const { beside, compare } = await import("./compare.ts")
   const { long, short } = await import("./plan.ts")
-  const figures = await compare(values.long ? long : short, values.long ? "long" : "short", values.only, say)
+  const form = values.long ? "long" : "short"
+  const plan = values.long ? long : short
+  const rounds = values.rounds === undefined ? plan.rounds : Number(values.rounds)
+  const figures = await compare({ plan: { ...plan, rounds }, form, only: values.only, row: values.row, say })
   if (values.json) console.log(JSON.stringify(figures))
   if (values.save) {
-    writeFileSync(saved, `${JSON.stringify(figures, null, 1)}\n`)
-    writeFileSync(pageFile, page(figures))
+    const kept = values.row.length === 0 ? figures : beside(figures, JSON.parse(readFileSync(saved, "utf8")))
+    writeFileSync(saved, `${JSON.stringify(kept, null, 1)}\n`)
+    writeFileSync(pageFile, page(kept))
   }
   if (!values.json && !values.save) console.log(page(figures))
 }

@@ -11,6 +11,8 @@ export function page(figures: Figures): string {
   const table = Object.entries(rows).flatMap(([title, row]) => [
     `### ${title}, ${row.unit}`,
     "",
+    `Measured ${row.measuredAt.slice(0, 10)}; load ${row.load[0]} before, ${row.load[1]} after.`,
+    "",
     "| system | measured · Fanfare ahead by |",
     "| --- | --- |",
     ...names.map((name) => `| ${name} | ${cell(row.systems[name] as Cell)} |`),
@@ -25,7 +27,7 @@ export function page(figures: Figures): string {
     "is the median of the ratios of each round, **more than 1: Fanfare is ahead** of that system on the same class of store (Redis is compared",
     "with Fanfare on PostgreSQL). Read the ratios: absolute figures are those of this machine on that day.",
     "",
-    `Measured ${figures.measuredAt.slice(0, 10)}, ${figures.form} form, ${figures.plan.rounds} round${figures.plan.rounds === 1 ? "" : "s"}: ${machine["cores"]} cores of ${machine["processor"]}, ${machine["memoryGb"]} GB, load before ${String(machine["loadBefore"])} and after ${String(machine["loadAfter"])}; Node ${versions["node"]}, PostgreSQL ${versions["postgres"]}, Redis ${versions["redis"]}, SQLite ${versions["sqlite"]}.`,
+    `Measured in the ${figures.form} form, ${figures.plan.rounds} round${figures.plan.rounds === 1 ? "" : "s"}: ${machine["cores"]} cores of ${machine["processor"]}, ${machine["memoryGb"]} GB; Node ${versions["node"]}, PostgreSQL ${versions["postgres"]}, Redis ${versions["redis"]}, SQLite ${versions["sqlite"]}.`,
     "",
     "## What was compared",
     "",
