@@ -72,14 +72,15 @@ export function createAgents(parts: AgentsParts): Agents {
     failed,
   )
   const ticker = new Loop(createTicker({ store, committer, executor, clock, random, telemetry, pollMs }), clock, failed)
+  // At a start the first duty is what a dead node left.
+  const rescuer = new Loop(createRescuer({ store, committer, registry, clock, newId, nodeId, restMs: rescueMs }), clock, failed)
   const others = [
     createPulse({ store, node, clock, executor, registry, reload, telemetry, pulseMs }),
-    createRescuer({ store, committer, registry, clock, newId, nodeId, restMs: rescueMs }),
     createHealer(store, committer, Math.max(limits.leaseMs, pollMs)),
     createTallier({ committer, telemetry, clock, nodeId, restMs: Math.max(limits.tallyMs, pollMs) }),
     createJanitor(store, clock, parts.retentionDays),
     { name: "bell", tick: async () => (committer.ring(), pollMs) },
   ]
   const named = { waker, announcer, canceller, operator, ticker }
-  return { ...named, all: [...Object.values(named), ...others.map((agent) => new Loop(agent, clock, failed))] }
+  return { ...named, all: [rescuer, ...Object.values(named), ...others.map((agent) => new Loop(agent, clock, failed))] }
 }

@@ -18,18 +18,35 @@ export interface LockedFile {
 export function lockFile(path: string): LockedFile {
   const file = prepareFile(path)
   const lockPath = prepareFile(`${file}-lock`)
-  const lock = new DatabaseSync(lockPath, { timeout: 0 })
+  let lock: Lock
   try {
-    lock.exec("begin immediate")
+    lock = takeLock(lockPath)
   } catch (cause) {
-    lock.close()
     throw new FanfareError("store_in_use", `the store file ${file} is in use by ${holderOf(file)}`, {
       field: "db",
       hint: "One engine per file: stop that process, or give this one another file.",
       cause,
     })
   }
-  return { file, release: () => lock.close() }
+  return { file, release: () => lock.release() }
+}
+
+/** Held until `release`, or until the process ends. */
+export interface Lock {
+  release(): void
+}
+
+/** Takes the lock of a file, of which nothing but the lock is used. Throws when somebody has it. */
+export function takeLock(path: string): Lock {
+  const database = new DatabaseSync(path, { timeout: 0 })
+  try {
+    // No journal beside it: nothing is ever written.
+    database.exec("pragma journal_mode = memory; begin immediate")
+  } catch (error) {
+    database.close()
+    throw error
+  }
+  return { release: () => database.close() }
 }
 
 function prepareFile(path: string): string {

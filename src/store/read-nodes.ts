@@ -30,6 +30,11 @@ export async function nodes(db: Db): Promise<NodeSummary[]> {
   }))
 }
 
+/** Ids of all but one, also of those that are dead. */
+export async function otherNodes(db: Db, nodeId: string): Promise<string[]> {
+  return (await db.query<{ id: string }>("select id from node where id <> $1", [nodeId])).map(({ id }) => id)
+}
+
 /** The functions whose code some live node has. */
 export async function hostedFunctions(db: Db): Promise<ReadonlySet<string>> {
   const rows = await db.query<{ functions: string }>("select functions from node where seen_at > $1", [(await db.now()) - limits.leaseMs])

@@ -31,7 +31,7 @@ import type {
 } from "../core/views.ts"
 import type { Watch } from "../core/wait.ts"
 import { eventsOf } from "./claim.ts"
-import { type Db, together } from "./db.ts"
+import type { Db } from "./db.ts"
 import { Known, type Offered } from "./known.ts"
 import { limitList, pauseFunction, setLimit } from "./limits.ts"
 import { isLoggedOut, logOut } from "./logouts.ts"
@@ -41,6 +41,7 @@ import { type Lines, runsIn } from "./queue.ts"
 import * as read from "./read.ts"
 import { failureGroups } from "./failure-groups.ts"
 import { attributeFanout } from "./fanout-row.ts"
+import { declareDead, type NodeRow, type Pulse, pulse } from "./node-row.ts"
 import { addOperation, type NewOperation, type Operated, operate, operation, operations, stopOperation } from "./operate.ts"
 import { resumeFanout } from "./pause-fanout.ts"
 import { type FanoutCourse, fanout, fanoutCourse, fanouts, finishedFanouts, knownKeys } from "./read-fanouts.ts"
@@ -51,7 +52,7 @@ import { event, events } from "./read-events.ts"
 import { runFamily } from "./read-family.ts"
 import { failureCauses } from "./read-failures.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
-import { nodes } from "./read-nodes.ts"
+import { nodes, otherNodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
 import { backlog, placing } from "./read-backlog.ts"
 import { standing } from "./read-standing.ts"
@@ -62,21 +63,7 @@ import { type Released, releaseBatch, releaseGate, releaseMissed } from "./relea
 import { type TurnRequest, type TurnResult, turnWith } from "./turn.ts"
 import { type CancelFacts, cancelFacts, doomedRuns, recentEvents, unkeyedWaits, watch } from "./waits.ts"
 
-export interface NodeRow {
-  readonly id: string
-  readonly host: string
-  readonly pid: number
-  /** Ids of the functions whose code it has. */
-  readonly functionIds: readonly string[]
-}
-
-/** What a node hears at its pulse. */
-export interface Pulse {
-  /** The registry's version. */
-  readonly version: number
-  /** Runs that were taken from it: their attempts are to stop. */
-  readonly recalled: readonly string[]
-}
+export type { NodeRow, Pulse } from "./node-row.ts"
 
 /** The only way to the rows for the engine. Each method is one transaction: it happened, or it did not. */
 export interface Store {
@@ -96,6 +83,10 @@ export interface Store {
   /** This node lives; `alone`: whoever else is recorded does not (the file can have one engine only). */
   pulse(node: NodeRow, alone: boolean): Promise<Pulse>
   leave(nodeId: string): Promise<void>
+  /** Ids of the other nodes of the last hour. */
+  others(nodeId: string): Promise<readonly string[]>
+  /** Whoever says so knows that the processes of these nodes have ended: their runs are lost from now on. */
+  declareDead(nodeIds: readonly string[]): Promise<void>
   functions(): Promise<KnownFunctions>
   /**
    * Begins an operation on a fan-out's runs, or on those that a filter means; `operate` does it.
@@ -221,13 +212,11 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       marks.lined(woken.lines)
       return woken
     },
-    lost: (nodeId, limit) => inTx((tx, now) => lostRuns(tx, nodeId, limit, limits.leaseMs, now)),
     ...flowCommands(db, released),
     gone: (claims) => goneClaims(db, claims),
     prune: async (before, limit) =>
       Math.max(await inTx((tx, now) => pruneRuns(tx, before, limit, now)), await db.tx((tx) => pruneTicks(tx, before, limit))),
-    pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
-    leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
+    ...nodeCommands(db, pulses),
     functions: () => db.tx(read.knownFunctions),
     stopOperation: (id) => inTx((tx, now) => stopOperation(tx, id, now)),
     async addOperation(asked) {
@@ -259,6 +248,16 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
       await db.close()
       if (pulses !== db) await pulses.close()
     },
+  }
+}
+
+function nodeCommands(db: Db, pulses: Db): Pick<Store, "pulse" | "leave" | "others" | "declareDead" | "lost"> {
+  return {
+    pulse: (node, alone) => pulses.tx(async (tx) => pulse(tx, node, alone, await tx.now())),
+    leave: async (nodeId) => void (await db.execute("delete from node where id = $1", [nodeId])),
+    others: (nodeId) => otherNodes(db, nodeId),
+    declareDead: (nodeIds) => db.tx(async (tx) => declareDead(tx, nodeIds, await tx.now())),
+    lost: (nodeId, limit) => db.tx(async (tx) => lostRuns(tx, nodeId, limit, limits.leaseMs, await tx.now())),
   }
 }
 
@@ -366,18 +365,4 @@ export function openReader(db: Db): Reader {
     isLoggedOut: (login) => isLoggedOut(db, login),
     close: () => db.close(),
   }
-}
-
-async function pulse(tx: Db, { id, host, pid, functionIds }: NodeRow, alone: boolean, now: number): Promise<Pulse> {
-  if (alone) await tx.execute("delete from node where id <> $1", [id])
-  await tx.execute(
-    `insert into node (id, host, pid, started_at, seen_at, functions) values ($1, $2, $3, $4, $4, $5)
-       on conflict (id) do update set seen_at = excluded.seen_at, functions = excluded.functions`,
-    [id, host, pid, now, JSON.stringify(functionIds)],
-  )
-  const [version, recalled] = await together([
-    tx.query<{ version: number }>("select version from registry where id = 1"),
-    tx.query<{ run_id: string }>("select run_id from recall where node_id = $1", [id]),
-  ])
-  return { version: version[0]?.version ?? 0, recalled: recalled.map(({ run_id }) => run_id) }
 }

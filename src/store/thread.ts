@@ -4,6 +4,7 @@ import { packError } from "../core/packed-error.ts"
 import { keepBeating, type ThreadClock } from "./beat.ts"
 import { lockFile } from "./lock.ts"
 import type { PostgresOptions } from "./postgres.ts"
+import { presenceOn, withPresence } from "./presence.ts"
 import { openSqlite } from "./sqlite.ts"
 import { openReader, openStore, type Reader, type Store, storeOn } from "./store.ts"
 import type { Answer, Bell as Rung, Call, Place, ThreadData } from "./thread-protocol.ts"
@@ -62,12 +63,14 @@ async function readPostgres(server: Server): Promise<Reader> {
 async function writePostgres(server: Server): Promise<Store> {
   const { openPostgres, upgradePostgres } = await import("./postgres.ts")
   const { Bell, ringing } = await import("./postgres-bell.ts")
-  await upgradePostgres(options(server, "upgrade", 1))
+  const bell = new Bell({ ...server, id: randomUUID(), clock, rung: () => port?.postMessage({ bell: true } satisfies Rung) })
   const engine = await openPostgres(options(server, "engine", connections.engine))
   const pulses = await openPostgres(options(server, "engine", connections.pulse))
-  const bell = new Bell({ ...server, id: randomUUID(), clock, rung: () => port?.postMessage({ bell: true } satisfies Rung) })
-  await bell.open()
-  return ringing(keepBeating(storeOn(engine, clock, pulses), clock), bell)
+  // Connections are made meanwhile. What is wrong with the server, the upgrade is the first to say.
+  await Promise.all([upgradePostgres(options(server, "upgrade", 1)), engine.now(), pulses.now(), bell.open()])
+  const store = storeOn(engine, clock, pulses)
+  const presence = presenceOn()
+  return ringing(keepBeating(presence === null ? store : withPresence(store, presence), clock), bell)
 }
 
 const opened = open()

@@ -9,31 +9,34 @@ import type { Answer, Bell, Call, Place, Role, ThreadData } from "./thread-proto
 /** A store and its reader, each in a thread of its own. */
 export async function openThreads(place: Place): Promise<OpenStore> {
   const listeners = new Set<() => void>()
-  const store = await openThread<Store>({ role: "store", place }, () => {
+  const store = startThread<Store>({ role: "store", place }, () => {
     for (const listener of listeners) listener()
   })
-  try {
-    const reader = await openThread<Reader>({ role: "reader", place }, () => undefined)
-    return {
-      store,
-      reader,
-      outbox: openOutbox(place),
-      listen(listener) {
-        listeners.add(listener)
-        return () => void listeners.delete(listener)
-      },
-    }
-  } catch (error) {
-    await store.close()
-    throw error
+  await store.opened
+  // What is asked meanwhile waits: the engine need not.
+  const reader = startThread<Reader>({ role: "reader", place }, () => undefined)
+  return {
+    store: store.methods,
+    reader: reader.methods,
+    outbox: openOutbox(place),
+    listen(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
   }
 }
 
 const script = new URL(import.meta.url.endsWith(".ts") ? "./thread.ts" : "./thread.js", import.meta.url)
 const names: Readonly<Record<Role, string>> = { store: "fanfare-store", reader: "fanfare-reader" }
 
-/** The methods of a store or a reader, each carried to its thread and back. */
-async function openThread<T extends { close(): Promise<void> }>(data: ThreadData, rung: () => void): Promise<T> {
+interface Thread<T> {
+  /** Rejects when it cannot be opened, and the thread ends. */
+  readonly opened: Promise<void>
+  /** The methods of a store or a reader, each carried to its thread and back. They fail in the same way as `opened` did. */
+  readonly methods: T
+}
+
+function startThread<T extends object>(data: ThreadData, rung: () => void): Thread<T> {
   const worker = new Worker(script, {
     workerData: data,
     name: names[data.role],
@@ -66,19 +69,23 @@ async function openThread<T extends { close(): Promise<void> }>(data: ThreadData
   worker.on("exit", () => end(new FanfareError("store_failed", "the store is closed")))
 
   const answer = (id: number): Promise<unknown> => new Promise((resolve, reject) => pending.set(id, { resolve, reject }))
+  const opened = answer(0).then(
+    () => undefined,
+    async (error: Error) => {
+      await worker.terminate()
+      end(error)
+      throw error
+    },
+  )
+  opened.catch(() => undefined)
   const call = (method: string, args: readonly unknown[]): Promise<unknown> => {
     if (gone !== null) return Promise.reject(gone)
     const id = ++last
     worker.postMessage({ id, method, args } satisfies Call)
     return answer(id)
   }
-  try {
-    await answer(0)
-  } catch (error) {
-    await worker.terminate()
-    throw error
-  }
-  return new Proxy({} as T, {
+  const methods = new Proxy({} as T, {
     get: (_, method) => (typeof method === "symbol" || method === "then" ? undefined : (...args: unknown[]) => call(method, args)),
   })
+  return { opened, methods }
 }

@@ -3,6 +3,7 @@ import { FanfareError } from "../../src/core/errors.ts"
 import type { Clock, Random } from "../../src/core/ports.ts"
 import { Engine } from "../../src/engine/engine.ts"
 import type { Db } from "../../src/store/db.ts"
+import { withPresence } from "../../src/store/presence.ts"
 import { openReader, type Store, storeOn } from "../../src/store/store.ts"
 import { VirtualClock } from "../../src/testing/clock.ts"
 import { seededRandom } from "../../src/testing/random.ts"
@@ -41,11 +42,14 @@ export class World {
   /** Errors of the store that nobody simulated. With many of them no time passes any more: the engine would try for ever. */
   readonly failures: string[] = []
   faulty = true
+  /** Engines that are gone, where nodes see that: with every other seed all nodes are on one machine. */
+  readonly gone: Set<string> | null
 
   private constructor(options: WorldOptions, clock: VirtualClock, db: Db) {
     this.options = options
     this.clock = clock
     this.db = db
+    this.gone = options.seed % 2 === 0 ? new Set() : null
     this.nodes = Array.from({ length: options.nodes }, (_, i) => new SimulatedNode(this, i))
   }
 
@@ -129,6 +133,7 @@ export class SimulatedNode {
   }
 
   kill(): void {
+    if (this.engine !== null) this.world.gone?.add(this.engine.nodeId)
     this.engine = null
   }
 
@@ -142,7 +147,9 @@ export class SimulatedNode {
   #faultyStore(life: number): Store {
     const { db, clock, options } = this.world
     // What a node remembers of the line is its own: a store for each life of each.
-    const own = storeOn(db, clock)
+    const { gone } = this.world
+    const seen = { enter: () => {}, ended: (nodeId: string) => gone?.has(nodeId) === true, forget: () => {}, leave: () => {} }
+    const own = gone === null ? storeOn(db, clock) : withPresence(storeOn(db, clock), seen)
     return new Proxy(options.mutate?.(own, db) ?? own, {
       get: (target, method: string) =>
         method === "then" ? undefined : (...args: unknown[]) => this.#command(life, method, () => call(target, method, args)),

@@ -260,6 +260,25 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       expect(lost.filter(({ progressed }) => progressed).map((each) => each.run.id)).toEqual([a.id])
     })
 
+    it("takes runs at once from nodes that are said to be dead, and from no other", async () => {
+      await store.pulse({ id: "node_a", host: "h", pid: 1, functionIds: ["app-f"] }, false)
+      await store.pulse({ id: "node_b", host: "h", pid: 2, functionIds: ["app-f"] }, false)
+      await commit(unit(pair()))
+      const [a] = await claim()
+      expect(await store.others("node_b")).toEqual(["node_a"])
+      await store.declareDead(["node_unknown"])
+      expect(await store.lost("node_b", 10)).toEqual([])
+      await store.declareDead(["node_a"])
+      expect((await store.lost("node_b", 10)).map(({ run: { id } }) => id)).toEqual([a?.id])
+      expect((await under.opened.reader.nodes()).map(({ id, alive }) => [id, alive])).toEqual([
+        ["node_b", true],
+        ["node_a", false],
+      ])
+      // Whoever said so was wrong: a heartbeat is believed.
+      await store.pulse({ id: "node_a", host: "h", pid: 1, functionIds: ["app-f"] }, false)
+      expect(await store.lost("node_b", 10)).toEqual([])
+    })
+
     it("forgets runs that ended long ago with all that belongs to them, and nothing that lives", async () => {
       await commit(unit(pair()), unit(pair()), unit(pair({ functionId: "app-g" })))
       const claimed = await claim()

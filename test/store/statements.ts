@@ -92,6 +92,8 @@ export async function exercise(store: Store, reader: Reader): Promise<void> {
   const began = ended
   await until(() => ended > began)
   await store.prune(Date.now() + 1_000, 10)
+  await store.others("node_other")
+  await store.declareDead(["node_other"])
   await store.lost("node_other", 10)
   await store.releaseMissed()
   await node.stop()
