@@ -1,4 +1,6 @@
+import { fork } from "node:child_process"
 import { randomUUID } from "node:crypto"
+import { once } from "node:events"
 import { setTimeout as delay } from "node:timers/promises"
 import pg from "pg"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -7,8 +9,9 @@ import type { Entry } from "../../src/core/entry.ts"
 import type { LimitClaim, NewRun } from "../../src/core/run.ts"
 import { eventTopic, startKey } from "../../src/core/wait.ts"
 import { systemClock } from "../../src/engine/system.ts"
-import { postgresPlace } from "../../src/store/open-postgres.ts"
+import { postgres, postgresPlace } from "../../src/store/open-postgres.ts"
 import { openPostgres } from "../../src/store/postgres.ts"
+import { presenceOn } from "../../src/store/presence.ts"
 import { openStore, type Store, storeOn } from "../../src/store/store.ts"
 import { completed, guardOf, pair, settle, unit } from "./conformance.ts"
 import { startPostgres, type TestServer } from "./postgres.ts"
@@ -27,6 +30,33 @@ beforeAll(async () => {
   await stores[0].watch(["", "data.n"].map((path) => ({ name: "app/paid", path })))
 }, 120_000)
 afterAll(() => server.stop(), 60_000)
+
+describe("nodes of one machine", () => {
+  it("see at once that one was killed, not only frozen, and nothing of nodes elsewhere", async () => {
+    const presence = presenceOn()
+    // Only Linux has it.
+    if (presence === null) return
+    const schema = "presence"
+    const { store, reader } = await postgres(place, { schema }).open(systemClock)
+    const [here, elsewhere, killed] = ["a", "b", "c"].map((name) => `node_${process.pid}${name}${Date.now()}`) as [string, string, string]
+    for (const nodeId of [here, elsewhere]) await store.pulse({ id: nodeId, host: "h", pid: 1, functionIds: ["app-f"] }, false)
+    await store.turn({ units: [unit(pair())], claim: { nodeId: elsewhere, functionIds: ["app-f"], limit: 1, after: "" } })
+    await store.turn({ units: [unit(pair()), unit(pair())], claim: null })
+    const child = fork(new URL("./leaving-node.ts", import.meta.url), [place, schema, killed])
+    expect(await once(child, "message")).toEqual([2, undefined])
+    const lost = async (): Promise<number> => (await store.lost(here, 10)).filter(({ nodeId }) => nodeId === killed).length
+    expect(await lost()).toBe(0)
+    child.kill("SIGSTOP")
+    expect(presence.ended(killed)).toBe(false)
+    child.kill("SIGKILL")
+    await once(child, "exit")
+    expect([here, elsewhere, killed].map((nodeId) => presence.ended(nodeId))).toEqual([false, false, true])
+    expect(await lost()).toBe(2)
+    expect((await reader.nodes()).find(({ id: nodeId }) => nodeId === killed)?.alive).toBe(false)
+    await reader.close()
+    await store.close()
+  })
+})
 
 /** How often PostgreSQL threw a transaction out to let another one pass. What connections have counted is known when they are closed. */
 async function deadlocks(): Promise<number> {

@@ -1,6 +1,4 @@
-import { fork } from "node:child_process"
 import { randomUUID } from "node:crypto"
-import { once } from "node:events"
 import { setTimeout as delay } from "node:timers/promises"
 import pg from "pg"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -11,7 +9,6 @@ import type { Db } from "../../src/store/db.ts"
 import { Conflict } from "../../src/store/db.ts"
 import { postgres, postgresPlace } from "../../src/store/open-postgres.ts"
 import { openPostgres, type PostgresOptions } from "../../src/store/postgres.ts"
-import { presenceOn } from "../../src/store/presence.ts"
 import { openStore, type Store, storeOn } from "../../src/store/store.ts"
 import { type Cut, startProxy } from "../chaos/proxy.ts"
 import { flowConformance } from "./conformance-flow.ts"
@@ -82,31 +79,6 @@ function settle(run: ClaimedRun): Unit {
 }
 
 const kinds = (results: readonly UnitResult[]): string[] => results.map(({ kind }) => kind)
-
-describe("nodes of one machine", () => {
-  it("see at once that one was killed, not only frozen, and nothing of nodes elsewhere", async () => {
-    const schema = `s${schemas++}`
-    const { store, reader } = await postgres(url, { schema }).open(systemClock)
-    const [here, elsewhere, killed] = ["a", "b", "c"].map((name) => `node_${process.pid}${name}${Date.now()}`) as [string, string, string]
-    for (const nodeId of [here, elsewhere]) await store.pulse({ id: nodeId, host: "h", pid: 1, functionIds: ["app-f"] }, false)
-    await store.turn({ units: [start()], claim: { nodeId: elsewhere, functionIds: ["app-f"], limit: 1, after: "" } })
-    await store.turn({ units: [start(), start()], claim: null })
-    const child = fork(new URL("./leaving-node.ts", import.meta.url), [url, schema, killed])
-    expect(await once(child, "message")).toEqual([2, undefined])
-    const lost = async (): Promise<number> => (await store.lost(here, 10)).filter(({ nodeId }) => nodeId === killed).length
-    expect(await lost()).toBe(0)
-    const presence = presenceOn()
-    child.kill("SIGSTOP")
-    expect(presence?.ended(killed)).toBe(false)
-    child.kill("SIGKILL")
-    await once(child, "exit")
-    expect([here, elsewhere, killed].map((nodeId) => presence?.ended(nodeId))).toEqual([false, false, true])
-    expect(await lost()).toBe(2)
-    expect((await reader.nodes()).find(({ id: nodeId }) => nodeId === killed)?.alive).toBe(false)
-    await reader.close()
-    await store.close()
-  })
-})
 
 describe("several connections at once", () => {
   /** Stores on connections of their own, as many nodes have. */
