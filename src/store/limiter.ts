@@ -1,4 +1,4 @@
-import type { LimitState } from "../core/room.ts"
+import { type LimitState, unusedLimit } from "../core/room.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
 
 export const keyColumn: readonly Column[] = [["key", "text"]]
@@ -93,12 +93,15 @@ export async function limitStates(db: Db, keys: readonly string[]): Promise<Map<
     due_at: number | null
   }>(
     `select j.key, l.max, l.rate, l.held_until, l.due_at, (select count(*) from slot where slot.limit_key = j.key) as used
-       from ${db.dialect.rows("$1", keyColumn)} as j left join limiter as l on l.key = j.key`,
+       from ${db.dialect.rows("$1", keyColumn)} as j left join limiter as l on l.key = j.key
+       where l.key is not null or (select 1 from slot where slot.limit_key = j.key limit 1) is not null`,
     [JSON.stringify(keys.map((key) => [key]))],
   )
-  return new Map(
-    rows.map(({ key, used, max, rate, held_until, due_at }) => [key, { used, max, rate, heldUntil: held_until, dueAt: due_at }]),
-  )
+  const states = new Map<string, LimitState>(keys.map((key) => [key, { ...unusedLimit }]))
+  for (const { key, used, max, rate, held_until, due_at } of rows) {
+    states.set(key, { used, max, rate, heldUntil: held_until, dueAt: due_at })
+  }
+  return states
 }
 
 const stateColumns: readonly Column[] = [

@@ -84,7 +84,7 @@ export async function releaseMissed(db: Db, after: string, now: number): Promise
   const heads = await headsOf(db, new Map(keys.map((key) => [key, 1])))
   const [states, paused] = await together([
     statesOf(db, keys),
-    pausedFunctions(db, new Map(Array.from(heads, ([key, rows]) => [key, { rows }]))),
+    pausedFunctions(db, [...heads.values()].flat()),
   ])
   const open = keys.filter((key) => {
     const head = heads.get(key)?.[0]
@@ -110,6 +110,8 @@ function isOwn(key: string): boolean {
 interface Line {
   readonly rows: readonly QueueRow[]
   readonly unseen: readonly QueueRow[]
+  /** Whether these are all that the limit holds. */
+  readonly whole: boolean
 }
 
 interface Decision {
@@ -166,7 +168,7 @@ class ReleasePass {
     const asked = this.#thorough ? fresh : fresh.filter((key) => lines.has(key) && !this.#states.has(key))
     const known = new Set(asked)
     const [paused] = await together([
-      pausedFunctions(db, lines),
+      pausedFunctions(db, [...lines.values()].flatMap(({ rows }) => rows)),
       this.#load(asked, true),
       this.#load(
         others.filter((key) => !known.has(key) && !this.#busy.has(key)),
@@ -213,7 +215,7 @@ class ReleasePass {
   ): Decision {
     const decision: Decision = { released: [], held: [], left: [], again: new Map() }
     // Whoever has waited longest comes first to what several share.
-    for (const [key, { rows, unseen }] of [...lines].toSorted(([, a], [, b]) => (a.rows[0]?.rank ?? 0) - (b.rows[0]?.rank ?? 0))) {
+    for (const [key, { rows, unseen, whole }] of [...lines].toSorted(([, a], [, b]) => (a.rows[0]?.rank ?? 0) - (b.rows[0]?.rank ?? 0))) {
       let made = 0
       let done = 0
       for (const row of rows) {
@@ -238,7 +240,7 @@ class ReleasePass {
       }
       for (const row of rows.slice(done)) if (fresh.has(row)) decision.held.push([key, row])
       for (const row of unseen) decision.held.push([key, row])
-      if (done < rows.length || done < (wanted.get(key) ?? 0)) continue
+      if (whole || done < rows.length || done < (wanted.get(key) ?? 0)) continue
       // What was asked for is released. More may follow where runs made way for others, and where time decides how many may pass.
       if (this.#looks.has(key)) decision.again.set(key, Math.min(done * 10, releaseBatch))
       else if (made > 0 || unseen.length > 0) decision.again.set(key, Math.max(made, unseen.length))
@@ -295,13 +297,15 @@ function linesIn(
   arrived: Arrived,
   wanted: ReadonlyMap<string, number>,
 ): Map<string, Line> {
-  const lines = new Map(Array.from(heads, ([key, rows]): [string, Line] => [key, { rows, unseen: [] }]))
+  const isWhole = (key: string, rows: readonly QueueRow[]): boolean => rows.length < (wanted.get(key) ?? 0)
+  const lines = new Map(Array.from(heads, ([key, rows]): [string, Line] => [key, { rows, unseen: [], whole: isWhole(key, rows) }]))
   for (const [key, fresh] of arrived) {
     const stored = heads.get(key) ?? []
+    const whole = isWhole(key, stored)
     const rows = [...stored, ...fresh].toSorted(byRank)
-    const last = stored.length < (wanted.get(key) ?? 0) ? undefined : stored.at(-1)
+    const last = whole ? undefined : stored.at(-1)
     const seen = last === undefined ? rows.length : rows.indexOf(last) + 1
-    lines.set(key, { rows: rows.slice(0, seen), unseen: rows.slice(seen) })
+    lines.set(key, { rows: rows.slice(0, seen), unseen: rows.slice(seen), whole })
   }
   return lines
 }
@@ -310,8 +314,8 @@ function byRank(a: QueueRow, b: QueueRow): number {
   return a.rank - b.rank || (a.runId < b.runId ? -1 : 1)
 }
 
-async function pausedFunctions(db: Db, lines: ReadonlyMap<string, Pick<Line, "rows">>): Promise<Set<string>> {
-  const ids = new Set([...lines.values()].flatMap(({ rows }) => rows.map(({ functionId }) => functionId)))
+async function pausedFunctions(db: Db, runs: readonly QueueRow[]): Promise<Set<string>> {
+  const ids = new Set(runs.map(({ functionId }) => functionId))
   if (ids.size === 0) return new Set()
   const rows = await db.query<{ id: string }>(
     `select function.id from ${db.dialect.rows("$1", [["id", "text"]])} as j join function on function.id = j.id where function.paused is not null`,
@@ -328,7 +332,7 @@ async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map
       db.query<{ key: string; heads: string | null }>(
         `select j.key, (select ${db.dialect.gather(queueNames)} from
              (select ${queueNames} from held where limit_key = j.key order by rank, run_id limit ${size}) as h) as heads
-           from ${db.dialect.rows("$1", keyColumn)} as j`,
+           from ${db.dialect.rows("$1", keyColumn)} as j where (select 1 from held where held.limit_key = j.key limit 1) is not null`,
         [JSON.stringify(keys.map((key) => [key]))],
       ),
     ),

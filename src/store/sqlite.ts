@@ -20,13 +20,13 @@ export interface SqliteOptions {
  */
 export function openSqlite({ file, clock, readOnly = false }: SqliteOptions): Db {
   const database = open(file, readOnly)
-  const statements = new Map<string, StatementSync>()
+  const statements = new Map<string, Statement>()
   let turn: Promise<unknown> = Promise.resolve()
 
-  function prepare(sql: string): StatementSync {
+  function prepare(sql: string): Statement {
     let statement = statements.get(sql)
     if (statement === undefined) {
-      statement = database.prepare(sql.replaceAll(/\$(\d+)/g, "?$1"))
+      statement = new Statement(database.prepare(sql.replaceAll(/\$(\d+)/g, "?$1")))
       statements.set(sql, statement)
     }
     return statement
@@ -41,8 +41,8 @@ export function openSqlite({ file, clock, readOnly = false }: SqliteOptions): Db
 
   const inside: Db = {
     dialect: sqliteDialect,
-    query: async <Row>(sql: string, params: readonly Param[] = []) => prepare(sql).all(...params) as Row[],
-    execute: async (sql, params = []) => Number(prepare(sql).run(...params).changes),
+    query: async <Row>(sql: string, params: readonly Param[] = []) => prepare(sql).rows(params) as Row[],
+    execute: async (sql, params = []) => prepare(sql).run(params),
     tx: (work) => work(inside),
     now: async () => clock.now(),
     close: async () => undefined,
@@ -66,6 +66,32 @@ export function openSqlite({ file, clock, readOnly = false }: SqliteOptions): Db
         }
       }),
     close: () => inTurn(() => database.close()),
+  }
+}
+
+/** Gives rows as plain objects that are made here: those that Node makes take twice the time, and are slow to read. */
+class Statement {
+  readonly #statement: StatementSync
+  readonly #names: readonly string[]
+
+  constructor(statement: StatementSync) {
+    this.#statement = statement
+    this.#names = statement.columns().map(({ name }) => name)
+    statement.setReturnArrays(true)
+  }
+
+  rows(params: readonly Param[]): object[] {
+    const names = this.#names
+    const rows = this.#statement.all(...params) as unknown as unknown[][]
+    return rows.map((values) => {
+      const row: Record<string, unknown> = {}
+      for (let i = 0; i < names.length; i++) row[names[i] ?? ""] = values[i]
+      return row
+    })
+  }
+
+  run(params: readonly Param[]): number {
+    return Number(this.#statement.run(...params).changes)
   }
 }
 
