@@ -2,7 +2,17 @@ import type { ClaimedRun, RunEvent } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import { type Column, type Db, together } from "./db.ts"
 import type { Mark, Marks } from "./marks.ts"
-import { encodeLimits, type QueueRow, queueColumns, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import {
+  byRank,
+  encodeLimits,
+  insertReady,
+  linesOf,
+  type QueueRow,
+  queueColumns,
+  queueNames,
+  type StoredQueueRow,
+  toQueueRow,
+} from "./queue.ts"
 import { type StoredStep, toStep } from "./rows.ts"
 
 export interface ClaimRequest {
@@ -24,25 +34,21 @@ export interface Claim {
   readonly lookInMs: number | null
 }
 
-/** Takes ready runs for a node: round robin over its functions, each function's in the order of their rank. Runs in a transaction. */
-export async function claimRuns(db: Db, request: ClaimRequest, marks: Marks, now: number): Promise<Claim> {
-  const { functions: waiting, lookInMs } = await marks.waiting(db, request.functionIds)
-  const turn = waiting.findIndex((id) => id > request.after)
-  const round = turn <= 0 ? waiting : [...waiting.slice(turn), ...waiting.slice(0, turn)]
-  const taken: QueueRow[] = []
-  let after = request.after
-  let open = round
-  while (open.length > 0 && taken.length < request.limit) {
-    const share = Math.max(1, Math.floor((request.limit - taken.length) / open.length))
-    // With fewer places than functions, those that come first in the round get one each.
-    const served = open.slice(0, request.limit - taken.length)
-    const rows = await together(served.map((functionId) => takeReady(db, functionId, marks.from(functionId), share)))
-    for (const [i, functionId] of served.entries()) marks.took(functionId, rows[i] ?? [], share)
-    taken.push(...rows.flat())
-    after = served.at(-1) ?? after
-    // Whose line gave all it was asked for may have more; whoever had no turn yet comes first.
-    open = [...open.slice(served.length), ...served.filter((_, i) => rows[i]?.length === share)]
-  }
+/**
+ * Takes ready runs for a node: round robin over its functions, each function's in the order of their rank. Runs in a transaction.
+ * @param arrived runs that come into line in this transaction and stand nowhere yet: those that are taken at once never stand in `ready`
+ */
+export async function claimRuns(
+  db: Db,
+  request: ClaimRequest,
+  marks: Marks,
+  now: number,
+  arrived: readonly QueueRow[] = [],
+): Promise<Claim> {
+  const { functions, lookInMs } = await marks.waiting(db, request.functionIds)
+  const { taken, left, after } = await takeInTurn(db, request, functions, marks, arrived)
+  await insertReady(db, left)
+  marks.joined(linesOf(left))
   marks.claimed()
   if (taken.length === 0) return { runs: [], steps: [], after, lookInMs }
   const resumed = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
@@ -52,6 +58,46 @@ export async function claimRuns(db: Db, request: ClaimRequest, marks: Marks, now
     resumed.length === 0 ? Promise.resolve([]) : stepsOf(db, resumed),
   ])
   return { runs, steps, after, lookInMs }
+}
+
+/** `left`: what stands nowhere and was not taken. */
+async function takeInTurn(
+  db: Db,
+  request: ClaimRequest,
+  waiting: readonly string[],
+  marks: Marks,
+  arrived: readonly QueueRow[],
+): Promise<{ taken: QueueRow[]; left: QueueRow[]; after: string }> {
+  const lines = new Set(waiting)
+  const loose = Map.groupBy(arrived, ({ functionId }) => functionId)
+  const hosted = loose.size === 0 ? lines : new Set([...waiting, ...request.functionIds.filter((id) => loose.has(id))])
+  const round = [...hosted].toSorted()
+  const turn = round.findIndex((id) => id > request.after)
+  const taken: QueueRow[] = []
+  let after = request.after
+  let open = turn <= 0 ? round : [...round.slice(turn), ...round.slice(0, turn)]
+  while (open.length > 0 && taken.length < request.limit) {
+    const share = Math.max(1, Math.floor((request.limit - taken.length) / open.length))
+    // With fewer places than functions, those that come first in the round get one each.
+    const served = open.slice(0, request.limit - taken.length)
+    const rows = await together(
+      served.map(async (id) => {
+        const ready = lines.has(id) ? await takeReady(db, id, marks.from(id), share) : []
+        if (lines.has(id)) marks.took(id, ready, share)
+        if (ready.length < share) lines.delete(id)
+        const came = loose.get(id) ?? []
+        if (came.length === 0) return ready
+        const all = [...ready, ...came].toSorted(byRank)
+        loose.set(id, all.slice(share))
+        return all.slice(0, share)
+      }),
+    )
+    taken.push(...rows.flat())
+    after = served.at(-1) ?? after
+    // Whose line gave all it was asked for may have more; whoever had no turn yet comes first.
+    open = [...open.slice(served.length), ...served.filter((_, i) => rows[i]?.length === share)]
+  }
+  return { taken, left: [...loose.values()].flat(), after }
 }
 
 async function takeReady(db: Db, functionId: string, from: Mark, limit: number): Promise<QueueRow[]> {
@@ -66,7 +112,7 @@ async function takeReady(db: Db, functionId: string, from: Mark, limit: number):
     [functionId, limit, from.rank, from.runId],
   )
   // What `returning` gives has no promised order.
-  return rows.map(toQueueRow).toSorted((a, b) => a.rank - b.rank || (a.runId < b.runId ? -1 : 1))
+  return rows.map(toQueueRow).toSorted(byRank)
 }
 
 const leaseColumns: readonly Column[] = [["node_id", "text"], ["claimed_at", "bigint"], ...queueColumns]

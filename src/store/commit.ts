@@ -21,8 +21,8 @@ import { type Db, together } from "./db.ts"
 import { addEntering, type Entered, entryKeys, nothingEntered } from "./entries.ts"
 import { closedFanouts } from "./fanout-parts.ts"
 import { holdLimits, lockLimits, tryLimits } from "./limiter.ts"
-import { addLines, keysOf, type Lines, type Moved } from "./queue.ts"
-import { type Released, releaseHeld } from "./release.ts"
+import { addLines, insertReady, keysOf, type Lines, linesOf, type Moved, type QueueRow } from "./queue.ts"
+import { type LetThrough, letThrough } from "./release.ts"
 
 export interface Committed {
   readonly results: readonly UnitResult[]
@@ -31,6 +31,8 @@ export interface Committed {
   /** The earliest timer among those that were set; null when none was. */
   readonly timerAt: number | null
   readonly lines: Lines
+  /** Runs that may start and stand nowhere yet: whoever commits claims them or puts them in line. */
+  readonly arrived: readonly QueueRow[]
   /**
    * What is left to do, at the very end of the transaction: the counts of fan-outs. Whoever else counts the same fan-out waits from
    * there on until the transaction ends. Gives what follows from them.
@@ -145,20 +147,23 @@ function listed(leases: Iterable<string>): string {
 }
 
 type Written = Omit<Committed, "results"> & Pick<WaitsEnded, "delivered">
+type WrittenChanges = Omit<Written, "arrived">
 
 /**
  * Writes changes that nothing can refuse, outside of any unit.
  * @param freed limits that have room since then
  */
-export async function writeChanges(db: Db, changes: readonly Change[], now: number, freed: readonly string[] = []): Promise<Written> {
+export async function writeChanges(
+  db: Db,
+  changes: readonly Change[],
+  now: number,
+  freed: readonly string[] = [],
+): Promise<WrittenChanges> {
   const offers = changes.flatMap((change) => (change.kind === "wait.offer" ? [{ unit: 0, offer: change.offer }] : []))
-  return write(
-    db,
-    changes.filter(({ kind }) => kind !== "wait.offer"),
-    offers,
-    now,
-    freed,
-  )
+  const others = changes.filter(({ kind }) => kind !== "wait.offer")
+  const { arrived, lines, ...written } = await write(db, others, offers, now, freed)
+  await insertReady(db, arrived)
+  return { ...written, lines: addLines([lines, linesOf(arrived)]) }
 }
 
 async function write(
@@ -196,17 +201,18 @@ async function write(
   const replaced = await addWaits(db, by["wait.add"], now)
   const waits = await endWaits(db, offers, parksOf(by["run.settle"]), overOf(by["run.settle"]), now)
   const before = [settled, added, packed, replaced, waits.moved]
-  const { entered, released } = await giveRoom(db, by["limit.hold"], entering, before, freed, now)
+  const { entered, through } = await giveRoom(db, by["limit.hold"], entering, before, freed, now)
   const moves = [...before, entered.moved]
   const doomed = [...waits.doomed, ...entered.doomed].filter(({ runId }) => !entered.over.has(runId))
   await doom(db, doomed)
   const timers = [...settled.timers, ...added.timers, ...entered.moved.timers, ...deadlinesOf(by["wait.add"])]
-  if (released.dueAt !== null) timers.push(released.dueAt)
+  if (through.dueAt !== null) timers.push(through.dueAt)
   return {
     timerAt: timers.reduce<number | null>((first, at) => (first === null ? at : Math.min(first, at)), null),
     doomed: doomed.length,
     delivered: waits.delivered,
-    lines: addLines([...moves, released].map(({ lines }) => lines)),
+    lines: addLines(moves.map(({ lines }) => lines)),
+    arrived: through.rows,
     count: () =>
       countFanouts(db, withFewer(by["fanout.grow"], entered.fewer), [...by["run.settle"], ...entered.ended], by["join.add"], now),
   }
@@ -220,7 +226,7 @@ async function giveRoom(
   before: readonly Moved[],
   freed: readonly string[],
   now: number,
-): Promise<{ readonly entered: Entered; readonly released: Released }> {
+): Promise<{ readonly entered: Entered; readonly through: LetThrough }> {
   const arriving = before.flatMap((moved) => moved.arrivals)
   const left = [...before.flatMap((moved) => moved.keys), ...freed]
   // All at once, so that the order of keys holds.
@@ -234,7 +240,7 @@ async function giveRoom(
   const late = entered.moved.keys
   const busy = late.length === 0 ? new Set() : await tryLimits(db, late)
   const open = [...left, ...late.filter((key) => !busy.has(key))]
-  return { entered, released: await releaseHeld(db, open, [...arriving, ...entered.moved.arrivals], now) }
+  return { entered, through: await letThrough(db, open, [...arriving, ...entered.moved.arrivals], now) }
 }
 
 /** Runs that just begin, and those of which an entry rule decides first. */

@@ -66,6 +66,11 @@ export class Marks {
   /** This node has put runs in line. */
   lined(lines: Lines): void {
     this.#meanwhile?.push(lines)
+    this.joined(lines)
+  }
+
+  /** The claim that is under way has put runs in line. */
+  joined(lines: Lines): void {
     for (const [functionId, { rank }] of lines) {
       const mark = this.#marks.get(functionId)
       if (mark === undefined || mark.rank >= rank) this.#marks.set(functionId, { rank, runId: "" })

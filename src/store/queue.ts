@@ -23,6 +23,11 @@ export interface StoredQueueRow {
   limits: string | null
 }
 
+/** The order in which runs start. */
+export function byRank(a: QueueRow, b: QueueRow): number {
+  return a.rank - b.rank || (a.runId < b.runId ? -1 : 1)
+}
+
 /** What became of queue moves. */
 export interface Moved {
   /** Limits to look at again, each as often as runs left. */

@@ -6,6 +6,7 @@ import { type Db, together } from "./db.ts"
 import { gateRooms } from "./gate.ts"
 import { keyColumn, limitStates, lockLimits, remember, tryLimits } from "./limiter.ts"
 import {
+  byRank,
   deleteHeld,
   firstLimit,
   insertHeld,
@@ -31,31 +32,46 @@ export interface Released {
   readonly dueAt: number | null
 }
 
+/** Runs that have their places under all their limits, and stand nowhere yet. */
+export interface LetThrough extends Pick<Released, "dueAt"> {
+  readonly rows: readonly QueueRow[]
+}
+
 /**
- * Puts runs in line, as far as their limits have room: those of `arrivals`, which stand nowhere yet, and those that are held under `keys`,
+ * Lets runs through, as far as their limits have room: those of `arrivals`, which stand nowhere yet, and those that are held under `keys`,
  * a key's runs in the order of their rank. A key may be named several times: once for each run that left it, so that as many are looked
  * at. What a limit holds back is held under it from now on.
  */
-export async function releaseHeld(db: Db, keys: readonly string[], arrivals: readonly QueueRow[], now: number): Promise<Released> {
+export async function letThrough(db: Db, keys: readonly string[], arrivals: readonly QueueRow[], now: number): Promise<LetThrough> {
   const wanted = new Map<string, number>()
   const want = (key: string): unknown => wanted.set(key, Math.min((wanted.get(key) ?? 0) + 1, releaseBatch))
   for (const key of keys) want(key)
   const arrived = Map.groupBy(arrivals, (row) => firstLimit(row) ?? "")
   for (const [key, rows] of arrived) for (let i = 0; i < rows.length; i++) want(key)
-  return release(new ReleasePass(db, now, false), wanted, arrived)
+  return pass(new ReleasePass(db, now, false), wanted, arrived)
+}
+
+/** The same, and puts them in line. */
+export async function releaseHeld(db: Db, keys: readonly string[], arrivals: readonly QueueRow[], now: number): Promise<Released> {
+  return putInLine(db, await letThrough(db, keys, arrivals, now))
+}
+
+async function putInLine(db: Db, { rows, dueAt }: LetThrough): Promise<Released> {
+  await insertReady(db, rows)
+  return { lines: linesOf(rows), dueAt }
 }
 
 /** What limits have room for, as far as one transaction can. @param n about how many runs of each are expected */
 export async function releaseAll(db: Db, keys: readonly string[], now: number, n = releaseBatch): Promise<Released> {
-  return release(new ReleasePass(db, now, true), new Map(keys.map((key) => [key, n])), new Map())
+  return putInLine(db, await pass(new ReleasePass(db, now, true), new Map(keys.map((key) => [key, n])), new Map()))
 }
 
 type Arrived = ReadonlyMap<string, readonly QueueRow[]>
 
-async function release(pass: ReleasePass, wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<Released> {
+async function pass(release: ReleasePass, wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<LetThrough> {
   let rest = wanted
-  for (let i = 0; rest.size > 0 && i < passesMost; i++) rest = await pass.run(rest, i === 0 ? arrived : new Map())
-  return pass.end(rest)
+  for (let i = 0; rest.size > 0 && i < passesMost; i++) rest = await release.run(rest, i === 0 ? arrived : new Map())
+  return release.end(rest)
 }
 
 /** Releases what a gate held, as far as it is open now: a batch. */
@@ -82,10 +98,7 @@ export async function releaseMissed(db: Db, after: string, now: number): Promise
   const keys = rows.flatMap(({ key }) => (key === null ? [] : [key]))
   // Looked at without a lock first: a sweep must not make those wait who have something to release.
   const heads = await headsOf(db, new Map(keys.map((key) => [key, 1])))
-  const [states, paused] = await together([
-    statesOf(db, keys),
-    pausedFunctions(db, [...heads.values()].flat()),
-  ])
+  const [states, paused] = await together([statesOf(db, keys), pausedFunctions(db, [...heads.values()].flat())])
   const open = keys.filter((key) => {
     const head = heads.get(key)?.[0]
     if (head === undefined || paused.has(head.functionId)) return false
@@ -168,7 +181,10 @@ class ReleasePass {
     const asked = this.#thorough ? fresh : fresh.filter((key) => lines.has(key) && !this.#states.has(key))
     const known = new Set(asked)
     const [paused] = await together([
-      pausedFunctions(db, [...lines.values()].flatMap(({ rows }) => rows)),
+      pausedFunctions(
+        db,
+        [...lines.values()].flatMap(({ rows }) => rows),
+      ),
       this.#load(asked, true),
       this.#load(
         others.filter((key) => !known.has(key) && !this.#busy.has(key)),
@@ -176,13 +192,13 @@ class ReleasePass {
       ),
     ])
     const { released, held, left, again } = this.#decide(lines, new Set(arriving), wanted, paused)
-    await together([deleteHeld(db, left), insertHeld(db, held), insertReady(db, released.map(passed)), insertSlots(db, released)])
-    this.#released.push(...released)
+    await together([deleteHeld(db, left), insertHeld(db, held), insertSlots(db, released)])
+    for (const row of released) this.#released.push(passed(row))
     return again
   }
 
   /** @param rest keys that the passes did not suffice for */
-  async end(rest: ReadonlyMap<string, number>): Promise<Released> {
+  async end(rest: ReadonlyMap<string, number>): Promise<LetThrough> {
     for (const key of rest.keys()) if (this.#looks.has(key)) this.#looks.set(key, this.#now + limits.throttleLookMs)
     await remember(
       this.#db,
@@ -191,7 +207,7 @@ class ReleasePass {
       ),
     )
     const due = [...this.#looks.values()].filter((at) => at !== null)
-    return { lines: linesOf(this.#released), dueAt: due.length === 0 ? null : Math.min(...due) }
+    return { rows: this.#released, dueAt: due.length === 0 ? null : Math.min(...due) }
   }
 
   #unknown(keys: Iterable<string>): string[] {
@@ -308,10 +324,6 @@ function linesIn(
     lines.set(key, { rows: rows.slice(0, seen), unseen: rows.slice(seen), whole })
   }
   return lines
-}
-
-function byRank(a: QueueRow, b: QueueRow): number {
-  return a.rank - b.rank || (a.runId < b.runId ? -1 : 1)
 }
 
 async function pausedFunctions(db: Db, runs: readonly QueueRow[]): Promise<Set<string>> {

@@ -6,7 +6,7 @@ import { type Committed, commitUnits } from "./commit.ts"
 import { nothingEnded } from "./commit-fanout.ts"
 import type { Db } from "./db.ts"
 import type { Marks } from "./marks.ts"
-import { runsIn } from "./queue.ts"
+import { insertReady, linesOf, runsIn } from "./queue.ts"
 
 /** One transaction: units made durable, then runs claimed. */
 export interface TurnRequest {
@@ -46,15 +46,19 @@ export async function turnWith(db: Db, request: TurnRequest, marks: Marks): Prom
 
 async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now: number): Promise<TurnResult> {
   if (units.length > limits.unitsPerTransaction) throw new FanfareError("too_many", `${units.length} units in one transaction`)
-  const { results, timerAt, lines, doomed, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
+  const { results, timerAt, lines, arrived, doomed, count } = units.length === 0 ? nothing : await commitUnits(tx, units, now)
   marks.lined(lines)
-  const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now)
+  const claimed = claim === null ? null : await claimRuns(tx, claim, marks, now, arrived)
+  if (claim === null) {
+    await insertReady(tx, arrived)
+    marks.lined(linesOf(arrived))
+  }
   const { ended, woken, opened } = await count()
   return {
     results,
     claim: claimed,
     timerAt: woken > 0 ? now : timerAt,
-    left: Math.max(0, runsIn(lines) - (claimed?.runs.length ?? 0)),
+    left: Math.max(0, runsIn(lines) + arrived.length - (claimed?.runs.length ?? 0)),
     ended,
     opened,
     doomed,
@@ -62,4 +66,4 @@ async function takeTurn(tx: Db, { units, claim }: TurnRequest, marks: Marks, now
   }
 }
 
-const nothing: Committed = { results: [], timerAt: null, lines: new Map(), doomed: 0, count: async () => nothingEnded }
+const nothing: Committed = { results: [], timerAt: null, lines: new Map(), arrived: [], doomed: 0, count: async () => nothingEnded }

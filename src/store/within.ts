@@ -6,6 +6,7 @@ import { commitUnits } from "./commit.ts"
 import { Conflict, type Db, type Dialect, type Param } from "./db.ts"
 import { type SqlRuns, startFromSql, type UserDb } from "./from-sql.ts"
 import { bellChannel, postgresDialect } from "./postgres-dialect.ts"
+import { insertReady } from "./queue.ts"
 import { sqliteDialect } from "./sqlite-dialect.ts"
 import type { Place } from "./thread-protocol.ts"
 
@@ -21,7 +22,8 @@ export function openOutbox(place: Place): Outbox {
   return {
     commit: (transaction, unit) =>
       join(transaction, async (db, now) => {
-        const { results, count } = await commitUnits(db, [unit], now)
+        const { results, arrived, count } = await commitUnits(db, [unit], now)
+        await insertReady(db, arrived)
         await count()
         return results[0] ?? { kind: "fenced" }
       }),
