@@ -15,6 +15,7 @@ import {
   nothingMoved,
   readQueueValues,
 } from "./queue.ts"
+import { insertRows, type Values } from "./row-list.ts"
 
 export type Refusals = (UnitResult | undefined)[]
 
@@ -105,23 +106,16 @@ const eventColumns: readonly Column[] = [
   ["fanout_id", "text"],
   ["source_run_id", "text"],
 ]
-const eventNames = eventColumns.map(([name]) => name).join(", ")
 
-export function eventValues(e: NewEvent): readonly (string | number | null)[] {
+export function eventValues(e: NewEvent): Values {
   return [e.id, e.key, e.name, e.data, e.ts, e.receivedAt, e.fanoutId, e.sourceRunId]
-}
-
-async function insertEvents(db: Db, rows: string): Promise<void> {
-  await db.execute(`insert into event (${eventNames}) select ${eventNames} from ${db.dialect.rows("$1", eventColumns)} as j where true`, [
-    rows,
-  ])
 }
 
 /** Rows that were written out beforehand, a piece at a time. */
 export async function addPacked(db: Db, changes: readonly ChangeOf<"rows.add">[]): Promise<Moved> {
   await together(
     changes.flatMap(({ events, runs, ready }) => [
-      insertEvents(db, events),
+      insertRows(db, "event", eventColumns, events),
       ...(runs === "[]" ? [] : [insertRuns(db, runs)]),
       ...(ready === "[]" ? [] : [insertReadyRows(db, ready)]),
     ]),
@@ -135,7 +129,15 @@ export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[
   const keyed = changes
     .filter(({ event }) => event.key !== null)
     .toSorted(({ event: a }, { event: b }) => ((a.key ?? "") < (b.key ?? "") ? -1 : 1))
-  await together([insertEvents(db, JSON.stringify(changes.map(({ event }) => eventValues(event)))), takeKeys(db, keyed, now)])
+  await together([
+    insertRows(
+      db,
+      "event",
+      eventColumns,
+      changes.map(({ event }) => eventValues(event)),
+    ),
+    takeKeys(db, keyed, now),
+  ])
 }
 
 /** In the order of the keys, so that two nodes never wait for each other. */
@@ -164,14 +166,14 @@ const runColumns: readonly Column[] = [
   ["rank", "bigint"],
   ["limits", "text"],
 ]
-const runNames = runColumns.map(([name]) => name).join(", ")
 
-export function runValues(run: NewRun): readonly (string | number | null)[] {
+export function runValues(run: NewRun): Values {
   return [run.id, run.functionId, run.eventId, run.fanoutId, run.parentId, run.createdAt, run.rank ?? run.dueAt, encodeLimits(run.limits)]
 }
 
-export async function insertRuns(db: Db, rows: string): Promise<void> {
-  await db.execute(`insert into run (${runNames}) select ${runNames} from ${db.dialect.rows("$1", runColumns)} as j where true`, [rows])
+/** @param rows of `runValues`, or their JSON */
+export function insertRuns(db: Db, rows: readonly Values[] | string): Promise<void> {
+  return insertRows(db, "run", runColumns, rows)
 }
 
 /** The events of batches, for new runs. */
@@ -192,7 +194,7 @@ export async function addRuns(db: Db, runs: readonly NewRun[], now: number): Pro
   const later = runs.filter(({ dueAt }) => dueAt > now)
   const due = runs.filter(({ dueAt }) => dueAt <= now)
   const [, , { lines, arrivals }] = await together([
-    insertRuns(db, JSON.stringify(runs.map(runValues))),
+    insertRuns(db, runs.map(runValues)),
     insertTimers(
       db,
       later.map((run) => ({ dueAt: run.dueAt, state: "scheduled", row: newQueueRow(run) })),

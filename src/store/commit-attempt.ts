@@ -4,6 +4,7 @@ import { left } from "../core/gate.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
 import { deleteSlots, enqueue, freed, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
+import { insertRows, type Values } from "./row-list.ts"
 
 const stepColumns: readonly Column[] = [
   ["run_id", "text"],
@@ -24,28 +25,26 @@ const stepNames = stepColumns.map(([name]) => name).join(", ")
 export async function saveSteps(db: Db, changes: readonly ChangeOf<"step.save">[]): Promise<void> {
   if (changes.length === 0) return
   const latest = new Map(changes.map((change) => [`${change.runId} ${change.step.key}`, change]))
-  await db.execute(
-    `insert into step (${stepNames}) select ${stepNames} from ${db.dialect.rows("$1", stepColumns)} as j where true
-       on conflict (run_id, key) do update set fence = excluded.fence, state = excluded.state, attempts = excluded.attempts,
-         output = excluded.output, failure = excluded.failure, due_at = excluded.due_at, ended_at = excluded.ended_at
-       where step.state in ('waiting', 'retrying')`,
-    [
-      JSON.stringify(
-        Array.from(latest.values(), ({ runId, fence, step: s }) => [
-          runId,
-          s.key,
-          fence,
-          s.kind,
-          s.state,
-          s.attempts,
-          s.output,
-          s.failure === null ? null : JSON.stringify(s.failure),
-          s.dueAt,
-          s.startedAt,
-          s.endedAt,
-        ]),
-      ),
-    ],
+  await insertRows(
+    db,
+    "step",
+    stepColumns,
+    Array.from(latest.values(), ({ runId, fence, step: s }) => [
+      runId,
+      s.key,
+      fence,
+      s.kind,
+      s.state,
+      s.attempts,
+      s.output,
+      s.failure === null ? null : JSON.stringify(s.failure),
+      s.dueAt,
+      s.startedAt,
+      s.endedAt,
+    ]),
+    `on conflict (run_id, key) do update set fence = excluded.fence, state = excluded.state, attempts = excluded.attempts,
+       output = excluded.output, failure = excluded.failure, due_at = excluded.due_at, ended_at = excluded.ended_at
+     where step.state in ('waiting', 'retrying')`,
   )
 }
 
@@ -73,13 +72,13 @@ const attemptColumns: readonly Column[] = [
   ["ended_at", "bigint"],
   ["failure", "text"],
 ]
-const attemptNames = attemptColumns.map(([name]) => name).join(", ")
 
 export async function addAttempts(db: Db, changes: readonly ChangeOf<"attempt.add">[]): Promise<void> {
-  if (changes.length === 0) return
-  await db.execute(
-    `insert into attempt (${attemptNames}) select ${attemptNames} from ${db.dialect.rows("$1", attemptColumns)} as j where true`,
-    [JSON.stringify(changes.map(({ attempt: a }) => [a.runId, a.fence, a.attempt, a.startedAt, a.endedAt, JSON.stringify(a.failure)]))],
+  await insertRows(
+    db,
+    "attempt",
+    attemptColumns,
+    changes.map(({ attempt: a }) => [a.runId, a.fence, a.attempt, a.startedAt, a.endedAt, JSON.stringify(a.failure)]),
   )
 }
 
@@ -92,16 +91,12 @@ const logColumns: readonly Column[] = [
   ["message", "text"],
   ["fields", "text"],
 ]
-const logNames = logColumns.map(([name]) => name).join(", ")
 
 export async function addLogs(db: Db, changes: readonly ChangeOf<"log.add">[]): Promise<void> {
-  if (changes.length === 0) return
   const rows = changes.flatMap(({ runId, fence, from, lines }) =>
-    lines.map(({ at, level, message, fields }, i) => [runId, from + i, fence, at, level, message, fields]),
+    lines.map(({ at, level, message, fields }, i): Values => [runId, from + i, fence, at, level, message, fields]),
   )
-  await db.execute(`insert into log (${logNames}) select ${logNames} from ${db.dialect.rows("$1", logColumns)} as j where true`, [
-    JSON.stringify(rows),
-  ])
+  await insertRows(db, "log", logColumns, rows)
 }
 
 type Settle = ChangeOf<"run.settle">
@@ -130,26 +125,22 @@ const resultColumns: readonly Column[] = [
   ["started_at", "bigint"],
   ["ended_at", "bigint"],
 ]
-const resultNames = resultColumns.map(([name]) => name).join(", ")
 
 async function endRuns(db: Db, ended: readonly Ended[]): Promise<void> {
-  if (ended.length === 0) return
-  await db.execute(
-    `insert into result (${resultNames}) select ${resultNames} from ${db.dialect.rows("$1", resultColumns)} as j where true`,
-    [
-      JSON.stringify(
-        ended.map(({ run, attempt, startedAt, endedAt, settlement: { to, output, failure } }) => [
-          run.id,
-          to,
-          attempt,
-          output,
-          failure === null ? null : JSON.stringify(failure),
-          failure === null ? null : fingerprintOf(failure),
-          startedAt,
-          endedAt,
-        ]),
-      ),
-    ],
+  await insertRows(
+    db,
+    "result",
+    resultColumns,
+    ended.map(({ run, attempt, startedAt, endedAt, settlement: { to, output, failure } }) => [
+      run.id,
+      to,
+      attempt,
+      output,
+      failure === null ? null : JSON.stringify(failure),
+      failure === null ? null : fingerprintOf(failure),
+      startedAt,
+      endedAt,
+    ]),
   )
 }
 

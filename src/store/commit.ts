@@ -17,12 +17,13 @@ import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
 import { dropSchedules, putSchedules } from "./commit-schedule.ts"
 import { putTallies } from "./commit-tally.ts"
 import { addWaits, doom, endWaits, lockNames, takenSignals, type UnitOffer, type WaitsEnded } from "./commit-wait.ts"
-import { type Db, together } from "./db.ts"
+import { type Column, type Db, together } from "./db.ts"
 import { addEntering, type Entered, entryKeys, nothingEntered } from "./entries.ts"
 import { closedFanouts } from "./fanout-parts.ts"
 import { holdLimits, lockLimits, tryLimits } from "./limiter.ts"
 import { addLines, insertReady, keysOf, type Lines, linesOf, type Moved, type QueueRow } from "./queue.ts"
 import { type LetThrough, letThrough } from "./release.ts"
+import { takeRows } from "./row-list.ts"
 
 export interface Committed {
   readonly results: readonly UnitResult[]
@@ -107,43 +108,49 @@ function refusal(unit: Unit, version: number, { held, takenBy, cancels, announce
  * unit settles gives up its lease at once (such units are refused for no other reason); the lease of another is locked.
  */
 async function takeGuards(db: Db, units: readonly Unit[]): Promise<Set<number>> {
-  const settling = new Map<string, number>()
-  const staying = new Map<string, number[]>()
-  const held = new Set<number>()
+  const settling = new Map<string, Guarded>()
+  const staying = new Map<string, Guarded>()
   for (const [i, { guard, changes }] of units.entries()) {
     if (guard === null) continue
-    const lease = JSON.stringify([guard.runId, guard.fence])
-    if (!changes.some(({ kind }) => kind === "run.settle")) staying.set(lease, [...(staying.get(lease) ?? []), i])
+    const name = `${guard.runId} ${guard.fence}`
+    const settles = changes.some(({ kind }) => kind === "run.settle")
+    const guarded = (settles ? settling : staying).get(name)
+    if (guarded === undefined) (settles ? settling : staying).set(name, { lease: [guard.runId, guard.fence], units: [i] })
     // The same claim cannot be settled twice, also not in one transaction.
-    else if (!settling.has(lease)) settling.set(lease, i)
+    else if (!settles) guarded.units.push(i)
   }
-  const these = `(select run_id, fence from ${db.dialect.rows("$1", [
-    ["run_id", "text"],
-    ["fence", "bigint"],
-  ])} as j)`
+  const stays = inOrder(staying)
   const [locked, taken] = await together([
-    staying.size === 0
+    stays.length === 0
       ? Promise.resolve([])
-      : db.query<Lease>(`select run_id, fence from lease where (run_id, fence) in ${these} order by run_id ${db.dialect.lockRows}`, [
-          listed(staying.keys()),
-        ]),
-    settling.size === 0
-      ? Promise.resolve([])
-      : db.query<Lease>(`delete from lease where (run_id, fence) in ${these} returning run_id, fence`, [listed(settling.keys())]),
+      : db.query<{ run_id: string; fence: number }>(
+          `select run_id, fence from lease where (run_id, fence) in (select run_id, fence from ${db.dialect.rows("$1", leaseKey)} as j)
+             order by run_id ${db.dialect.lockRows}`,
+          [JSON.stringify(stays)],
+        ),
+    takeRows(db, "lease", leaseKey, inOrder(settling)),
   ])
-  for (const { run_id, fence } of locked) for (const i of staying.get(JSON.stringify([run_id, fence])) ?? []) held.add(i)
-  for (const { run_id, fence } of taken) held.add(settling.get(JSON.stringify([run_id, fence])) ?? -1)
-  return held
+  return new Set([
+    ...locked.flatMap(({ run_id, fence }) => staying.get(`${run_id} ${fence}`)?.units ?? []),
+    ...taken.flatMap(([runId, fence]) => settling.get(`${runId} ${fence}`)?.units ?? []),
+  ])
 }
 
-interface Lease {
-  run_id: string
-  fence: number
+type Lease = readonly [runId: string, fence: number]
+
+interface Guarded {
+  readonly lease: Lease
+  readonly units: number[]
 }
+
+const leaseKey: readonly Column[] = [
+  ["run_id", "text"],
+  ["fence", "bigint"],
+]
 
 /** In order, so that two nodes never wait for each other. */
-function listed(leases: Iterable<string>): string {
-  return `[${[...leases].toSorted().join(",")}]`
+function inOrder(guarded: ReadonlyMap<string, Guarded>): Lease[] {
+  return Array.from(guarded.values(), ({ lease }) => lease).toSorted(([a], [b]) => (a < b ? -1 : 1))
 }
 
 type Written = Omit<Committed, "results"> & Pick<WaitsEnded, "delivered">

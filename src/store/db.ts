@@ -6,6 +6,11 @@ export interface Db {
   /** Runs a statement; gives the number of rows it changed. */
   execute(sql: string, params?: readonly Param[]): Promise<number>
   /**
+   * Runs a statement for each of these rows of parameters, in a transaction; gives the number of rows that each changed. Only where that costs
+   * less than one statement for all, so not where each has a way to go.
+   */
+  each?(sql: string, rows: readonly (readonly Param[])[]): Promise<readonly number[]>
+  /**
    * All of `work` or nothing: resolves when it is durable, rejects when nothing was written, and knows which, also when a connection
    * breaks. `work` may run several times, when another transaction was first. Only database calls may be awaited inside. Not nested.
    */

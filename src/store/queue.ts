@@ -1,6 +1,7 @@
 import { placesOf } from "../core/gate.ts"
 import { type LimitClaim, type NewRun, openClaims } from "../core/run.ts"
 import { type Column, Conflict, type Db } from "./db.ts"
+import { deleteRows, insertRows, takeRows } from "./row-list.ts"
 
 /** A live run as it stands in one of the queues. */
 export interface QueueRow {
@@ -166,33 +167,33 @@ export async function insertTimers(
   db: Db,
   timers: readonly { dueAt: number; state: "scheduled" | "waiting"; row: QueueRow }[],
 ): Promise<void> {
-  if (timers.length === 0) return
-  const columns: Column[] = [["due_at", "bigint"], ["state", "text"], ...queueColumns]
-  await db.execute(
-    `insert into timer (due_at, state, ${queueNames}) select due_at, state, ${queueNames} from ${db.dialect.rows("$1", columns)} as j where true`,
-    [JSON.stringify(timers.map(({ dueAt, state, row }) => [dueAt, state, ...queueValues(row)]))],
+  await insertRows(
+    db,
+    "timer",
+    timerColumns,
+    timers.map(({ dueAt, state, row }) => [dueAt, state, ...queueValues(row)]),
   )
 }
 
+const timerColumns: readonly Column[] = [["due_at", "bigint"], ["state", "text"], ...queueColumns]
 const heldColumns: readonly Column[] = [["limit_key", "text"], ...queueColumns]
 
 /** @param rows JSON rows of `queueValues` */
-export async function insertReadyRows(db: Db, rows: string): Promise<void> {
-  await db.execute(`insert into ready (${queueNames}) select ${queueNames} from ${db.dialect.rows("$1", queueColumns)} as j where true`, [
-    rows,
-  ])
+export function insertReadyRows(db: Db, rows: string): Promise<void> {
+  return insertRows(db, "ready", queueColumns, rows)
 }
 
-export async function insertReady(db: Db, rows: readonly QueueRow[]): Promise<void> {
-  if (rows.length > 0) await insertReadyRows(db, JSON.stringify(rows.map(queueValues)))
+export function insertReady(db: Db, rows: readonly QueueRow[]): Promise<void> {
+  return insertRows(db, "ready", queueColumns, rows.map(queueValues))
 }
 
 /** Each under the limit that holds it. */
 export async function insertHeld(db: Db, rows: readonly (readonly [limitKey: string, row: QueueRow])[]): Promise<void> {
-  if (rows.length === 0) return
-  await db.execute(
-    `insert into held (limit_key, ${queueNames}) select limit_key, ${queueNames} from ${db.dialect.rows("$1", heldColumns)} as j where true`,
-    [JSON.stringify(rows.map(([key, row]) => [key, ...queueValues(row)]))],
+  await insertRows(
+    db,
+    "held",
+    heldColumns,
+    rows.map(([key, row]) => [key, ...queueValues(row)]),
   )
 }
 
@@ -203,34 +204,31 @@ export async function insertHeld(db: Db, rows: readonly (readonly [limitKey: str
 export async function deleteHeld(db: Db, rows: readonly (readonly [limitKey: string, rank: number, runId: string])[]): Promise<void> {
   if (rows.length === 0) return
   // By what it returns: how many rows a statement changed is not known inside of a user's transaction.
-  const deleted = await db.query(
-    `delete from held where (limit_key, rank, run_id) in
-       (select held.limit_key, held.rank, held.run_id from ${db.dialect.rows("$1", [
-         ["limit_key", "text"],
-         ["rank", "bigint"],
-         ["run_id", "text"],
-       ])} as j join held on held.limit_key = j.limit_key and held.rank = j.rank and held.run_id = j.run_id
-       ${db.dialect.concurrent ? "for update of held skip locked" : ""}) returning run_id`,
-    [JSON.stringify(rows)],
-  )
+  const deleted = db.dialect.concurrent
+    ? await db.query(
+        `delete from held where (limit_key, rank, run_id) in
+           (select held.limit_key, held.rank, held.run_id from ${db.dialect.rows("$1", heldKey)} as j
+              join held on held.limit_key = j.limit_key and held.rank = j.rank and held.run_id = j.run_id
+              for update of held skip locked) returning run_id`,
+        [JSON.stringify(rows)],
+      )
+    : await takeRows(db, "held", heldKey, rows)
   if (deleted.length < rows.length) throw new Conflict("a run was cancelled while its limit let it go on")
 }
+
+const heldKey: readonly Column[] = [
+  ["limit_key", "text"],
+  ["rank", "bigint"],
+  ["run_id", "text"],
+]
 
 const slotColumns: readonly Column[] = [
   ["limit_key", "text"],
   ["run_id", "text"],
 ]
 
-function slotsOf(rows: readonly Pick<QueueRow, "runId" | "limits">[]): string {
-  return JSON.stringify(rows.flatMap(({ runId, limits }) => limits.map(({ key }) => [key, runId])))
-}
-
-/** @param slots JSON rows of key and run */
-async function insertSlotRows(db: Db, slots: string): Promise<void> {
-  await db.execute(
-    `insert into slot (limit_key, run_id) select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j where true`,
-    [slots],
-  )
+function slotsOf(rows: readonly Pick<QueueRow, "runId" | "limits">[]): [limitKey: string, runId: string][] {
+  return rows.flatMap(({ runId, limits }) => limits.map(({ key }): [string, string] => [key, runId]))
 }
 
 /** For runs that are released: the places that they take now. A throttle counts starts, not runs. */
@@ -239,24 +237,19 @@ export async function insertSlots(db: Db, rows: readonly QueueRow[]): Promise<vo
     runId,
     limits: placesOf(openClaims(limits)).filter(({ throttle }) => throttle === undefined),
   }))
-  if (taken.some(({ limits }) => limits.length > 0)) await insertSlotRows(db, slotsOf(taken))
+  await insertRows(db, "slot", slotColumns, slotsOf(taken))
 }
 
 /** For new runs: the places that they have from the start. */
 export async function insertFirstSlots(db: Db, rows: readonly Pick<QueueRow, "runId" | "limits">[]): Promise<void> {
   const first = new Set<LimitClaim["hold"]>(["taken", "debounce", "batch"])
   const taken = rows.map(({ runId, limits }) => ({ runId, limits: limits.filter(({ hold }) => first.has(hold)) }))
-  if (taken.some(({ limits }) => limits.length > 0)) await insertSlotRows(db, slotsOf(taken))
+  await insertRows(db, "slot", slotColumns, slotsOf(taken))
 }
 
 /** Frees what the runs occupy. */
 export async function deleteSlots(db: Db, rows: readonly Pick<QueueRow, "runId" | "limits">[]): Promise<void> {
-  const limited = rows.filter(({ limits }) => limits.length > 0)
-  if (limited.length === 0) return
-  await db.execute(
-    `delete from slot where (limit_key, run_id) in (select limit_key, run_id from ${db.dialect.rows("$1", slotColumns)} as j)`,
-    [slotsOf(limited)],
-  )
+  await deleteRows(db, "slot", slotColumns, slotsOf(rows))
 }
 
 /** Of runs that are put back: what they keep is not freed. */

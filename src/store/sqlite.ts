@@ -43,6 +43,10 @@ export function openSqlite({ file, clock, readOnly = false }: SqliteOptions): Db
     dialect: sqliteDialect,
     query: async <Row>(sql: string, params: readonly Param[] = []) => prepare(sql).rows(params) as Row[],
     execute: async (sql, params = []) => prepare(sql).run(params),
+    each: async (sql, rows) => {
+      const statement = prepare(sql)
+      return rows.map((params) => statement.run(params))
+    },
     tx: (work) => work(inside),
     now: async () => clock.now(),
     close: async () => undefined,

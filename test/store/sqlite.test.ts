@@ -236,6 +236,10 @@ function recording(db: Db, texts: Set<string>): Db {
       texts.add(sql)
       return db.execute(sql, params)
     },
+    each: (sql, rows) => {
+      texts.add(sql)
+      return db.each?.(sql, rows) ?? Promise.resolve([])
+    },
     tx: (work) => db.tx((tx) => work(recording(tx, texts))),
   }
 }
