@@ -143,12 +143,11 @@ type EncodedLimit = [key: string, max: number, hold?: LimitClaim["hold"] | null,
 
 export function decodeLimits(limits: string | null): readonly LimitClaim[] {
   if (limits === null) return noLimits
-  return (JSON.parse(limits) as EncodedLimit[]).map(([key, max, hold, periodMs, burst]) => ({
-    key,
-    max,
-    ...(hold == null ? {} : { hold }),
-    ...(periodMs === undefined || burst === undefined ? {} : { throttle: { periodMs, burst } }),
-  }))
+  return (JSON.parse(limits) as EncodedLimit[]).map(([key, max, hold, periodMs, burst]): LimitClaim => {
+    if (hold == null && periodMs === undefined) return { key, max }
+    const throttle = periodMs === undefined || burst === undefined ? {} : { throttle: { periodMs, burst } }
+    return { key, max, ...(hold == null ? {} : { hold }), ...throttle }
+  })
 }
 
 /** Puts runs in line that wait for no limit; gives the others, for `release.ts`. */

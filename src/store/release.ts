@@ -318,7 +318,7 @@ function linesIn(
   for (const [key, fresh] of arrived) {
     const stored = heads.get(key) ?? []
     const whole = isWhole(key, stored)
-    const rows = [...stored, ...fresh].toSorted(byRank)
+    const rows = stored.length === 0 && fresh.length === 1 ? fresh : [...stored, ...fresh].toSorted(byRank)
     const last = whole ? undefined : stored.at(-1)
     const seen = last === undefined ? rows.length : rows.indexOf(last) + 1
     lines.set(key, { rows: rows.slice(0, seen), unseen: rows.slice(seen), whole })

@@ -30,7 +30,7 @@ export async function insertRows(
 /** Deletes the rows that have these keys, as far as they are there. */
 export async function deleteRows(db: Db, table: string, key: readonly Column[], rows: readonly Values[]): Promise<void> {
   if (rows.length === 0) return
-  if (db.each === undefined) await db.execute(`${deletion(db, table, key)}`, [JSON.stringify(rows)])
+  if (db.each === undefined) await db.execute(deletion(db, table, key), [JSON.stringify(rows)])
   else await db.each(deletionOfOne(table, key), rows)
 }
 

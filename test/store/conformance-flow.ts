@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import type { Unit } from "../../src/core/change.ts"
 import { defineFunction } from "../../src/core/definition.ts"
 import type { Entry } from "../../src/core/entry.ts"
-import type { LimitClaim } from "../../src/core/run.ts"
+import type { ClaimedRun, LimitClaim } from "../../src/core/run.ts"
 import { completed, guardOf, kinds, now, pair, settle, unit } from "./conformance.ts"
 import { claim, commit, openEach, store, type StoreUnderTest, under } from "./opened.ts"
 
@@ -31,6 +31,36 @@ export function flowConformance(name: string, open: () => Promise<StoreUnderTest
       await store.setLimit("fn:app-f", null)
       expect(await claim()).toEqual([])
       expect((await under.opened.reader.limits("fn:app-f", 10)).items).toEqual([])
+    })
+
+    it("claims what comes into line in the same turn, in its order with what was there, and leaves the rest in line", async () => {
+      const limited = (...ranks: number[]): Unit[] =>
+        ranks.map((dueAt) =>
+          unit(
+            pair({
+              dueAt,
+              limits: [
+                { key: `own:${dueAt}`, max: 1 },
+                { key: "all", max: 10 },
+              ],
+            }),
+          ),
+        )
+      const turn = async (units: Unit[], limit: number): Promise<readonly ClaimedRun[]> => {
+        const request = { nodeId: "node_a", functionIds: ["app-f"], limit, after: "" }
+        return (await store.turn({ units, claim: request })).claim?.runs ?? []
+      }
+      const ranksOf = (runs: readonly ClaimedRun[]): number[] => runs.map(({ rank }) => rank)
+      await commit(...limited(20, 40))
+      const [first, ...others] = await turn(limited(10, 30, 50), 2)
+      if (first === undefined) throw new Error("a run expected")
+      expect(ranksOf([first, ...others])).toEqual([10, 20])
+      expect(ranksOf(await turn([settle(first, completed), ...limited(35)], 2))).toEqual([30, 35])
+      expect(ranksOf(await turn(limited(60), 10))).toEqual([40, 50, 60])
+      expect(await claim()).toEqual([])
+      const other = pair({ dueAt: 1, functionId: "app-g", limits: [{ key: "all", max: 10 }] })
+      expect(await turn([unit(other)], 10)).toEqual([])
+      expect(await claim(10, ["app-g"])).toHaveLength(1)
     })
 
     it("keeps the place of a whole run until it ends, and frees it for the next one then", async () => {
