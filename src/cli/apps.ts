@@ -1,13 +1,11 @@
-import type { Page } from "../core/views.ts"
-import { type AppSummary, paths } from "../protocol/api.ts"
 import { call } from "./api.ts"
 import type { Globals } from "./globals.ts"
 import { print, printJson, table } from "./output.ts"
 
 /** Shows the apps that are called over HTTP; with `sync`, after asking one of them to register. */
 export async function listApps(options: Globals & { readonly sync?: string }): Promise<void> {
-  if (options.sync !== undefined) await call(options, paths.appSync, { body: { url: options.sync } })
-  const page = await call<Page<AppSummary>>(options, paths.apps)
+  if (options.sync !== undefined) await call(options, "appSync", { body: { url: options.sync } })
+  const page = await call(options, "apps")
   if (options.json) printJson(page)
   else if (page.items.length === 0) print("no app is called over HTTP")
   else {

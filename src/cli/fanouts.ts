@@ -1,8 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises"
-import type { FailureGroup, Operation } from "../core/fanouts.ts"
+import type { Operation } from "../core/fanouts.ts"
 import type { FanoutState } from "../core/progress.ts"
-import type { FanoutSummary, Page } from "../core/views.ts"
-import { paths } from "../protocol/api.ts"
 import { call } from "./api.ts"
 import { wayOut } from "./follow.ts"
 import type { Globals } from "./globals.ts"
@@ -13,7 +11,7 @@ const marks: Readonly<Record<FanoutState, string>> = { running: "◐", paused: "
 
 export async function listFanouts(options: Globals & { readonly after?: string; readonly limit?: string }): Promise<void> {
   const { after, limit } = options
-  const page = await call<Page<FanoutSummary>>(options, paths.fanouts, { query: { after, limit } })
+  const page = await call(options, "fanouts", { query: { after, limit } })
   if (options.json) {
     printJson(page)
     return
@@ -39,8 +37,8 @@ export async function listFanouts(options: Globals & { readonly after?: string; 
 }
 
 export async function showFanout(id: string, globals: Globals): Promise<void> {
-  const fanout = await call<FanoutSummary>(globals, paths.fanout, { params: { id } })
-  const failures = await call<{ items: FailureGroup[] }>(globals, paths.fanoutFailures, { params: { id } })
+  const fanout = await call(globals, "fanout", { params: { id } })
+  const failures = await call(globals, "fanoutFailures", { params: { id } })
   if (globals.json) {
     printJson({ ...fanout, failures: failures.items })
     return
@@ -70,21 +68,21 @@ export async function retryFanout(
     ...(options.run === undefined ? {} : { runId: options.run }),
     ...(options.data === undefined ? {} : { data: parseJson(options.data, "--data") }),
   }
-  await follow(await call<Operation>(options, paths.fanoutRetry, { params: { id }, body }), options, "set going again")
+  await follow(await call(options, "fanoutRetry", { params: { id }, body }), options, "set going again")
 }
 
 export async function cancelFanout(id: string, globals: Globals): Promise<void> {
-  await follow(await call<Operation>(globals, paths.fanoutCancel, { params: { id }, body: {} }), globals, "cancelled")
+  await follow(await call(globals, "fanoutCancel", { params: { id }, body: {} }), globals, "cancelled")
 }
 
 export async function pauseFanout(id: string, globals: Globals): Promise<void> {
-  const fanout = await call<FanoutSummary>(globals, paths.fanoutPause, { params: { id }, body: {} })
+  const fanout = await call(globals, "fanoutPause", { params: { id }, body: {} })
   if (globals.json) printJson(fanout)
   else print(`${id} stands still, what has begun goes on: ${fanoutLine(fanout)}`)
 }
 
 export async function resumeFanout(id: string, globals: Globals): Promise<void> {
-  const fanout = await call<FanoutSummary>(globals, paths.fanoutResume, { params: { id }, body: {} })
+  const fanout = await call(globals, "fanoutResume", { params: { id }, body: {} })
   if (globals.json) printJson(fanout)
   else print(`${id} goes on: ${fanoutLine(fanout)}`)
 }
@@ -95,7 +93,7 @@ export async function follow(begun: Operation, globals: Globals, done: string): 
   let said = 0
   while (operation.state === "running") {
     await delay(pollMs)
-    operation = await call<Operation>(globals, paths.operation, { params: { id: begun.id } })
+    operation = await call(globals, "operation", { params: { id: begun.id } })
     if (!globals.json && operation.affected !== said) say(`${count(operation.affected)} runs …`)
     said = operation.affected
   }

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises"
 import { type FinalState, finalStates } from "../core/run.ts"
-import type { FanoutSummary, Page, RunDetail } from "../core/views.ts"
-import { paths } from "../protocol/api.ts"
+import type { FanoutSummary, RunDetail } from "../core/views.ts"
 import { call } from "./api.ts"
 import type { Globals } from "./globals.ts"
 import { fanoutLine, printJson, say } from "./output.ts"
@@ -17,7 +16,7 @@ export function wayOut(id: string): string {
 export async function followFanout(id: string, globals: Globals): Promise<FanoutSummary> {
   let tenth = -1
   for (;;) {
-    const fanout = await call<FanoutSummary>(globals, paths.fanout, { params: { id } })
+    const fanout = await call(globals, "fanout", { params: { id } })
     const ended = fanout.completed + fanout.failed + fanout.cancelled
     const stopped = fanout.state === "paused" && fanout.running === 0
     const done = fanout.state === "ended" || stopped
@@ -35,17 +34,17 @@ export async function followFanout(id: string, globals: Globals): Promise<Fanout
 
 /** Waits for a run to end, then for the fan-outs that it sent. */
 export async function followRun(id: string, globals: Globals): Promise<RunDetail> {
-  let run = await call<RunDetail>(globals, paths.run, { params: { id } })
+  let run = await call(globals, "run", { params: { id } })
   while (!isFinal(run.state)) {
     await delay(pollMs)
-    run = await call<RunDetail>(globals, paths.run, { params: { id } })
+    run = await call(globals, "run", { params: { id } })
   }
   return run
 }
 
 /** The fan-outs that a run sent, of the newest ones. */
 export async function fanoutsOf(runId: string, globals: Globals): Promise<FanoutSummary[]> {
-  const page = await call<Page<FanoutSummary>>(globals, paths.fanouts)
+  const page = await call(globals, "fanouts")
   return page.items.filter((fanout) => fanout.runId === runId)
 }
 

@@ -1,13 +1,12 @@
+import type { PausePolicy } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
-import type { LimitSummary, Page } from "../core/views.ts"
-import { paths } from "../protocol/api.ts"
 import { call } from "./api.ts"
 import type { Globals } from "./globals.ts"
 import { count, print, printJson, table } from "./output.ts"
 
 export async function listLimits(options: Globals & { readonly after?: string; readonly limit?: string }): Promise<void> {
   const { after, limit } = options
-  const page = await call<Page<LimitSummary>>(options, paths.limits, { query: { after, limit } })
+  const page = await call(options, "limits", { query: { after, limit } })
   if (options.json) {
     printJson(page)
     return
@@ -39,15 +38,15 @@ export async function resetLimit(id: string, globals: Globals): Promise<void> {
 }
 
 async function change(id: string, max: number | null, globals: Globals): Promise<void> {
-  const changed = await call<{ id: string; max: number | null }>(globals, paths.limit, { params: { id }, body: { max } })
+  const changed = await call(globals, "limit", { params: { id }, body: { max } })
   if (globals.json) printJson(changed)
   else
     print(max === null ? `${id}: what its functions say holds again` : `${id}: at most ${count(max)} from now on; what has started goes on`)
 }
 
-export async function pauseFunction(id: string, options: Globals & { readonly newRuns?: string }): Promise<void> {
+export async function pauseFunction(id: string, options: Globals & { readonly newRuns?: PausePolicy }): Promise<void> {
   const body = options.newRuns === undefined ? {} : { newRuns: options.newRuns }
-  const paused = await call<{ id: string; paused: string }>(options, paths.functionPause, { params: { id }, body })
+  const paused = await call(options, "functionPause", { params: { id }, body })
   if (options.json) printJson(paused)
   else
     print(
@@ -56,7 +55,7 @@ export async function pauseFunction(id: string, options: Globals & { readonly ne
 }
 
 export async function resumeFunction(id: string, globals: Globals): Promise<void> {
-  const resumed = await call<{ id: string }>(globals, paths.functionResume, { params: { id }, body: {} })
+  const resumed = await call(globals, "functionResume", { params: { id }, body: {} })
   if (globals.json) printJson(resumed)
   else print(`${resumed.id} goes on`)
 }

@@ -263,7 +263,7 @@ schedules
   .requiredOption("--to <time>", "last moment: ISO 8601")
   .option("--overlap <policy>", "allow: all at once (default); queue: one at a time, in order")
   .addHelpText("after", "\nExample: fanfare schedules backfill nightly-digest --from 2026-11-01 --to 2026-11-08T00:00:00Z")
-  .action(async (id: string, options: { from: string; to: string; overlap?: string }) =>
+  .action(async (id: string, options: { from: string; to: string; overlap?: "allow" | "queue" }) =>
     (await import("./schedules.ts")).backfillSchedule(id, { ...globals(), ...options }),
   )
 
@@ -282,7 +282,7 @@ functions
   .argument("<id>")
   .option("--new-runs <policy>", "what becomes of new ones: keep them in line, or skip them (default keep)")
   .addHelpText("after", "\nExample: fanfare functions pause send-digest --new-runs skip")
-  .action(async (id: string, options: { newRuns?: string }) =>
+  .action(async (id: string, options: { newRuns?: "keep" | "skip" }) =>
     (await import("./limits.ts")).pauseFunction(id, { ...globals(), ...options }),
   )
 functions

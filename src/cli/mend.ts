@@ -1,10 +1,8 @@
 import { FanfareError } from "../core/errors.ts"
 import type { BulkFilter } from "../core/bulk.ts"
 import { durationMs } from "../core/duration.ts"
-import type { BulkKind, Cancelled } from "../core/runs.ts"
-import type { Operation } from "../core/fanouts.ts"
-import type { RunDetail, RunFilter, RunSummary } from "../core/views.ts"
-import { paths } from "../protocol/api.ts"
+import type { BulkKind } from "../core/runs.ts"
+import type { RunFilter } from "../core/views.ts"
 import { call } from "./api.ts"
 import { follow } from "./fanouts.ts"
 import type { Globals } from "./globals.ts"
@@ -43,19 +41,19 @@ export async function mend(kind: BulkKind, id: string | undefined, options: Mend
     ...(functionId === undefined ? {} : { functionId }),
     ...(since === undefined ? {} : { from: Date.now() - durationMs(since, "--since") }),
   }
-  const { count: runs } = await call<{ count: number }>(options, paths.runsCount, { body: filter })
+  const { count: runs } = await call(options, "runsCount", { body: filter })
   if (options.yes !== true) {
     if (options.json) printJson({ kind, filter, count: runs, done: false })
     else print(`${count(runs)} runs are meant. Nothing was done; to ${kind} them, add --yes.`)
     return
   }
   if (!options.json) say(`${count(runs)} runs are meant`)
-  await follow(await call<Operation>(options, paths.runsBulk, { body: { kind, filter } }), options, done[kind])
+  await follow(await call(options, "runsBulk", { body: { kind, filter } }), options, done[kind])
 }
 
 async function cancelOne(id: string, options: MendOptions): Promise<void> {
   const body = options.reason === undefined ? {} : { reason: options.reason }
-  const { cancelled, run } = await call<Cancelled>(options, paths.runCancel, { params: { id }, body })
+  const { cancelled, run } = await call(options, "runCancel", { params: { id }, body })
   if (options.json) printJson({ cancelled, run })
   else print(cancelled ? `– ${id} cancelled` : `${id} had ended: ${run.state}`)
   if (!cancelled) process.exitCode = 1
@@ -63,20 +61,20 @@ async function cancelOne(id: string, options: MendOptions): Promise<void> {
 
 async function replayOne(id: string, { fromStep, data, ...globals }: MendOptions): Promise<void> {
   const body = { ...(fromStep === undefined ? {} : { fromStep }), ...(data === undefined ? {} : { data: parse(data) }) }
-  const { runId } = await call<{ runId: string }>(globals, paths.runReplay, { params: { id }, body })
+  const { runId } = await call(globals, "runReplay", { params: { id }, body })
   if (globals.json) printJson({ runId })
   else print(`▶ ${runId}  replays ${id}`)
 }
 
 async function retryOne(id: string, globals: MendOptions): Promise<void> {
-  const run = await call<RunSummary>(globals, paths.runRetry, { params: { id }, body: {} })
+  const run = await call(globals, "runRetry", { params: { id }, body: {} })
   if (globals.json) printJson(run)
   else print(`▶ ${id}  set going again`)
 }
 
 /** Why a run is not running. */
 export async function why(id: string, globals: Globals): Promise<void> {
-  const run = await call<RunDetail>(globals, paths.run, { params: { id } })
+  const run = await call(globals, "run", { params: { id } })
   const { state, reason, dueAt, error } = run
   if (globals.json) printJson({ id, state, reason, dueAt, error })
   else

@@ -1,6 +1,5 @@
 import { styleText } from "node:util"
-import type { FunctionSummary, NodeSummary, Page, RunDetail, RunSummary } from "../core/views.ts"
-import { paths } from "../protocol/api.ts"
+import type { FunctionSummary, RunDetail, RunSummary } from "../core/views.ts"
 import { printable } from "../server/console.ts"
 import { call } from "./api.ts"
 import { followFanout, followRun } from "./follow.ts"
@@ -28,7 +27,7 @@ export async function listRuns(
   },
 ): Promise<void> {
   const { state, function: functionId, fanout, after, limit } = options
-  const page = await call<Page<RunSummary>>(options, paths.runs, { query: { state, function: functionId, fanout, after, limit } })
+  const page = await call(options, "runs", { query: { state, function: functionId, fanout, after, limit } })
   if (options.json) {
     printJson(page)
     return
@@ -51,7 +50,7 @@ export async function listRuns(
 }
 
 export async function showRun(id: string, globals: Globals): Promise<void> {
-  const run = await call<RunDetail>(globals, paths.run, { params: { id } })
+  const run = await call(globals, "run", { params: { id } })
   if (globals.json) printJson(run)
   else print(describeRun(run))
 }
@@ -69,7 +68,7 @@ export async function watch(id: string, globals: Globals): Promise<void> {
 }
 
 export async function listFunctions(globals: Globals): Promise<void> {
-  const page = await call<Page<FunctionSummary>>(globals, paths.functions)
+  const page = await call(globals, "functions")
   if (globals.json) {
     printJson(page)
     return
@@ -98,7 +97,7 @@ function rulesOf({ flow }: FunctionSummary): string {
 }
 
 export async function listNodes(globals: Globals): Promise<void> {
-  const page = await call<Page<NodeSummary>>(globals, paths.nodes)
+  const page = await call(globals, "nodes")
   if (globals.json) {
     printJson(page)
     return

@@ -1,9 +1,7 @@
 import { readCron } from "../core/cron.ts"
-import { momentsOf, readPolicies, type Schedule, type ScheduleRule, type Tick } from "../core/schedule.ts"
+import { momentsOf, readPolicies, type Schedule, type ScheduleRule } from "../core/schedule.ts"
 import { upcoming } from "../core/schedule-input.ts"
-import type { BackfillResult, UpcomingMoment } from "../core/schedules.ts"
-import type { Page } from "../core/views.ts"
-import { paths } from "../protocol/api.ts"
+import type { BackfillOptions, UpcomingMoment } from "../core/schedules.ts"
 import { call } from "./api.ts"
 import type { Globals } from "./globals.ts"
 import { count, print, printJson, span, table } from "./output.ts"
@@ -12,7 +10,7 @@ export async function listSchedules(
   options: Globals & { readonly tag?: string; readonly app?: string; readonly after?: string; readonly limit?: string },
 ): Promise<void> {
   const { tag, app, after, limit } = options
-  const page = await call<Page<Schedule>>(options, paths.schedules, { query: { tag, app, after, limit } })
+  const page = await call(options, "schedules", { query: { tag, app, after, limit } })
   if (options.json) {
     printJson(page)
     return
@@ -31,8 +29,8 @@ export async function listSchedules(
 }
 
 export async function showSchedule(id: string, options: Globals & { readonly ticks: string }): Promise<void> {
-  const schedule = await call<Schedule>(options, paths.schedule, { params: { id } })
-  const ticks = await call<Page<Tick>>(options, paths.scheduleTicks, { params: { id: schedule.id }, query: { limit: options.ticks } })
+  const schedule = await call(options, "schedule", { params: { id } })
+  const ticks = await call(options, "scheduleTicks", { params: { id: schedule.id }, query: { limit: options.ticks } })
   if (options.json) {
     printJson({ ...schedule, ticks: ticks.items })
     return
@@ -65,7 +63,7 @@ export async function nextMoments(id: string, options: Globals & { readonly coun
   const isLine = /\s|^@/.test(id)
   const items = isLine
     ? preview(id, options.tz, Number(options.count))
-    : (await call<{ items: readonly UpcomingMoment[] }>(options, paths.scheduleNext, { params: { id }, query: { n: options.count } })).items
+    : (await call(options, "scheduleNext", { params: { id }, query: { n: options.count } })).items
   if (options.json) {
     printJson({ items })
     return
@@ -83,11 +81,11 @@ function preview(cron: string, timezone: string | undefined, n: number): Upcomin
 
 export async function pauseSchedule(id: string, options: Globals & { readonly note?: string }): Promise<void> {
   const { note } = options
-  tell(await call<Schedule>(options, paths.schedulePause, { params: { id }, body: note === undefined ? {} : { note } }), options)
+  tell(await call(options, "schedulePause", { params: { id }, body: note === undefined ? {} : { note } }), options)
 }
 
 export async function resumeSchedule(id: string, globals: Globals): Promise<void> {
-  tell(await call<Schedule>(globals, paths.scheduleResume, { params: { id }, body: {} }), globals)
+  tell(await call(globals, "scheduleResume", { params: { id }, body: {} }), globals)
 }
 
 function tell(schedule: Schedule, globals: Globals): void {
@@ -96,18 +94,18 @@ function tell(schedule: Schedule, globals: Globals): void {
 }
 
 export async function runSchedule(id: string, globals: Globals): Promise<void> {
-  const result = await call<{ runIds: readonly string[] }>(globals, paths.scheduleRun, { params: { id }, body: {} })
+  const result = await call(globals, "scheduleRun", { params: { id }, body: {} })
   if (globals.json) printJson(result)
   else for (const runId of result.runIds) print(`▶ ${runId}`)
 }
 
 export async function backfillSchedule(
   id: string,
-  options: Globals & { readonly from: string; readonly to: string; readonly overlap?: string },
+  options: Globals & { readonly from: string; readonly to: string; readonly overlap?: BackfillOptions["overlap"] },
 ): Promise<void> {
   const { from, to, overlap } = options
   const body = { from, to, ...(overlap === undefined ? {} : { overlap }) }
-  const result = await call<BackfillResult>(options, paths.scheduleBackfill, { params: { id }, body })
+  const result = await call(options, "scheduleBackfill", { params: { id }, body })
   if (options.json) printJson(result)
   else print(`${count(result.started)} moments started, ${count(result.known)} were in the ledger before`)
 }

@@ -1,14 +1,11 @@
 import { createReadStream } from "node:fs"
 import { createInterface } from "node:readline"
-import type { SendResult } from "../core/attempt.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
-import type { FanoutPlan } from "../core/fanouts.ts"
 import type { FanOutRules } from "../core/gate.ts"
 import { limits } from "../core/limits.ts"
 import { patternsOf } from "../core/match.ts"
-import type { FunctionSummary, Page, RunSummary } from "../core/views.ts"
-import { paths, type TriggerResult } from "../protocol/api.ts"
+import type { RunSummary } from "../core/views.ts"
 import { printable } from "../server/console.ts"
 import { call } from "./api.ts"
 import { fanoutsOf, followFanout, followRun } from "./follow.ts"
@@ -45,7 +42,7 @@ export async function send(
     return
   }
   const body = Object.keys(rules).length === 0 ? events : { events, rules }
-  const result = await call<SendResult>(options, paths.events, { body })
+  const result = await call(options, "events", { body })
   const { fanoutId } = result
   if (options.json) printJson(result)
   else if (fanoutId !== null) print(`✓ ${fanoutId}  ${count(events.length)} events   follow: fanfare runs watch ${fanoutId}`)
@@ -62,7 +59,7 @@ export async function send(
 
 /** The runs that an event started. */
 async function startedBy(eventId: string | undefined, globals: Globals): Promise<readonly RunSummary[]> {
-  return eventId === undefined ? [] : (await call<Page<RunSummary>>(globals, paths.runs, { query: { event: eventId } })).items
+  return eventId === undefined ? [] : (await call(globals, "runs", { query: { event: eventId } })).items
 }
 
 async function watchRuns(runs: readonly RunSummary[], globals: Globals): Promise<void> {
@@ -76,7 +73,7 @@ async function watchRuns(runs: readonly RunSummary[], globals: Globals): Promise
 
 /** A name that no function listens to is no error, and often a typing error. */
 async function tellUnheard(names: ReadonlySet<string>, globals: Globals): Promise<void> {
-  const { items } = await call<Page<FunctionSummary>>(globals, paths.functions)
+  const { items } = await call(globals, "functions")
   const heard = new Set(
     items.filter(({ active }) => active).flatMap(({ triggers }) => triggers.flatMap((each) => ("event" in each ? [each.event] : []))),
   )
@@ -87,7 +84,7 @@ async function tellUnheard(names: ReadonlySet<string>, globals: Globals): Promis
 }
 
 async function plan(events: readonly EventInput[], globals: Globals): Promise<void> {
-  const planned = await call<FanoutPlan>(globals, paths.fanoutPlan, { body: events })
+  const planned = await call(globals, "fanoutPlan", { body: events })
   if (globals.json) {
     printJson(planned)
     return
@@ -117,7 +114,7 @@ function rulesOf({ canary, breaker, breakerMin, spread, rate }: RuleOptions): Fa
 
 export async function trigger(id: string, options: Globals & { readonly data?: string; readonly watch?: boolean }): Promise<void> {
   const body = options.data === undefined ? {} : { data: parseJson(options.data, "--data") }
-  const { runId } = await call<TriggerResult>(options, paths.trigger, { params: { id }, body })
+  const { runId } = await call(options, "trigger", { params: { id }, body })
   if (options.json) printJson({ runId })
   else print(`▶ ${runId}  ${id}   follow: fanfare runs watch ${runId}`)
   if (options.watch !== true) return

@@ -1,57 +1,26 @@
-import type { Intake, SendResult } from "../core/attempt.ts"
+import type { Intake } from "../core/attempt.ts"
 import { FanfareError } from "../core/errors.ts"
-import type { FailureGroup, Fanouts } from "../core/fanouts.ts"
+import type { Fanouts } from "../core/fanouts.ts"
 import { hasEnded } from "../core/join.ts"
-import type { FanoutSummary, Page } from "../core/views.ts"
 import type { Runs } from "../core/runs.ts"
-import { type EventsWithRules, paths } from "../protocol/api.ts"
-import { type Ask, type Asked, call } from "./remote-call.ts"
-import { sendSource } from "./remote-source.ts"
+import type { Client } from "../protocol/client.ts"
+import { remoteClient } from "./remote-call.ts"
 import { remoteSchedules } from "./remote-schedules.ts"
+import { sendSource } from "./remote-source.ts"
 
 /** Sends and asks over HTTP, for processes in which no engine runs. */
 export function remoteIntake(configured: string | undefined): Intake {
-  const ask: Ask = (path, request = {}) => call(configured, path, request)
-  const fanout = (id: string): Asked => ({ params: { id } })
-  const fanouts: Fanouts = {
-    get: (id) => ask(paths.fanout, fanout(id)),
-    list: ({ after, limit } = {}) => ask(paths.fanouts, { query: { after, limit } }),
-    failures: async (id) => (await ask<Page<FailureGroup>>(paths.fanoutFailures, fanout(id))).items,
-    retry: (id, options = {}) => ask(paths.fanoutRetry, { ...fanout(id), body: options }),
-    cancel: (id) => ask(paths.fanoutCancel, { ...fanout(id), body: {} }),
-    pause: (id) => ask(paths.fanoutPause, { ...fanout(id), body: {} }),
-    resume: (id) => ask(paths.fanoutResume, { ...fanout(id), body: {} }),
-    operation: (id) => ask(paths.operation, fanout(id)),
-    plan: (events) => ask(paths.fanoutPlan, { body: events }),
-    async wait(id, timeoutMs = Number.POSITIVE_INFINITY) {
-      // The server holds the answer back for a while: nobody polls.
-      for (let rest = timeoutMs; ; rest -= waitMs) {
-        const seen = await ask<FanoutSummary>(paths.fanoutWait, { ...fanout(id), query: { wait: Math.max(0, Math.min(rest, waitMs)) } })
-        if (hasEnded(seen) || rest <= waitMs) return seen
-      }
-    },
-  }
-  const runs: Runs = {
-    get: (id) => ask(paths.run, { params: { id } }),
-    list: ({ functionId, fanoutId, ...filter } = {}) => ask(paths.runs, { query: { ...filter, function: functionId, fanout: fanoutId } }),
-    cancel: (id, reason) => ask(paths.runCancel, { params: { id }, body: reason === undefined ? {} : { reason } }),
-    replay: (id, options = {}) => ask(paths.runReplay, { params: { id }, body: options }),
-    retry: (id) => ask(paths.runRetry, { params: { id }, body: {} }),
-    count: async (filter) => (await ask<{ count: number }>(paths.runsCount, { body: filter })).count,
-    bulk: (kind, filter) => ask(paths.runsBulk, { body: { kind, filter } }),
-    operations: ({ after, limit } = {}) => ask(paths.operations, { query: { after, limit } }),
-    stop: (operationId) => ask(paths.operationStop, { params: { id: operationId }, body: {} }),
-  }
+  const ask = remoteClient(configured)
   return {
-    fanouts,
+    fanouts: remoteFanouts(ask),
     schedules: remoteSchedules(ask),
-    runs,
+    runs: remoteRuns(ask),
     ...remoteFlowControl(ask),
-    sendSignal: (signal, data) => ask(paths.signals, { body: { signal, data } }),
+    sendSignal: (signal, data) => ask("signals", { body: { signal, data } }),
     async send(events, { joined, rules } = {}) {
       if (joined !== undefined) throw needsEngine()
       const plain = rules === undefined || Object.keys(rules).length === 0
-      return ask<SendResult>(paths.events, { body: plain ? events : ({ events, rules } satisfies EventsWithRules) })
+      return ask("events", { body: plain ? events : { events, rules } })
     },
     sendSource: (send, pull) => sendSource(ask, send, pull),
     sendFromSql: async () => {
@@ -60,17 +29,53 @@ export function remoteIntake(configured: string | undefined): Intake {
   }
 }
 
-function remoteFlowControl(ask: Ask): Pick<Intake, "functions" | "limits"> {
+function remoteFanouts(ask: Client): Fanouts {
+  return {
+    get: (id) => ask("fanout", { params: { id } }),
+    list: ({ after, limit } = {}) => ask("fanouts", { query: { after, limit } }),
+    failures: async (id) => (await ask("fanoutFailures", { params: { id } })).items,
+    retry: (id, options = {}) => ask("fanoutRetry", { params: { id }, body: options }),
+    cancel: (id) => ask("fanoutCancel", { params: { id }, body: {} }),
+    pause: (id) => ask("fanoutPause", { params: { id }, body: {} }),
+    resume: (id) => ask("fanoutResume", { params: { id }, body: {} }),
+    operation: (id) => ask("operation", { params: { id } }),
+    plan: (events) => ask("fanoutPlan", { body: events }),
+    async wait(id, timeoutMs = Number.POSITIVE_INFINITY) {
+      // The server holds the answer back for a while: nobody polls.
+      for (let rest = timeoutMs; ; rest -= waitMs) {
+        const seen = await ask("fanoutWait", { params: { id }, query: { wait: Math.max(0, Math.min(rest, waitMs)) } })
+        if (hasEnded(seen) || rest <= waitMs) return seen
+      }
+    },
+  }
+}
+
+function remoteRuns(ask: Client): Runs {
+  return {
+    get: (id) => ask("run", { params: { id } }),
+    list: ({ functionId, fanoutId, eventId, ...filter } = {}) =>
+      ask("runs", { query: { ...filter, function: functionId, fanout: fanoutId, event: eventId } }),
+    cancel: (id, reason) => ask("runCancel", { params: { id }, body: reason === undefined ? {} : { reason } }),
+    replay: (id, options = {}) => ask("runReplay", { params: { id }, body: options }),
+    retry: (id) => ask("runRetry", { params: { id }, body: {} }),
+    count: async (filter) => (await ask("runsCount", { body: filter })).count,
+    bulk: (kind, filter) => ask("runsBulk", { body: { kind, filter } }),
+    operations: ({ after, limit } = {}) => ask("operations", { query: { after, limit } }),
+    stop: (operationId) => ask("operationStop", { params: { id: operationId }, body: {} }),
+  }
+}
+
+function remoteFlowControl(ask: Client): Pick<Intake, "functions" | "limits"> {
   return {
     functions: {
-      list: () => ask(paths.functions),
-      pause: (id, options = {}) => ask(paths.functionPause, { params: { id }, body: options }),
-      resume: (id) => ask(paths.functionResume, { params: { id }, body: {} }),
+      list: () => ask("functions"),
+      pause: async (id, options = {}) => void (await ask("functionPause", { params: { id }, body: options })),
+      resume: async (id) => void (await ask("functionResume", { params: { id }, body: {} })),
     },
     limits: {
-      list: ({ functionId, ...filter } = {}) => ask(paths.limits, { query: { ...filter, function: functionId } }),
-      set: (id, max) => ask(paths.limit, { params: { id }, body: { max } }),
-      reset: (id) => ask(paths.limit, { params: { id }, body: { max: null } }),
+      list: ({ functionId, ...filter } = {}) => ask("limits", { query: { ...filter, function: functionId } }),
+      set: async (id, max) => void (await ask("limit", { params: { id }, body: { max } })),
+      reset: async (id) => void (await ask("limit", { params: { id }, body: { max: null } })),
     },
   }
 }

@@ -1,6 +1,8 @@
 import { keepPreviousData, QueryClient, useQuery, type UseQueryResult } from "@tanstack/react-query"
+import type { Asked } from "../../../src/protocol/client.ts"
+import type { Answers } from "../../../src/protocol/operations.ts"
 import { live } from "../settings.ts"
-import { type Answers, type Asked, connected, get, getCells, type Route } from "./client.ts"
+import { connected, get, givenTo, type Route } from "./client.ts"
 import { told } from "./stream.ts"
 
 /** Milliseconds between two looks at what moves, and at what hardly does. */
@@ -17,18 +19,19 @@ export const queryClient = new QueryClient({
 /** What a route answers: asked again every so many milliseconds while the page is visible and live. */
 export function useAsk<R extends Route>(
   route: R,
-  asked: Asked = {},
+  asked?: Asked<R>,
   options: { readonly every?: number | undefined; readonly when?: boolean } = {},
 ): UseQueryResult<Answers[R]> {
   const [following, hears] = [live.use(), useHears()]
+  const { params, query = {} }: { readonly params?: object | undefined; readonly query?: object | undefined } = asked ?? {}
   return useQuery({
-    queryKey: [route, asked.params ?? {}, asked.query ?? {}],
-    queryFn: ({ signal }): Promise<Answers[R]> => get(route, asked, signal),
+    queryKey: [route, params ?? {}, query],
+    queryFn: ({ signal }): Promise<Answers[R]> => get(route, ...givenTo<R>(asked ?? {}, signal)),
     refetchInterval: pace(following, hears, options.every),
     refetchOnWindowFocus: following,
     enabled: options.when ?? true,
     // A new filter shows the old answer until the new one is there; another thing does not.
-    ...(asked.params === undefined ? { placeholderData: keepPreviousData } : {}),
+    ...(params === undefined ? { placeholderData: keepPreviousData } : {}),
   })
 }
 
@@ -36,7 +39,7 @@ export function useCells(id: string, every: number | undefined): UseQueryResult<
   const [following, hears] = [live.use(), useHears()]
   return useQuery({
     queryKey: ["fanoutCells", id],
-    queryFn: ({ signal }) => getCells(id, signal),
+    queryFn: ({ signal }) => get("fanoutCells", { params: { id } }, signal),
     refetchInterval: pace(following, hears, every),
     refetchOnWindowFocus: following,
   })

@@ -6,7 +6,19 @@ type Asked = Route | "fanoutCells"
 
 /** What each kind of change may have made old. */
 const touched: Readonly<Record<"runs" | "fanouts" | "schedules" | "registry" | "nodes", readonly Asked[]>> = {
-  runs: ["status", "runs", "run", "runFanouts", "runFamily", "limits", "operations", "activity", "functionActivity", "failures", "events"],
+  runs: [
+    "status",
+    "runs",
+    "run",
+    "runFanouts",
+    "runFamily",
+    "limits",
+    "operations",
+    "activity",
+    "functionActivity",
+    "failures",
+    "eventList",
+  ],
   fanouts: ["fanouts", "fanout", "fanoutFailures", "fanoutCells"],
   schedules: ["schedules", "schedule", "scheduleTicks", "scheduleNext", "scheduleLoad"],
   registry: ["functions", "limits", "runs"],
@@ -19,7 +31,7 @@ const slow: ReadonlySet<Asked> = new Set<Asked>([
   "activity",
   "functionActivity",
   "failures",
-  "events",
+  "eventList",
   "fanoutCells",
 ])
 const [gapMs, slowGapMs, afterMs] = [500, 2_000, 3_000]

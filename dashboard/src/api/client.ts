@@ -1,87 +1,11 @@
-import { type CellRun, paths, type Problem, type SessionView, type Status, type TriggerResult } from "../../../src/protocol/api.ts"
-import type {
-  Activity,
-  BackfillResult,
-  Cancelled,
-  EventDetail,
-  EventSummary,
-  FailureCauses,
-  FailureGroup,
-  FanoutSummary,
-  FunctionActivity,
-  FunctionSummary,
-  LimitSummary,
-  NodeSummary,
-  Operation,
-  Page,
-  RunDetail,
-  RunFamily,
-  RunSummary,
-  Schedule,
-  ScheduleLoad,
-  Tick,
-  UpcomingMoment,
-} from "../../../src/protocol/views.ts"
+import type { Problem } from "../../../src/protocol/api.ts"
+import { addressOf, type Asked, type ClientParts, createClient, type Given, type Request } from "../../../src/protocol/client.ts"
+import type { Answers, Bodies, Operation } from "../../../src/protocol/operations.ts"
 import { visible } from "../format.ts"
 import { shared } from "../stored.ts"
 
-/** What each route answers. */
-export interface Answers {
-  session: SessionView
-  status: Status
-  activity: Activity
-  functions: Page<FunctionSummary>
-  functionActivity: Page<FunctionActivity>
-  runs: Page<RunSummary>
-  run: RunDetail
-  runFanouts: Page<string>
-  runFamily: RunFamily
-  fanouts: Page<FanoutSummary>
-  fanout: FanoutSummary
-  fanoutFailures: Page<FailureGroup>
-  fanoutCell: CellRun
-  operation: Operation
-  operations: Page<Operation>
-  limits: Page<LimitSummary>
-  events: Page<EventSummary>
-  event: EventDetail
-  failures: FailureCauses
-  nodes: Page<NodeSummary>
-  schedules: Page<Schedule>
-  schedule: Schedule
-  scheduleTicks: Page<Tick>
-  scheduleLoad: ScheduleLoad
-  scheduleNext: Page<UpcomingMoment>
-}
-export type Route = keyof Answers
-
-/** What each command answers. */
-interface Commands {
-  events: { readonly ids: readonly string[]; readonly fanoutId: string | null }
-  trigger: TriggerResult
-  functionPause: { readonly id: string }
-  functionResume: { readonly id: string }
-  limit: { readonly id: string }
-  operationStop: Operation
-  fanoutRetry: Operation
-  fanoutCancel: Operation
-  fanoutPause: FanoutSummary
-  fanoutResume: FanoutSummary
-  runCancel: Cancelled
-  runReplay: TriggerResult
-  runRetry: RunSummary
-  runsCount: { readonly count: number }
-  runsBulk: Operation
-  schedulePause: Schedule
-  scheduleResume: Schedule
-  scheduleRun: { readonly runIds: readonly string[] }
-  scheduleBackfill: BackfillResult
-}
-
-export interface Asked {
-  readonly params?: Readonly<Record<string, string>>
-  readonly query?: Readonly<Record<string, string | number | undefined>>
-}
+/** What only asks. */
+export type Route = Exclude<Operation, keyof Bodies>
 
 /** The server's refusal, in its own words. */
 export class Refused extends Error {
@@ -107,22 +31,31 @@ export const loggedIn = shared(true)
 /** Whether the last question was answered. */
 export const connected = shared(true)
 
-/** The address of a route of the API; the dashboard may live below a path. */
-export function address(route: keyof typeof paths, { params = {}, query = {} }: Asked = {}): string {
-  const path = paths[route].replaceAll(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] ?? ""))
-  const url = new URL(path.slice(1), document.baseURI)
-  for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value))
-  return url.href
+const parts: ClientParts = {
+  // The dashboard may live below a path.
+  address: (path) => new URL(path.slice(1), document.baseURI),
+  send: fetched,
+  refused: (problem, { status }) => new Refused(status, problem),
 }
 
-export async function get<R extends Route>(route: R, asked?: Asked, signal?: AbortSignal): Promise<Answers[R]> {
-  const response = await fetched(address(route, asked), signal === undefined ? {} : { signal })
-  return JSON.parse(await response.text(), shown) as Answers[R]
+/** Asks the API; marks that turn the direction of text are made visible in what it answers. */
+export const get = createClient({ ...parts, reviver: shown })
+
+/** The same, with the marks as they are: for what leaves the page. */
+export const getExact = createClient(parts)
+
+export function post<O extends keyof Bodies>(command: O, params: Readonly<Record<string, string>>, body: Bodies[O]): Promise<Answers[O]> {
+  return getExact(command, ...givenTo<O>({ params, body }))
 }
 
-/** The same, with the marks that turn the direction of text as they are: for what leaves the page. */
-export async function getExact<R extends Route>(route: R, asked: Asked): Promise<Answers[R]> {
-  return (await fetched(address(route, asked), {})).json() as Promise<Answers[R]>
+/** What a page gives for one of several operations, of which the compiler cannot see that it fits. */
+export function givenTo<O extends Operation>(asked: object, signal?: AbortSignal): Given<O> {
+  return [asked as Asked<O>, signal] as unknown as Given<O>
+}
+
+/** The address of an operation of the API. */
+export function address(operation: Operation, asked: { readonly params?: Readonly<Record<string, string>> } = {}): string {
+  return addressOf(operation, asked, parts.address).href
 }
 
 /** A fingerprint stays what it is: it is given back to name its failures. */
@@ -130,32 +63,15 @@ function shown(key: string, value: unknown): unknown {
   return typeof value === "string" && key !== "fingerprint" ? visible(value) : value
 }
 
-/** The letters of a fan-out's map. */
-export async function getCells(id: string, signal?: AbortSignal): Promise<string> {
-  return (await fetched(address("fanoutCells", { params: { id } }), signal === undefined ? {} : { signal })).text()
-}
-
-export async function post<C extends keyof Commands>(
-  command: C,
-  params: Readonly<Record<string, string>>,
-  body: unknown,
-): Promise<Commands[C]> {
-  const headers = { "content-type": "application/json" }
-  return (await fetched(address(command, { params }), { method: "POST", headers, body: JSON.stringify(body) })).json() as Promise<
-    Commands[C]
-  >
-}
-
-async function fetched(url: string, init: RequestInit): Promise<Response> {
+async function fetched(url: URL, request: Request): Promise<Response> {
   let response: Response
   try {
-    response = await fetch(url, init)
+    response = await fetch(url, request)
   } catch (cause) {
-    if (init.signal?.aborted !== true) connected.set(false)
+    if (request.signal?.aborted !== true) connected.set(false)
     throw new Lost("the server does not answer", { cause })
   }
   connected.set(true)
   if (response.status === 401) loggedIn.set(false)
-  if (response.ok) return response
-  throw new Refused(response.status, ((await response.json().catch(() => null)) ?? {}) as Partial<Problem>)
+  return response
 }

@@ -1,15 +1,16 @@
 import { useInfiniteQuery } from "@tanstack/react-query"
 import { useMemo } from "react"
 import type { Page } from "../../../src/protocol/views.ts"
+import type { Answers } from "../../../src/protocol/operations.ts"
 import { live } from "../settings.ts"
 import { pace, useHears } from "./ask.ts"
-import { type Answers, get } from "./client.ts"
+import { get, givenTo, type Route } from "./client.ts"
 
 const pageRows = 50
 /** Rows that are looked at again while the page is open: the first pages of a list. */
 const pagesFollowed = 3
 
-type Listed = { [R in keyof Answers]: Answers[R] extends Page<{ readonly id: string }> ? R : never }[keyof Answers]
+type Listed = { [R in Route]: Answers[R] extends Page<{ readonly id: string }> ? R : never }[Route]
 type Item<R extends Listed> = Answers[R]["items"][number]
 
 export interface Pages<T> {
@@ -28,7 +29,9 @@ export function usePages<R extends Listed>(route: R, every: number): Pages<Item<
   const pages = useInfiniteQuery({
     queryKey: [route, "pages"],
     queryFn: async ({ pageParam, signal }) =>
-      (await get(route, { query: { limit: pageRows, ...(pageParam === "" ? {} : { after: pageParam }) } }, signal)) as Page<Item<R>>,
+      (await get(route, ...givenTo<R>({ query: { limit: pageRows, ...(pageParam === "" ? {} : { after: pageParam }) } }, signal))) as Page<
+        Item<R>
+      >,
     initialPageParam: "",
     getNextPageParam: ({ next }) => next,
     refetchInterval: (query) => pace(following && (query.state.data?.pages.length ?? 0) <= pagesFollowed, hears, every),

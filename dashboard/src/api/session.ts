@@ -1,6 +1,6 @@
 import type { SessionView } from "../../../src/protocol/api.ts"
 import { lookAgain, useAsk } from "./ask.ts"
-import { address, loggedIn, Refused } from "./client.ts"
+import { getExact, loggedIn, post } from "./client.ts"
 
 const everyMs = 60_000
 
@@ -22,14 +22,12 @@ export function useMayAct(): boolean {
 
 /** @throws Refused when the key is none, or too many wrong ones were given */
 export async function logIn(key: string): Promise<void> {
-  const headers = { "content-type": "application/json" }
-  const response = await fetch(address("session"), { method: "POST", headers, body: JSON.stringify({ key }) })
-  if (!response.ok) throw new Refused(response.status, (await response.json().catch(() => ({}))) as object)
+  await post("login", {}, { key })
   loggedIn.set(true)
   lookAgain()
 }
 
 export async function logOut(): Promise<void> {
-  await fetch(address("session"), { method: "DELETE", headers: { "content-type": "application/json" } })
+  await getExact("logout")
   loggedIn.set(false)
 }

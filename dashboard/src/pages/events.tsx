@@ -11,7 +11,7 @@ import { Ago } from "../parts/time.tsx"
 import { Act } from "../parts/act.tsx"
 
 export function EventsPage(): ReactNode {
-  const events = usePages("events", often)
+  const events = usePages("eventList", often)
   return (
     <Page
       title="Events"

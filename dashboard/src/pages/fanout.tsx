@@ -1,8 +1,9 @@
 import { getRouteApi, Link } from "@tanstack/react-router"
 import { type ReactNode, useState } from "react"
+import type { Asked } from "../../../src/protocol/client.ts"
 import type { FailureGroup, FanoutSummary, RunState } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk, useCells } from "../api/ask.ts"
-import { type Asked, get, Refused } from "../api/client.ts"
+import { get, Refused } from "../api/client.ts"
 import { compact, count, percent, plural, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { retryFanout } from "../operations.ts"
@@ -217,7 +218,7 @@ function Group({ id, group }: { readonly id: string; readonly group: FailureGrou
 function Holding({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
   const over = isOver(fanout)
   const every = { every: seldom, when: !over }
-  const newest = (state: RunState): Asked => ({ query: { fanout: fanout.id, state, limit: 1 } })
+  const newest = (state: RunState): Asked<"runs"> => ({ query: { fanout: fanout.id, state, limit: 1 } })
   const waiting = useAsk("runs", newest("waiting"), every)
   const scheduled = useAsk("runs", newest("scheduled"), every)
   const ready = useAsk("runs", newest("ready"), every)

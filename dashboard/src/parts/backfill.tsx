@@ -21,7 +21,7 @@ export function Backfill({ id, close }: { readonly id: string; readonly close: (
   const [counted, setCounted] = useState<BackfillResult | null>(null)
   const [problem, setProblem] = useState("")
   const [from, to] = [Date.parse(`${stretch.from}Z`), Date.parse(`${stretch.to}Z`)]
-  const body = { from, to, overlap: queue ? "queue" : "allow" }
+  const body = { from, to, overlap: queue ? "queue" : "allow" } as const
   const count = async (): Promise<void> => {
     try {
       setCounted(await post("scheduleBackfill", { id }, { ...body, dryRun: true }))

@@ -32,7 +32,7 @@ function SendDialog({ close }: { readonly close: () => void }): ReactNode {
   const heard = [
     ...new Set(functions.data?.items.flatMap(({ triggers }) => triggers.flatMap((trigger) => ("event" in trigger ? [trigger.event] : [])))),
   ]
-  const newest = useAsk("events", { query: { limit: looked } })
+  const newest = useAsk("eventList", { query: { limit: looked } })
   const before = newest.data?.items.find((event) => event.name === name)
   const take = async (id: string): Promise<void> => {
     const { data } = await getExact("event", { params: { id } })

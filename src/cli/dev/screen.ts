@@ -1,10 +1,8 @@
 import { styleText } from "node:util"
 import { cronMoments } from "../../core/cron.ts"
 import type { FunctionDefinition } from "../../core/definition.ts"
-import type { FanoutSummary } from "../../core/views.ts"
 import type { Engine } from "../../engine/engine.ts"
 import type { Fact } from "../../engine/telemetry.ts"
-import { paths, type Status } from "../../protocol/api.ts"
 import { call } from "../api.ts"
 import type { Globals } from "../globals.ts"
 import { clock, count, fanoutLine, printJson, say, span } from "../output.ts"
@@ -71,7 +69,7 @@ export class Screen {
 
   /** Shows how far a fan-out is; gives its line while it is on the way. */
   async #follow(id: string): Promise<string | null> {
-    const fanout = await call<FanoutSummary>(this.#globals, paths.fanout, { params: { id } }).catch(() => null)
+    const fanout = await call(this.#globals, "fanout", { params: { id } }).catch(() => null)
     if (fanout === null) return null
     const ended = fanout.completed + fanout.failed + fanout.cancelled
     const done = fanout.sealed && ended === fanout.total
@@ -87,7 +85,7 @@ export class Screen {
   }
 
   async #counts(): Promise<string> {
-    const status = await call<Status>(this.#globals, paths.status).catch(() => null)
+    const status = await call(this.#globals, "status").catch(() => null)
     if (status === null) return ""
     const { ready, running, scheduled, waiting, completed, failed } = status
     if (ready + running + scheduled + waiting === 0) return ""

@@ -1,7 +1,8 @@
 import { activityRanges } from "../../core/activity.ts"
 import { limits } from "../../core/limits.ts"
-import { paths } from "../../protocol/api.ts"
-import { flag, json, list, nullable, object, oneOf, page, ref, type Schema, said, text, whole } from "./schema.ts"
+import { type EventsWithRules, paths } from "../../protocol/api.ts"
+import { type Answers, type Bodies, methodOf, type Operation, pathOf, type Queries } from "../../protocol/operations.ts"
+import { flag, json, list, nullable, object, oneOf, page, ref, type Schema, said, shape, text, whole } from "./schema.ts"
 import { runState, type schemas } from "./schemas.ts"
 
 /** A route of the API, as those see it who call it. */
@@ -18,27 +19,34 @@ export interface Route {
   readonly type?: string
 }
 
-const of = (name: keyof typeof schemas): Schema => ref(name)
-const get = (id: keyof typeof paths, says: string, answer: Schema, query?: Route["query"]): Route => ({
-  method: "get",
-  id,
-  path: paths[id],
-  says,
-  answer,
-  ...(query === undefined ? {} : { query }),
-})
-const post = (id: keyof typeof paths, says: string, body: Schema | null, answer: Schema, query?: Route["query"]): Route => ({
-  ...get(id, says, answer, query),
-  method: "post",
-  ...(body === null ? {} : { body }),
-})
+const of = <N extends keyof typeof schemas>(name: N): (typeof schemas)[N] => ref(name) as (typeof schemas)[N]
+
+type Query<O extends Operation> = O extends keyof Queries ? [query: { readonly [N in Queries[O]]: Schema }] : []
+
+function get<O extends Operation>(id: O, says: string, answer: Schema<Answers[O]>, ...[query]: Query<O>): Route {
+  const method = methodOf(id, false).toLowerCase() as Route["method"]
+  return { method, id, path: pathOf(id), says, answer, ...(query === undefined ? {} : { query }) }
+}
+
+/** @param body null where there is nothing to say */
+function post<O extends keyof Bodies>(
+  id: O,
+  says: string,
+  body: Schema<Bodies[O]> | null,
+  answer: Schema<Answers[O]>,
+  ...query: Query<O>
+): Route {
+  const method = methodOf(id, true).toLowerCase() as Route["method"]
+  return { ...get(id, says, answer, ...query), method, ...(body === null ? {} : { body }) }
+}
 
 /** A body of these fields, none of which must be there unless it is named. */
-const fields = (properties: Readonly<Record<string, Schema>>, ...required: readonly string[]): Schema => ({
-  type: "object",
-  properties,
-  ...(required.length === 0 ? {} : { required }),
-})
+function fields<T>(
+  properties: { readonly [K in keyof NoInfer<T>]-?: Schema },
+  ...required: readonly (keyof NoInfer<T> & string)[]
+): Schema<T> {
+  return { type: "object", properties, ...(required.length === 0 ? {} : { required }) }
+}
 
 const after = said(text, "The `next` of the page before.")
 const limit: Schema = { type: "integer", minimum: 1, maximum: limits.pageRowsMax, description: `Default ${limits.pageRows}.` }
@@ -51,8 +59,12 @@ const preview: Schema = {
 }
 const app = said(text, "Of whom `id` is an own id; without it `id` is a full one.")
 
-const events: Schema = {
-  anyOf: [of("Event"), list(of("Event")), fields({ events: list(of("Event")), rules: of("FanOutRules") }, "events", "rules")],
+const events: Schema<Bodies["events"]> = {
+  anyOf: [
+    of("Event"),
+    list(of("Event")),
+    fields<EventsWithRules>({ events: list(of("Event")), rules: of("FanOutRules") }, "events", "rules"),
+  ],
 }
 
 const sending: readonly Route[] = [
@@ -74,7 +86,7 @@ const runs: readonly Route[] = [
     "runsCount",
     `How many runs a filter means, counted up to ${limits.bulkCount}.`,
     of("BulkFilter"),
-    fields({ count: whole }, "count"),
+    shape<Answers["runsCount"]>({ count: whole }),
   ),
   post(
     "runsBulk",
@@ -107,36 +119,30 @@ const fanouts: readonly Route[] = [
   post("fanoutResume", "Lets a fan-out go on that a canary, its breaker or somebody stopped.", null, of("Fanout")),
   post("fanoutCancel", "Cancels what has not begun.", null, of("Operation")),
   get("source", "How far a source has come; `id` is `<app>/<its name>`.", of("SourceCourse")),
-  {
-    ...post(
-      "source",
-      "The next part of a source: added only where the one before it ended.",
-      fields(
-        { from: whole, events: list(of("Event")), cursor: nullable(text), last: flag, rules: object, functionId: text },
-        "from",
-        "events",
-        "last",
-      ),
-      fields({ closed: flag, runs: whole }, "closed", "runs"),
+  post(
+    "sourceAdd",
+    "The next part of a source: added only where the one before it ended.",
+    fields(
+      { from: whole, events: list(of("Event")), cursor: nullable(text), last: flag, rules: object, functionId: text },
+      "from",
+      "events",
+      "last",
     ),
-    id: "sourceAdd",
-  },
+    shape<Answers["sourceAdd"]>({ closed: flag, runs: whole }),
+  ),
 ]
 
 const schedules: readonly Route[] = [
   get("schedules", "Schedules, by their ids.", page(of("Schedule")), { tag: text, app: text, ...paged }),
-  {
-    ...post(
-      "schedules",
-      "Makes schedules, or changes those that are there.",
-      fields({ app: text, schedules: list(object) }, "app", "schedules"),
-      of("Upserted"),
-    ),
-    id: "scheduleUpsert",
-  },
+  post(
+    "scheduleUpsert",
+    "Makes schedules, or changes those that are there.",
+    fields({ app: text, schedules: list(object) }, "app", "schedules"),
+    of("Upserted"),
+  ),
   get("schedule", "A schedule.", of("Schedule"), { app }),
-  { ...post("schedule", "Changes a schedule.", object, of("Schedule"), { app }), method: "patch", id: "scheduleChange" },
-  { ...get("schedule", "Removes a schedule.", object, { app }), method: "delete", id: "scheduleDelete" },
+  post("scheduleChange", "Changes a schedule.", object, of("Schedule"), { app }),
+  get("scheduleDelete", "Removes a schedule.", object, { app }),
   get("scheduleTicks", "Its decided moments, the newest first.", page(of("Tick")), { app, ...paged }),
   get("scheduleNext", "Its moments to come.", page(of("Moment")), {
     app,
@@ -145,7 +151,7 @@ const schedules: readonly Route[] = [
   get("scheduleLoad", "How many moments of all schedules come in each quarter of an hour of the next 24 h.", of("ScheduleLoad")),
   post("schedulePause", "Lets its moments pass.", fields({ note: text }), of("Schedule"), { app }),
   post("scheduleResume", "Goes on with the next moment.", null, of("Schedule"), { app }),
-  post("scheduleRun", "Starts now what a moment would start.", null, fields({ runIds: list(text) }, "runIds"), { app }),
+  post("scheduleRun", "Starts now what a moment would start.", null, shape<Answers["scheduleRun"]>({ runIds: list(text) }), { app }),
   post(
     "scheduleBackfill",
     "Starts past moments that are not in the ledger.",
@@ -159,7 +165,7 @@ const schedules: readonly Route[] = [
   ),
 ]
 
-const paused = fields({ id: text, paused: nullable(oneOf("keep", "skip")) }, "id", "paused")
+const paused = shape<Answers["functionPause"]>({ id: text, paused: nullable(oneOf("keep", "skip")) })
 
 const others: readonly Route[] = [
   get("functions", "All functions, with their triggers and rules.", page(of("Function"))),
@@ -171,25 +177,35 @@ const others: readonly Route[] = [
     "limit",
     "The most of a limit from now on; null: what its functions say.",
     fields({ max: nullable(whole) }, "max"),
-    fields({ id: text, max: nullable(whole) }, "id", "max"),
+    shape<Answers["limit"]>({ id: text, max: nullable(whole) }),
   ),
-  { ...get("events", "Events, the newest first, without their data.", page(of("StoredEvent")), paged), id: "eventList" },
+  get("eventList", "Events, the newest first, without their data.", page(of("StoredEvent")), paged),
   get("event", "An event with its data.", of("StoredEventDetail"), { preview }),
   get("activity", "What ended, over time.", of("Activity"), { range: oneOf(...Object.keys(activityRanges)), function: text }),
   get("nodes", "The engines on this store.", page(of("Node"))),
   get("apps", "Apps that are called over HTTP.", page(of("App"))),
-  post("appSync", "Asks an app to register.", fields({ url: text }, "url"), fields({ url: text }, "url")),
+  post("appSync", "Asks an app to register.", fields({ url: text }, "url"), shape<Answers["appSync"]>({ url: text })),
   get("status", "This server, and what waits. Counts are capped at 10000.", of("Status")),
   {
     ...get("stream", "What has changed, as server-sent events `change` with a StreamChange as data.", of("StreamChange")),
     type: "text/event-stream",
   },
   get("session", "Who asks.", of("Session")),
-  { ...post("session", "Logs in, by a cookie.", fields({ key: text }, "key"), of("Session")), id: "login" },
-  { ...get("session", "Logs out.", of("Session")), method: "delete", id: "logout" },
-  get("health", "That the server lives.", fields({ status: text, version: text }, "status", "version")),
+  post("login", "Logs in, by a cookie.", fields({ key: text }, "key"), of("Session")),
+  get("logout", "Logs out.", of("Session")),
+  get("health", "That the server lives.", shape<Answers["health"]>({ status: text, version: text })),
   get("openapi", "This document.", object),
 ]
+
+interface Said {
+  readonly status: number
+  readonly message: string
+}
+
+interface Taken {
+  readonly ids: readonly string[]
+  readonly status: number
+}
 
 const outside: readonly Route[] = [
   { method: "get", path: "/metrics", id: "metrics", says: "Metrics in the text format of Prometheus.", answer: text, type: "text/plain" },
@@ -198,14 +214,14 @@ const outside: readonly Route[] = [
     path: "/health",
     id: "lives",
     says: "That the server lives.",
-    answer: fields({ status: whole, message: text }, "status", "message"),
+    answer: shape<Said>({ status: whole, message: text }),
   },
   {
     method: "get",
     path: "/ready",
     id: "ready",
     says: "That it takes events; 503 when not.",
-    answer: fields({ status: whole, message: text }, "status", "message"),
+    answer: shape<Said>({ status: whole, message: text }),
   },
   {
     method: "post",
@@ -213,7 +229,7 @@ const outside: readonly Route[] = [
     id: "ingest",
     says: "Sends events, as the Inngest SDKs do. The event key is in the path.",
     body: { anyOf: [of("Event"), list(of("Event"))] },
-    answer: fields({ ids: list(text), status: whole, error: text }, "ids", "status"),
+    answer: shape<Taken & { error?: string }>({ ids: list(text), status: whole, error: text }, ["error"]),
   },
   {
     method: "post",
@@ -221,7 +237,7 @@ const outside: readonly Route[] = [
     id: "webhook",
     says: "What a service tells of: signed with the secret of the webhook of this name, it becomes an event.",
     body: object,
-    answer: fields({ ids: list(text), status: whole }, "ids", "status"),
+    answer: shape<Taken>({ ids: list(text), status: whole }),
   },
 ]
 
