@@ -189,7 +189,7 @@ describe("the dashboard repairs", () => {
       .getByRole("button", { name: /^Cancel 1[2-9]$/ })
       .click()
     await at.see(/1[2-9] runs cancelled\./)
-    await at.see("No run is waiting of shop-remind.")
+    await at.see("No run of shop-remind is waiting.")
   })
 
   it("changes a limit while runs wait for it, and pauses its function", { timeout: 60_000 }, async () => {

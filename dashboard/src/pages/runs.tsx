@@ -1,5 +1,6 @@
 import { getRouteApi } from "@tanstack/react-router"
 import { type ReactNode, useRef } from "react"
+import type { RunState } from "../../../src/protocol/views.ts"
 import { seldom, useAsk } from "../api/ask.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
@@ -25,9 +26,11 @@ export function RunsPage(): ReactNode {
     <Page
       title="Runs"
       actions={
-        <Act>
-          <Bulk search={search} />
-        </Act>
+        runs.items.length === 0 ? null : (
+          <Act>
+            <Bulk search={search} />
+          </Act>
+        )
       }
     >
       <Filters search={search} />
@@ -37,7 +40,6 @@ export function RunsPage(): ReactNode {
           <button type="button" className="button" onClick={runs.show}>
             Show
           </button>
-          <span className="faint wide-only">The list is held still while you read.</span>
         </div>
       ) : null}
       {runs.error !== null && runs.items.length === 0 ? (
@@ -135,6 +137,17 @@ function FindById({ input }: { readonly input: { readonly current: HTMLInputElem
   )
 }
 
+const stands: Readonly<Record<RunState, string>> = {
+  scheduled: "is scheduled",
+  ready: "is ready",
+  running: "is running",
+  waiting: "is waiting",
+  completed: "has completed",
+  failed: "has failed",
+  cancelled: "was cancelled",
+  skipped: "was skipped",
+}
+
 function NoRuns({ search }: { readonly search: RunSearch }): ReactNode {
   const navigate = route.useNavigate()
   if (Object.keys(search).length === 0) {
@@ -145,9 +158,9 @@ function NoRuns({ search }: { readonly search: RunSearch }): ReactNode {
       </Empty>
     )
   }
-  const words = [search.state, search.function === undefined ? undefined : `of ${search.function}`].filter((word) => word !== undefined)
+  const of = search.function === undefined ? "" : ` of ${search.function}`
   return (
-    <Empty title={`No run ${words.length === 0 ? "matches" : `is ${words.join(" ")}`}.`.replace("is of", "of")}>
+    <Empty title={`No run${of} ${search.state === undefined ? "matches" : stands[search.state]}.`}>
       <p>
         <button type="button" className="link" onClick={() => void navigate({ search: {} })}>
           Show all runs

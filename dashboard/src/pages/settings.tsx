@@ -108,9 +108,12 @@ function Browser(): ReactNode {
         ))}
       </fieldset>
       <Times />
-      <label>
-        <input type="checkbox" checked={on} onChange={(event) => letters.set(event.target.checked)} /> Single letters are shortcuts
-      </label>
+      <fieldset className="choices">
+        <legend>Keys</legend>
+        <label>
+          <input type="checkbox" checked={on} onChange={(event) => letters.set(event.target.checked)} /> Single letters are shortcuts
+        </label>
+      </fieldset>
     </section>
   )
 }

@@ -7,10 +7,10 @@ import { bulk } from "../operations.ts"
 import type { RunSearch } from "../search.ts"
 import { Confirm } from "./dialog.tsx"
 
-const words: Readonly<Record<BulkKind, { readonly act: string; readonly text: string }>> = {
-  retry: { act: "Retry", text: "They run again: finished steps are kept, failed ones are done anew." },
-  cancel: { act: "Cancel", text: "They are cancelled for good, wherever they stand." },
-  replay: { act: "Run again", text: "Each is started anew as a new run; these stay as they are." },
+const words: Readonly<Record<BulkKind, { readonly act: string; readonly all: string; readonly text: string }>> = {
+  retry: { act: "Retry", all: "Retry all", text: "They run again: finished steps are kept, failed ones are done anew." },
+  cancel: { act: "Cancel", all: "Cancel all", text: "They are cancelled for good, wherever they stand." },
+  replay: { act: "Run again", all: "Run all again", text: "Each is started anew as a new run; these stay as they are." },
 }
 
 /** What can be done to all runs of a state at once. */
@@ -51,7 +51,7 @@ export function Bulk({ search }: { readonly search: RunSearch }): ReactNode {
     <>
       {kinds.map((kind) => (
         <button key={kind} type="button" className="button" onClick={() => void ask(kind)}>
-          {words[kind].act} all …
+          {words[kind].all} …
         </button>
       ))}
       {asked === null ? null : (

@@ -92,7 +92,7 @@ export function Spark({
         return (
           <rect
             key={i}
-            className={n === 0 ? "fill-queued" : bad ? "fill-failed" : "fill-completed"}
+            className={n === 0 ? "fill-queued" : bad ? "fill-failed" : "fill-count"}
             x={i * 4}
             y={20 - tall}
             width={3}

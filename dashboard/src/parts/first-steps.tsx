@@ -20,7 +20,10 @@ export const hello = fanfare.createFunction(
 export function FirstSteps(): ReactNode {
   const functions = useAsk("functions")
   if (functions.data === undefined) return null
-  const active = functions.data.items.filter((each) => each.active)
+  // First those that are started with a click.
+  const active = functions.data.items
+    .filter((each) => each.active)
+    .toSorted((a, b) => Number(eventOf(a) !== undefined) - Number(eventOf(b) !== undefined))
   if (active.length === 0) {
     return (
       <Empty title="No functions yet.">
@@ -45,9 +48,13 @@ export function FirstSteps(): ReactNode {
   )
 }
 
+function eventOf({ triggers }: FunctionSummary): string | undefined {
+  return triggers.flatMap((trigger) => ("event" in trigger ? [trigger.event] : []))[0]
+}
+
 function First({ each }: { readonly each: FunctionSummary }): ReactNode {
   const navigate = useNavigate()
-  const event = each.triggers.flatMap((trigger) => ("event" in trigger ? [trigger.event] : []))[0]
+  const event = eventOf(each)
   const nextAt = each.schedules[0]?.nextAt ?? null
   const start = async (): Promise<void> => {
     const id = await runNow(each.id)

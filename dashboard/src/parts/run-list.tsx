@@ -137,7 +137,7 @@ const Row = memo(function Row({ run, index, top, marked, showFunction }: RowProp
       <span role="cell">
         <State state={run.state} attempt={run.attempt} />
       </span>
-      <span role="cell">
+      <span role="cell" className="run-id">
         <Link to="/runs/$id" params={{ id: run.id }} className="mono link-id" title={run.id}>
           {shortId(run.id)}
         </Link>
@@ -160,7 +160,7 @@ const Row = memo(function Row({ run, index, top, marked, showFunction }: RowProp
           <span className="faint">–</span>
         )}
       </span>
-      <span role="cell" className="right nowrap">
+      <span role="cell" className="right nowrap run-created">
         <Ago at={run.createdAt} />
       </span>
     </div>
