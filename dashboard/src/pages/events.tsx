@@ -9,6 +9,16 @@ import { Paged } from "../parts/paged.tsx"
 import { SendEvent } from "../parts/send-event.tsx"
 import { Ago } from "../parts/time.tsx"
 import { Act } from "../parts/act.tsx"
+import { type Column, Table } from "../parts/table.tsx"
+
+const columns: readonly Column[] = [
+  ["Event", "grow"],
+  ["Id"],
+  ["Sender's id", "wide-only"],
+  ["Part of", "wide-only"],
+  ["Sent by", "wide-only"],
+  ["Received", "right"],
+]
 
 export function EventsPage(): ReactNode {
   const events = usePages("eventList", often)
@@ -32,23 +42,11 @@ export function EventsPage(): ReactNode {
         }
       >
         {(items) => (
-          <table>
-            <thead>
-              <tr>
-                <th className="grow">Event</th>
-                <th>Id</th>
-                <th className="wide-only">Sender's id</th>
-                <th className="wide-only">Part of</th>
-                <th className="wide-only">Sent by</th>
-                <th className="right">Received</th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((event) => (
-                <Row key={event.id} event={event} />
-              ))}
-            </tbody>
-          </table>
+          <Table columns={columns}>
+            {items.map((event) => (
+              <Row key={event.id} event={event} />
+            ))}
+          </Table>
         )}
       </Paged>
     </Page>

@@ -11,6 +11,7 @@ import { Empty, Sample } from "../parts/copy.tsx"
 import { FanoutLink, RunLink } from "../parts/links.tsx"
 import { Paged } from "../parts/paged.tsx"
 import { Ago } from "../parts/time.tsx"
+import { type Column, Table } from "../parts/table.tsx"
 
 const sample = `await fanfare.send(
   users.map((user) => ({ name: "shop/digest.due", data: { user } })),
@@ -44,6 +45,16 @@ export function standing(fanout: FanoutSummary): string {
   return fanout.cancelled > 0 ? "ended, some cancelled" : "completed"
 }
 
+const columns: readonly Column[] = [
+  ["Events"],
+  ["Standing", "wide-only"],
+  ["Progress", "grow"],
+  ["Ended", "right wide-only"],
+  ["Failed", "right wide-only"],
+  ["Sent by", "wide-only"],
+  ["Started", "right wide-only"],
+]
+
 function FanoutTable({ items }: { readonly items: readonly FanoutSummary[] }): ReactNode {
   const navigate = useNavigate()
   const [cursor, setCursor] = useState(-1)
@@ -61,24 +72,11 @@ function FanoutTable({ items }: { readonly items: readonly FanoutSummary[] }): R
     },
   ])
   return (
-    <table>
-      <thead>
-        <tr>
-          <th>Events</th>
-          <th className="wide-only">Standing</th>
-          <th className="grow">Progress</th>
-          <th className="right wide-only">Ended</th>
-          <th className="right wide-only">Failed</th>
-          <th className="wide-only">Sent by</th>
-          <th className="right wide-only">Started</th>
-        </tr>
-      </thead>
-      <tbody>
-        {items.map((fanout, i) => (
-          <Row key={fanout.id} fanout={fanout} marked={i === cursor} />
-        ))}
-      </tbody>
-    </table>
+    <Table columns={columns}>
+      {items.map((fanout, i) => (
+        <Row key={fanout.id} fanout={fanout} marked={i === cursor} />
+      ))}
+    </Table>
   )
 }
 

@@ -10,6 +10,7 @@ import { smallestFunction } from "../parts/first-steps.tsx"
 import { FunctionLink } from "../parts/links.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { Triggers } from "../parts/triggers.tsx"
+import { type Column, Table } from "../parts/table.tsx"
 
 export function FunctionsPage(): ReactNode {
   const functions = useAsk("functions", {}, { every: seldom })
@@ -30,7 +31,7 @@ export function FunctionsPage(): ReactNode {
           ) : (
             <section className="card">
               <div className="scroll-x">
-                <Table items={items} activity={activity.data?.items ?? []} hosted={nodes.data === undefined ? null : hosted} />
+                <FunctionRows items={items} activity={activity.data?.items ?? []} hosted={nodes.data === undefined ? null : hosted} />
               </div>
             </section>
           )
@@ -40,38 +41,35 @@ export function FunctionsPage(): ReactNode {
   )
 }
 
-interface TableProps {
+interface FunctionRowsProps {
   readonly items: readonly FunctionSummary[]
   readonly activity: readonly FunctionActivity[]
   /** Functions whose code a living node has; null while that is not known. */
   readonly hosted: ReadonlySet<string> | null
 }
 
-function Table({ items, activity, hosted }: TableProps): ReactNode {
+const columns: readonly Column[] = [
+  ["Function"],
+  ["Triggers", "wide-only triggers"],
+  ["Last hour", "wide-only"],
+  ["Ended", "right"],
+  ["Succeeded", "right"],
+  ["p50", "right roomy-only"],
+  ["p95", "right"],
+  ["At a time", "right roomy-only"],
+  ["Retries", "right roomy-only"],
+]
+
+function FunctionRows({ items, activity, hosted }: FunctionRowsProps): ReactNode {
   const byId = new Map(activity.map((each) => [each.functionId, each]))
   return (
-    <table>
-      <thead>
-        <tr>
-          <th>Function</th>
-          <th className="wide-only triggers">Triggers</th>
-          <th className="wide-only">Last hour</th>
-          <th className="right">Ended</th>
-          <th className="right">Succeeded</th>
-          <th className="right roomy-only">p50</th>
-          <th className="right">p95</th>
-          <th className="right roomy-only">At a time</th>
-          <th className="right roomy-only">Retries</th>
-        </tr>
-      </thead>
-      <tbody>
-        {items
-          .toSorted((a, b) => Number(b.active) - Number(a.active))
-          .map((each) => (
-            <Row key={each.id} each={each} activity={byId.get(each.id)} parked={each.active && hosted !== null && !hosted.has(each.id)} />
-          ))}
-      </tbody>
-    </table>
+    <Table columns={columns}>
+      {items
+        .toSorted((a, b) => Number(b.active) - Number(a.active))
+        .map((each) => (
+          <Row key={each.id} each={each} activity={byId.get(each.id)} parked={each.active && hosted !== null && !hosted.has(each.id)} />
+        ))}
+    </Table>
   )
 }
 

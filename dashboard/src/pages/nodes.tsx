@@ -8,13 +8,14 @@ import { named } from "../parts/limit-names.tsx"
 import { LimitRows } from "../parts/limit-rows.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { Ago } from "../parts/time.tsx"
+import { type Column, Table } from "../parts/table.tsx"
 
 /** The engines that share the store. */
 export function NodesPage(): ReactNode {
   const nodes = useAsk("nodes", {}, { every: often })
   return (
     <Page title="Nodes">
-      <Answered answer={nodes}>{({ items }) => (items.length === 0 ? <None /> : <Table items={items} />)}</Answered>
+      <Answered answer={nodes}>{({ items }) => (items.length === 0 ? <None /> : <NodeRows items={items} />)}</Answered>
       <Limits />
     </Page>
   )
@@ -29,28 +30,25 @@ function None(): ReactNode {
   )
 }
 
-function Table({ items }: { readonly items: readonly NodeSummary[] }): ReactNode {
+const columns: readonly Column[] = [
+  ["Standing"],
+  ["Node"],
+  ["Process", "wide-only"],
+  ["Runs in hand", "right"],
+  ["Functions", "right wide-only"],
+  ["Started", "right wide-only"],
+  ["Seen", "right wide-only"],
+]
+
+function NodeRows({ items }: { readonly items: readonly NodeSummary[] }): ReactNode {
   return (
     <section className="card">
       <div className="scroll-x">
-        <table>
-          <thead>
-            <tr>
-              <th>Standing</th>
-              <th>Node</th>
-              <th className="wide-only">Process</th>
-              <th className="right">Runs in hand</th>
-              <th className="right wide-only">Functions</th>
-              <th className="right wide-only">Started</th>
-              <th className="right wide-only">Seen</th>
-            </tr>
-          </thead>
-          <tbody>
-            {items.map((node) => (
-              <Row key={node.id} node={node} />
-            ))}
-          </tbody>
-        </table>
+        <Table columns={columns}>
+          {items.map((node) => (
+            <Row key={node.id} node={node} />
+          ))}
+        </Table>
       </div>
       <p className="faint">A node that was not seen for 5 s is taken for dead: others take over its runs.</p>
     </section>

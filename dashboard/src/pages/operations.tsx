@@ -12,6 +12,16 @@ import { FanoutLink, FunctionLink, RunLink } from "../parts/links.tsx"
 import { Paged } from "../parts/paged.tsx"
 import { Ago } from "../parts/time.tsx"
 import { Act } from "../parts/act.tsx"
+import { type Column, Table } from "../parts/table.tsx"
+
+const columns: readonly Column[] = [
+  ["What"],
+  ["To which runs", "grow"],
+  ["Done to", "right"],
+  ["Standing", "wide-only"],
+  ["Begun", "right wide-only"],
+  ["Stop", "right", "heard"],
+]
 
 /** What is or was done to many runs at once. */
 export function OperationsPage(): ReactNode {
@@ -27,25 +37,11 @@ export function OperationsPage(): ReactNode {
         }
       >
         {(items) => (
-          <table>
-            <thead>
-              <tr>
-                <th>What</th>
-                <th className="grow">To which runs</th>
-                <th className="right">Done to</th>
-                <th className="wide-only">Standing</th>
-                <th className="right wide-only">Begun</th>
-                <th className="right">
-                  <span className="off-screen">Stop</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((operation) => (
-                <Row key={operation.id} operation={operation} />
-              ))}
-            </tbody>
-          </table>
+          <Table columns={columns}>
+            {items.map((operation) => (
+              <Row key={operation.id} operation={operation} />
+            ))}
+          </Table>
         )}
       </Paged>
     </Page>

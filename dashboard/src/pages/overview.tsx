@@ -14,6 +14,7 @@ import { RangeChoice } from "../parts/range.tsx"
 import { Ago, Coming } from "../parts/time.tsx"
 import { FailureRows } from "../parts/failure-rows.tsx"
 import { FirstSteps } from "../parts/first-steps.tsx"
+import { type Column, Table } from "../parts/table.tsx"
 
 const route = getRouteApi("/")
 
@@ -155,37 +156,29 @@ function underWayFirst(items: readonly FanoutSummary[]): readonly FanoutSummary[
   return items.toSorted((a, b) => Number(isOver(a)) - Number(isOver(b))).slice(0, 5)
 }
 
+const columns: readonly Column[] = [["Events"], ["Started", "wide-only"], ["Progress", "grow"], ["Ended", "right"]]
+
 function FanoutRows({ items }: { readonly items: readonly FanoutSummary[] }): ReactNode {
   if (items.length === 0) return <p className="faint">None yet. Every send of several events is one.</p>
   return (
-    <table>
-      <thead>
-        <tr>
-          <th>Events</th>
-          <th className="wide-only">Started</th>
-          <th className="grow">Progress</th>
-          <th className="right">Ended</th>
+    <Table columns={columns}>
+      {items.map((fanout) => (
+        <tr key={fanout.id}>
+          <td className="clip">
+            <FanoutLink id={fanout.id} name={fanout.name} />
+          </td>
+          <td className="wide-only nowrap faint">
+            <Ago at={fanout.createdAt} />
+          </td>
+          <td className="grow">
+            <Bar fanout={fanout} />
+          </td>
+          <td className="right nowrap">
+            {count(endedOf(fanout))} / {count(fanout.total)}
+          </td>
         </tr>
-      </thead>
-      <tbody>
-        {items.map((fanout) => (
-          <tr key={fanout.id}>
-            <td className="clip">
-              <FanoutLink id={fanout.id} name={fanout.name} />
-            </td>
-            <td className="wide-only nowrap faint">
-              <Ago at={fanout.createdAt} />
-            </td>
-            <td className="grow">
-              <Bar fanout={fanout} />
-            </td>
-            <td className="right nowrap">
-              {count(endedOf(fanout))} / {count(fanout.total)}
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+      ))}
+    </Table>
   )
 }
 

@@ -14,6 +14,7 @@ import { NextFire, Rule, Starts, zoneOf } from "../parts/schedule-words.tsx"
 import { outcomeWords, Strip, StripLegend } from "../parts/strip.tsx"
 import { useZone } from "../parts/time.tsx"
 import { Act } from "../parts/act.tsx"
+import { type Column, Table } from "../parts/table.tsx"
 
 const route = getRouteApi("/schedules/$id")
 const ticksShown = 100
@@ -103,6 +104,8 @@ function missedWords({ policies: { missed } }: Schedule): string {
   return `caught up, ${missed.withinMs === null ? "" : `those of the last ${span(missed.withinMs)}, `}at most ${missed.cap}`
 }
 
+const columns: readonly Column[] = [["Moment"], ["What became of it", "grow"], ["Decided", "right"], ["Run", "right"]]
+
 function Ledger({ schedule }: { readonly schedule: Schedule }): ReactNode {
   const ticks = useAsk("scheduleTicks", { params: { id: schedule.id }, query: { limit: ticksShown } }, { every: often })
   return (
@@ -117,21 +120,11 @@ function Ledger({ schedule }: { readonly schedule: Schedule }): ReactNode {
               <Strip ticks={items.slice(0, 60)} nextAt={schedule.nextTickAt} />
               <StripLegend />
               <div className="scroll-x">
-                <table>
-                  <thead>
-                    <tr>
-                      <th>Moment</th>
-                      <th className="grow">What became of it</th>
-                      <th className="right">Decided</th>
-                      <th className="right">Run</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {items.map((tick) => (
-                      <TickRow key={tick.at} tick={tick} own={zoneOf(schedule)} />
-                    ))}
-                  </tbody>
-                </table>
+                <Table columns={columns}>
+                  {items.map((tick) => (
+                    <TickRow key={tick.at} tick={tick} own={zoneOf(schedule)} />
+                  ))}
+                </Table>
               </div>
               {next === null ? null : <p className="faint">The newest {ticksShown}; older ones by the API.</p>}
             </>

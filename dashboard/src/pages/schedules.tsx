@@ -12,6 +12,7 @@ import { NextFire, Rule } from "../parts/schedule-words.tsx"
 import { ScheduleActions } from "../parts/schedule-actions.tsx"
 import { Strip, StripLegend } from "../parts/strip.tsx"
 import { Act } from "../parts/act.tsx"
+import { type Column, Table } from "../parts/table.tsx"
 
 const sample = `fanfare.createFunction(
   { id: "nightly", triggers: [{ cron: "0 3 * * *", timezone: "Europe/Paris" }] },
@@ -35,13 +36,21 @@ export function SchedulesPage(): ReactNode {
           </Empty>
         }
       >
-        {(items) => <Table items={items} />}
+        {(items) => <ScheduleRows items={items} />}
       </Paged>
     </Page>
   )
 }
 
-function Table({ items }: { readonly items: readonly Schedule[] }): ReactNode {
+const columns: readonly Column[] = [
+  ["Schedule"],
+  ["When", "wide-only"],
+  ["Next"],
+  ["Last ticks, newest right", "wide-only"],
+  ["Actions", "right wide-only", "heard"],
+]
+
+function ScheduleRows({ items }: { readonly items: readonly Schedule[] }): ReactNode {
   const navigate = useNavigate()
   const [cursor, setCursor] = useState(-1)
   const move = (by: number): void => setCursor(Math.max(0, Math.min(items.length - 1, cursor + by)))
@@ -59,24 +68,11 @@ function Table({ items }: { readonly items: readonly Schedule[] }): ReactNode {
   ])
   return (
     <>
-      <table>
-        <thead>
-          <tr>
-            <th>Schedule</th>
-            <th className="wide-only">When</th>
-            <th>Next</th>
-            <th className="wide-only">Last ticks, newest right</th>
-            <th className="right wide-only">
-              <span className="off-screen">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {items.map((schedule, i) => (
-            <Row key={schedule.id} schedule={schedule} marked={i === cursor} />
-          ))}
-        </tbody>
-      </table>
+      <Table columns={columns}>
+        {items.map((schedule, i) => (
+          <Row key={schedule.id} schedule={schedule} marked={i === cursor} />
+        ))}
+      </Table>
       <StripLegend />
     </>
   )

@@ -4,7 +4,7 @@ import { post } from "../api/client.ts"
 import { now } from "../clock.ts"
 import { plural } from "../format.ts"
 import { perform } from "../operations.ts"
-import { Dialog } from "./dialog.tsx"
+import { Decide, Dialog } from "./dialog.tsx"
 
 const day = 86_400_000
 
@@ -52,19 +52,12 @@ export function Backfill({ id, close }: { readonly id: string; readonly close: (
         {problem}
         {counted === null ? null : <Counted counted={counted} />}
       </p>
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button
-          type="button"
-          className="button button-main"
-          disabled={counted === null ? !(from < to) : counted.started === 0}
-          onClick={() => void (counted === null ? count() : backfill())}
-        >
-          {counted === null ? "Count the moments" : `Start ${plural(counted.started, "moment")}`}
-        </button>
-      </div>
+      <Decide
+        act={counted === null ? "Count the moments" : `Start ${plural(counted.started, "moment")}`}
+        perform={() => void (counted === null ? count() : backfill())}
+        close={close}
+        possible={counted === null ? from < to : counted.started > 0}
+      />
     </Dialog>
   )
 }

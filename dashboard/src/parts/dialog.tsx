@@ -24,39 +24,50 @@ export function Dialog({
   )
 }
 
-/** Asks before something is done to many, with their number. */
-export function Confirm({
-  title,
-  text,
-  act,
-  perform,
-  close,
-}: {
+interface DecideProps {
+  /** What the button says. */
+  readonly act: string
+  readonly perform: () => void
+  readonly close: () => void
+  readonly possible?: boolean
+  /** Other buttons. */
+  readonly children?: ReactNode
+}
+
+/** The end of a dialog: it is left, or what it is about is done. */
+export function Decide({ act, perform, close, possible = true, children }: DecideProps): ReactNode {
+  return (
+    <div className="buttons">
+      <button type="button" className="button" onClick={close}>
+        Leave it
+      </button>
+      {children}
+      <button type="button" className="button button-main" disabled={!possible} onClick={perform}>
+        {act}
+      </button>
+    </div>
+  )
+}
+
+interface ConfirmProps {
   readonly title: string
   readonly text: string
   /** What the button says. */
   readonly act: string
   readonly perform: () => void
   readonly close: () => void
-}): ReactNode {
+}
+
+/** Asks before something is done to many, with their number. */
+export function Confirm({ title, text, act, perform, close }: ConfirmProps): ReactNode {
+  const go = (): void => {
+    close()
+    perform()
+  }
   return (
     <Dialog title={title} close={close}>
       <p>{text}</p>
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button
-          type="button"
-          className="button button-main"
-          onClick={() => {
-            close()
-            perform()
-          }}
-        >
-          {act}
-        </button>
-      </div>
+      <Decide act={act} perform={go} close={close} />
     </Dialog>
   )
 }

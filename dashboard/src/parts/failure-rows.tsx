@@ -4,6 +4,7 @@ import { count, visible } from "../format.ts"
 import { Spark } from "./chart.tsx"
 import { FunctionLink, RunLink } from "./links.tsx"
 import { Ago } from "./time.tsx"
+import { type Column, Table } from "./table.tsx"
 
 /** What a fingerprint is made of: the error's name, its message without what differs, and the place it came from. */
 export function readFingerprint(fingerprint: string): { readonly name: string; readonly message: string; readonly place: string } {
@@ -28,6 +29,15 @@ export function Cause({ fingerprint }: { readonly fingerprint: string }): ReactN
   )
 }
 
+const columns: readonly Column[] = [
+  ["Error", "grow"],
+  ["Function", "wide-only"],
+  ["Runs", "right"],
+  ["Last 24 h", "wide-only"],
+  ["First", "roomy-only"],
+  ["Last", "right wide-only"],
+]
+
 /** Failures of all functions by their cause. `action`: what can be done about one. */
 export function FailureRows({
   items,
@@ -38,28 +48,11 @@ export function FailureRows({
 }): ReactNode {
   return (
     <div className="scroll-x">
-      <table className="failures">
-        <thead>
-          <tr>
-            <th className="grow">Error</th>
-            <th className="wide-only">Function</th>
-            <th className="right">Runs</th>
-            <th className="wide-only">Last 24 h</th>
-            <th className="roomy-only">First</th>
-            <th className="right wide-only">Last</th>
-            {action === undefined ? null : (
-              <th className="right">
-                <span className="off-screen">Actions</span>
-              </th>
-            )}
-          </tr>
-        </thead>
-        <tbody>
-          {items.map((cause) => (
-            <Row key={`${cause.functionId} ${cause.fingerprint}`} cause={cause} action={action} />
-          ))}
-        </tbody>
-      </table>
+      <Table columns={action === undefined ? columns : [...columns, ["Actions", "right", "heard"]]}>
+        {items.map((cause) => (
+          <Row key={`${cause.functionId} ${cause.fingerprint}`} cause={cause} action={action} />
+        ))}
+      </Table>
     </div>
   )
 }

@@ -4,7 +4,7 @@ import type { FunctionSummary } from "../../../src/protocol/views.ts"
 import { post } from "../api/client.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { perform, runNow } from "../operations.ts"
-import { Dialog } from "./dialog.tsx"
+import { Decide, Dialog } from "./dialog.tsx"
 import { JsonField, problemOf } from "./json-field.tsx"
 
 /** What can be done to a function: start it, hold it, let it go on. */
@@ -52,14 +52,7 @@ function RunNow({ each, close }: { readonly each: FunctionSummary; readonly clos
   return (
     <Dialog title={`Run ${each.id} now`} close={close}>
       <JsonField label="Data of its event, a JSON object" text={text} change={setText} />
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button type="button" className="button button-main" disabled={problemOf(text) !== ""} onClick={() => void start()}>
-          Run
-        </button>
-      </div>
+      <Decide act="Run" perform={() => void start()} close={close} possible={problemOf(text) === ""} />
     </Dialog>
   )
 }
@@ -89,14 +82,7 @@ function Pause({ id, close }: { readonly id: string; readonly close: () => void 
           </label>
         ))}
       </fieldset>
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button type="button" className="button button-main" onClick={() => void pause()}>
-          Pause
-        </button>
-      </div>
+      <Decide act="Pause" perform={() => void pause()} close={close} />
     </Dialog>
   )
 }

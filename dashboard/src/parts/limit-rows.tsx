@@ -3,9 +3,10 @@ import type { LimitSummary } from "../../../src/protocol/views.ts"
 import { post } from "../api/client.ts"
 import { count } from "../format.ts"
 import { perform } from "../operations.ts"
-import { Dialog } from "./dialog.tsx"
+import { Decide, Dialog } from "./dialog.tsx"
 import { Coming } from "./time.tsx"
 import { Act } from "./act.tsx"
+import { type Column, Table } from "./table.tsx"
 
 /** A limit as it stands, and what it bounds, in words. */
 export interface NamedLimit extends LimitSummary {
@@ -14,27 +15,22 @@ export interface NamedLimit extends LimitSummary {
   readonly per: string | null
 }
 
+const columns: readonly Column[] = [
+  ["Limit"],
+  ["Taken", "grow wide-only"],
+  ["Of", "right"],
+  ["Waiting", "right"],
+  ["Change", "right", "heard"],
+]
+
 /** Limits: how much of each is taken, who waits for it, and its most, which can be changed while runs wait for it. */
 export function LimitRows({ items }: { readonly items: readonly NamedLimit[] }): ReactNode {
   return (
-    <table>
-      <thead>
-        <tr>
-          <th>Limit</th>
-          <th className="grow wide-only">Taken</th>
-          <th className="right">Of</th>
-          <th className="right">Waiting</th>
-          <th className="right">
-            <span className="off-screen">Change</span>
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {items.map((limit) => (
-          <Row key={limit.id} limit={limit} />
-        ))}
-      </tbody>
-    </table>
+    <Table columns={columns}>
+      {items.map((limit) => (
+        <Row key={limit.id} limit={limit} />
+      ))}
+    </Table>
   )
 }
 
@@ -110,19 +106,13 @@ function Change({ limit, close }: { readonly limit: NamedLimit; readonly close: 
         At most, from 0 to {count(most)}
         <input type="number" min={0} max={most} step={1} value={text} onChange={(event) => setText(event.target.value)} />
       </label>
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
+      <Decide act="Set" perform={() => void set(wanted)} close={close} possible={sound}>
         {setByHand ? (
           <button type="button" className="button" onClick={() => void set(null)}>
             Reset{own === null ? "" : ` to ${count(own)}`}
           </button>
         ) : null}
-        <button type="button" className="button button-main" disabled={!sound} onClick={() => void set(wanted)}>
-          Set
-        </button>
-      </div>
+      </Decide>
     </Dialog>
   )
 }

@@ -3,7 +3,7 @@ import type { BulkFilter, FailureCause } from "../../../src/protocol/views.ts"
 import { post } from "../api/client.ts"
 import { count, plural, visible } from "../format.ts"
 import { bulk } from "../operations.ts"
-import { Dialog } from "./dialog.tsx"
+import { Decide, Dialog } from "./dialog.tsx"
 import { readFingerprint } from "./failure-rows.tsx"
 
 /** Retries what has failed of one cause, of one function or, where others fail alike, of all; says first how many runs that is. */
@@ -79,22 +79,15 @@ function Retry({ title, filter: given, functionId, others, close }: RetryProps):
       <p role="status" className={problem === "" ? "" : "field-problem"}>
         {problem === "" ? runs === null ? "Counting …" : <strong>{plural(runs, "failed run")}</strong> : problem}
       </p>
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button
-          type="button"
-          className="button button-main"
-          disabled={runs === null || runs === 0}
-          onClick={() => {
-            close()
-            void bulk("retry", filter, runs ?? 0)
-          }}
-        >
-          Retry {runs === null ? "" : count(runs)}
-        </button>
-      </div>
+      <Decide
+        act={`Retry ${runs === null ? "" : count(runs)}`}
+        perform={() => {
+          close()
+          void bulk("retry", filter, runs ?? 0)
+        }}
+        close={close}
+        possible={runs !== null && runs > 0}
+      />
     </Dialog>
   )
 }

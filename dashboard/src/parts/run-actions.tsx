@@ -4,7 +4,7 @@ import type { RunDetail } from "../../../src/protocol/views.ts"
 import { address, post } from "../api/client.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { perform } from "../operations.ts"
-import { Confirm, Dialog } from "./dialog.tsx"
+import { Confirm, Decide, Dialog } from "./dialog.tsx"
 import { JsonField, problemOf } from "./json-field.tsx"
 
 /** What can be done to a run. */
@@ -100,14 +100,7 @@ function Replay({ run, close }: { readonly run: RunDetail; readonly close: () =>
         <input type="checkbox" checked={other} onChange={(event) => setOther(event.target.checked)} /> With other data
       </label>
       {other ? <JsonField label="Data of the event, a JSON object" text={text} change={setText} /> : null}
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button type="button" className="button button-main" disabled={other && problemOf(text) !== ""} onClick={() => void replay()}>
-          Run again
-        </button>
-      </div>
+      <Decide act="Run again" perform={() => void replay()} close={close} possible={!other || problemOf(text) === ""} />
     </Dialog>
   )
 }

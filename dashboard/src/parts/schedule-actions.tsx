@@ -4,7 +4,7 @@ import { post } from "../api/client.ts"
 import { plural } from "../format.ts"
 import { perform } from "../operations.ts"
 import { Backfill } from "./backfill.tsx"
-import { Dialog } from "./dialog.tsx"
+import { Decide, Dialog } from "./dialog.tsx"
 
 /** What can be done to a schedule. */
 export function ScheduleActions({ schedule, compact = false }: { readonly schedule: Schedule; readonly compact?: boolean }): ReactNode {
@@ -66,14 +66,7 @@ function Pause({ id, close }: ActionProps): ReactNode {
         Why, for whoever finds it paused
         <input value={note} maxLength={256} onChange={(event) => setNote(event.target.value)} />
       </label>
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button type="button" className="button button-main" onClick={() => void pause()}>
-          Pause
-        </button>
-      </div>
+      <Decide act="Pause" perform={() => void pause()} close={close} />
     </Dialog>
   )
 }

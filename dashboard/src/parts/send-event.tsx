@@ -4,7 +4,7 @@ import { lookAgain, seldom, useAsk } from "../api/ask.ts"
 import { getExact, post } from "../api/client.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { notify } from "../notices.ts"
-import { Dialog } from "./dialog.tsx"
+import { Decide, Dialog } from "./dialog.tsx"
 import { JsonField, problemOf } from "./json-field.tsx"
 
 /** Events among which one of the same name is looked for, and how much data a field takes. */
@@ -69,14 +69,7 @@ function SendDialog({ close }: { readonly close: () => void }): ReactNode {
         </p>
       )}
       <JsonField label="Data, a JSON object" text={text} change={setText} />
-      <div className="buttons">
-        <button type="button" className="button" onClick={close}>
-          Leave it
-        </button>
-        <button type="button" className="button button-main" disabled={name === "" || problemOf(text) !== ""} onClick={() => void send()}>
-          Send
-        </button>
-      </div>
+      <Decide act="Send" perform={() => void send()} close={close} possible={name !== "" && problemOf(text) === ""} />
     </Dialog>
   )
 }
