@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest"
 import { defineFunction, type FunctionOptions } from "../../src/core/definition.ts"
 import type { ClaimedRun } from "../../src/core/run.ts"
+import { loadBegin, loadStepMs } from "../../src/core/load.ts"
 import { defaultPolicies, type OverlapPolicy, type Schedule, type Tick } from "../../src/core/schedule.ts"
 import type { CheckedSchedule } from "../../src/core/schedules.ts"
 import { claim as claimRuns, openEach, store, type StoreUnderTest, under } from "./opened.ts"
@@ -230,7 +231,9 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
       const midnight = (Math.floor(now / (24 * hour)) + 1) * 24 * hour
       const nightly = { kind: "cron", cron: "0 0 * * *", timezone: "UTC", dst: { gap: "shift", repeat: "first" } } as const
       const night = Array.from({ length: 40 }, (_, i) => wish(`app-n${i}`, { rule: nightly }))
-      await store.upsertSchedules([...night, wish("app-each", { rule: { kind: "every", everyMs: hour, anchorAt: midnight - 24 * hour } })])
+      // At the end of a quarter of an hour: the 24 h begin with the quarter that is under way, and what it had before now is over.
+      const anchorAt = loadBegin(now) + loadStepMs - 1 - 24 * hour
+      await store.upsertSchedules([...night, wish("app-each", { rule: { kind: "every", everyMs: hour, anchorAt } })])
       await store.pauseSchedule("app-n7", null)
       const few = await under.opened.reader.scheduleLoad()
       expect([few.exact, few.buckets.length]).toEqual([true, 96])
