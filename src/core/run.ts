@@ -90,3 +90,9 @@ export interface ClaimedRun {
   /** Log lines that earlier attempts left. */
   readonly logLines: number
 }
+
+/** Of these functions a node takes so many runs together, at most, in its next claim. */
+export interface Quota {
+  readonly functionIds: readonly string[]
+  readonly most: number
+}

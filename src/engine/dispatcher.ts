@@ -1,6 +1,6 @@
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
-import type { ClaimedRun } from "../core/run.ts"
+import type { ClaimedRun, Quota } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import type { Claim, ClaimRequest } from "../store/claim.ts"
 import type { Executor } from "./executor.ts"
@@ -20,6 +20,7 @@ export class Dispatcher {
   readonly #clock: Clock
   readonly #nodeId: string
   readonly #functionIds: () => readonly string[]
+  readonly #quotas: () => readonly Quota[]
   readonly #concurrency: number
   #queue: (Queued | undefined)[] = []
   #head = 0
@@ -30,11 +31,19 @@ export class Dispatcher {
   #since = 0
   #ratePerMs = 0
 
-  constructor(parts: { executor: Executor; clock: Clock; nodeId: string; functionIds: () => readonly string[]; concurrency: number }) {
+  constructor(parts: {
+    executor: Executor
+    clock: Clock
+    nodeId: string
+    functionIds: () => readonly string[]
+    quotas: () => readonly Quota[]
+    concurrency: number
+  }) {
     this.#executor = parts.executor
     this.#clock = parts.clock
     this.#nodeId = parts.nodeId
     this.#functionIds = parts.functionIds
+    this.#quotas = parts.quotas
     this.#concurrency = parts.concurrency
   }
 
@@ -47,7 +56,8 @@ export class Dispatcher {
     if (this.#stopped) return null
     const functionIds = this.#functionIds()
     const limit = Math.min(limits.claimBatch, this.#concurrency + this.#ahead() - this.#executor.running - this.#waiting)
-    return limit <= 0 || functionIds.length === 0 ? null : { nodeId: this.#nodeId, functionIds, limit, after: this.#after }
+    if (limit <= 0 || functionIds.length === 0) return null
+    return { nodeId: this.#nodeId, functionIds, limit, quotas: this.#quotas(), after: this.#after }
   }
 
   claimed({ runs, steps, after }: Claim): void {

@@ -115,7 +115,8 @@ export class Engine {
     const executor = this.#executor
     const { nodeId } = this
     const concurrency = options.concurrency ?? limits.nodeConcurrency
-    this.#dispatcher = new Dispatcher({ executor, clock, nodeId, functionIds: () => transport.hosts(), concurrency })
+    const reach = { functionIds: () => transport.hosts(), quotas: () => transport.quotas?.() ?? [] }
+    this.#dispatcher = new Dispatcher({ executor, clock, nodeId, ...reach, concurrency })
     this.#agents = createAgents({
       ...shared,
       store,
@@ -167,7 +168,12 @@ export class Engine {
     return this.#options.store.logOut(login)
   }
 
-  /** Makes these the functions of an app that is called over HTTP; gives whether that changes anything. */
+  /** Its transport reaches other functions, or has more room: there may be runs to claim. */
+  reachChanged(): void {
+    this.#committer.ring()
+  }
+
+  /** Makes these the functions of an app elsewhere; gives whether that changes anything. */
   async registerHttp(app: HttpApp, definitions: readonly FunctionDefinition[]): Promise<boolean> {
     const known = this.registry.apps.find(({ id }) => id === app.id)
     if (known?.checksum === app.checksum) return false

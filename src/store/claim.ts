@@ -1,4 +1,4 @@
-import type { ClaimedRun, RunEvent } from "../core/run.ts"
+import type { ClaimedRun, Quota, RunEvent } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import { type Column, type Db, together } from "./db.ts"
 import type { Mark, Marks } from "./marks.ts"
@@ -21,6 +21,8 @@ export interface ClaimRequest {
   /** The functions whose code this node has. */
   readonly functionIds: readonly string[]
   readonly limit: number
+  /** Functions of which it wants fewer; of each at most one. */
+  readonly quotas?: readonly Quota[]
   /** The function that was served last: the round goes on behind it. */
   readonly after: string
 }
@@ -74,31 +76,58 @@ async function takeInTurn(
   const hosted = loose.size === 0 ? lines : new Set([...waiting, ...request.functionIds.filter((id) => loose.has(id))])
   const round = [...hosted].toSorted()
   const turn = round.findIndex((id) => id > request.after)
+  const quotas = quotasLeft(request.quotas ?? [])
+  const hasRoom = (id: string): boolean => quotas.get(id)?.most !== 0
   const taken: QueueRow[] = []
   let after = request.after
-  let open = turn <= 0 ? round : [...round.slice(turn), ...round.slice(0, turn)]
+  let open = (turn <= 0 ? round : [...round.slice(turn), ...round.slice(0, turn)]).filter(hasRoom)
   while (open.length > 0 && taken.length < request.limit) {
     const share = Math.max(1, Math.floor((request.limit - taken.length) / open.length))
     // With fewer places than functions, those that come first in the round get one each.
-    const served = open.slice(0, request.limit - taken.length)
-    const rows = await together(
-      served.map(async (id) => {
-        const ready = lines.has(id) ? await takeReady(db, id, marks.from(id), share) : []
-        if (lines.has(id)) marks.took(id, ready, share)
-        if (ready.length < share) lines.delete(id)
-        const came = loose.get(id) ?? []
-        if (came.length === 0) return ready
-        const all = [...ready, ...came].toSorted(byRank)
-        loose.set(id, all.slice(share))
-        return all.slice(0, share)
-      }),
-    )
+    const turns = open.slice(0, request.limit - taken.length)
+    const asked = new Map(turns.map((id) => [id, reserve(quotas.get(id), share)]))
+    const take = async (id: string, most: number): Promise<QueueRow[]> => {
+      const ready = lines.has(id) ? await takeReady(db, id, marks.from(id), most) : []
+      if (lines.has(id)) marks.took(id, ready, most)
+      if (ready.length < most) lines.delete(id)
+      const came = loose.get(id) ?? []
+      if (came.length === 0) return ready
+      const all = [...ready, ...came].toSorted(byRank)
+      loose.set(id, all.slice(most))
+      return all.slice(0, most)
+    }
+    const served = [...asked].filter(([, most]) => most > 0)
+    const rows = await together(served.map(([id, most]) => take(id, most)))
+    for (const [i, [id, most]] of served.entries()) {
+      const missing = most - (rows[i]?.length ?? 0)
+      reserve(quotas.get(id), -missing)
+      // Whose line gave all it was asked for may have more.
+      if (missing > 0) asked.delete(id)
+    }
     taken.push(...rows.flat())
-    after = served.at(-1) ?? after
-    // Whose line gave all it was asked for may have more; whoever had no turn yet comes first.
-    open = [...open.slice(served.length), ...served.filter((_, i) => rows[i]?.length === share)]
+    after = turns.at(-1) ?? after
+    // Whoever had no turn yet comes first.
+    open = [...open.slice(turns.length), ...asked.keys()].filter(hasRoom)
   }
   return { taken, left: [...loose.values()].flat(), after }
+}
+
+/** By function; those of one quota share what is left of it. */
+function quotasLeft(quotas: readonly Quota[]): Map<string, { most: number }> {
+  return new Map(
+    quotas.flatMap(({ functionIds, most }) => {
+      const left = { most }
+      return functionIds.map((id) => [id, left] as const)
+    }),
+  )
+}
+
+/** Takes from what is left, or gives back when `wanted` is negative; gives how many it took. */
+function reserve(left: { most: number } | undefined, wanted: number): number {
+  if (left === undefined) return wanted
+  const most = Math.min(left.most, wanted)
+  left.most -= most
+  return most
 }
 
 async function takeReady(db: Db, functionId: string, from: Mark, limit: number): Promise<QueueRow[]> {

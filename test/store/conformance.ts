@@ -86,6 +86,19 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       expect(await claim(100, ["app-unknown"])).toEqual([])
     })
 
+    it("claims no more of some functions, together, than a quota says", async () => {
+      await commit(...["a", "a", "a", "b", "b", "c", "c"].map((name) => unit(pair({ functionId: `app-${name}` }))))
+      const functionIds = ["app-a", "app-b", "app-c"]
+      const quotas = [{ functionIds: ["app-a", "app-b"], most: 3 }]
+      const request = { nodeId: "node_a", functionIds, limit: 10, after: "" }
+      const first = (await store.turn({ units: [], claim: { ...request, quotas } })).claim?.runs ?? []
+      expect(first.filter(({ functionId }) => functionId === "app-c")).toHaveLength(2)
+      expect(first).toHaveLength(5)
+      const none = quotas.map((quota) => ({ ...quota, most: 0 }))
+      expect((await store.turn({ units: [], claim: { ...request, quotas: none } })).claim?.runs).toEqual([])
+      expect((await store.turn({ units: [], claim: request })).claim?.runs).toHaveLength(2)
+    })
+
     it("refuses every unit of an old fence, whole, and applies the others of the same turn", async () => {
       await commit(unit(pair()), unit(pair()))
       const [a, b] = await claim()
