@@ -73,11 +73,20 @@ const doors: Readonly<Record<string, readonly string[]>> = {
     "transport/transport.ts",
   ],
   // Where the way to apps over HTTP is put together.
-  "server/front.ts": ["transport/address.ts", "transport/http-client.ts", "transport/http.ts", "transport/transport.ts"],
-  "server/apps.ts": ["transport/http-client.ts"],
+  "server/front.ts": [
+    "transport/address.ts",
+    "transport/http-client.ts",
+    "transport/http.ts",
+    "transport/transport.ts",
+    "transport/workers.ts",
+  ],
+  "server/apps.ts": ["transport/http-client.ts", "transport/workers.ts"],
+  // Where what workers say over their connections comes in.
+  "server/worker-connections.ts": ["transport/workers.ts"],
+  "server/connect.ts": ["transport/workers.ts"],
   // The read side of the store.
   "server/sdk-runs.ts": ["store/store.ts"],
-  "server/api.ts": ["store/store.ts"],
+  "server/api.ts": ["store/store.ts", "transport/workers.ts"],
   "server/look.ts": ["store/store.ts"],
   "server/stream.ts": ["store/store.ts"],
   "server/metrics.ts": ["store/store.ts"],

@@ -268,6 +268,26 @@ export const limits = {
   signatureWindowMs: 5 * minute,
   /** Calls to one app that are open at the same time. */
   callsPerApp: 1_000,
+  /** Workers that are connected at the same time, connections that have not said yet who they are, apps of one worker. */
+  workers: 1_000,
+  workersNew: 50,
+  appsPerWorker: 100,
+  /** Bytes of one message of a worker: a reply, with what stands around it. */
+  workerMessageBytes: 8 * KiB * KiB + 64 * KiB,
+  /** Bytes sent to a worker that it has not taken yet, beyond which it gets no more requests. */
+  workerUnreadBytes: 16 * KiB * KiB,
+  /** Requests that a worker takes at the same time unless it says otherwise. */
+  workerRequests: 1_000,
+  /** A connection that is no worker's after this time is closed; so is that of a worker of which nothing was heard for the other one. */
+  workerHelloMs: 10 * second,
+  workerSilentMs: minute,
+  /** Milliseconds between two signs of life of a worker, and between two words of it about a request that it is at. */
+  workerBeatMs: 10 * second,
+  workerExtendMs: 5 * second,
+  /** A request that its worker says nothing about for this long is lost; or for the other one, when its connection broke. */
+  workerLeaseMs: minute,
+  workerReturnMs: 8 * second,
+
   /** Milliseconds between two looks at the apps that are developed, and for which one of these may take. */
   appPollMs: 5 * second,
   appAnswerMs: 10 * second,
@@ -279,6 +299,8 @@ const relations: readonly [string, boolean][] = [
   ["a send of many parts is longer than one transaction", limits.eventsPerSend > limits.eventsPerTransaction],
   ["claims ahead fit in one claim", limits.claimAhead <= limits.claimBatch],
   ["what may be caught up is recorded", limits.missedCapMax <= limits.ticksPerLook],
+  ["a worker's reply fits in a message", limits.workerMessageBytes > limits.replyBytes],
+  ["a worker whose connection broke has time for another word", limits.workerReturnMs > limits.workerExtendMs],
   ["an attempt's default time is allowed", limits.attemptTimeoutMs <= limits.attemptTimeoutMaxMs],
 ]
 for (const [relation, holds] of relations) if (!holds) throw new Error(`core/limits.ts: ${relation} does not hold`)

@@ -44,6 +44,10 @@ export type Fact =
       readonly fanoutId: string | null
     }
   | { readonly name: "run.superseded"; readonly runId: string }
+  /** A worker of these apps has connected, is gone, or was not let in. */
+  | { readonly name: "worker.connected"; readonly apps: readonly string[] }
+  | { readonly name: "worker.left"; readonly apps: readonly string[] }
+  | { readonly name: "worker.refused"; readonly reason: string }
   | { readonly name: "run.log"; readonly runId: string; readonly functionId: string; readonly line: LogLine }
 
 export type Listener = (fact: Fact) => void

@@ -161,7 +161,9 @@ export interface AppSummary {
   readonly sdk: string
   readonly framework: string | null
   readonly functionIds: readonly string[]
-  /** What the last look at it met; null when it answered, or was not looked at. */
+  /** Workers that are connected to this server; null for an app that is called over HTTP. */
+  readonly workers: number | null
+  /** What the last look at it met; null when it answered, was not looked at, or has a worker that is connected to some server. */
   readonly error: string | null
 }
 

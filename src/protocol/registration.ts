@@ -7,6 +7,7 @@ import {
   type Trigger,
 } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
+import { connectedUrl } from "../core/http-app.ts"
 import { limits } from "../core/limits.ts"
 import { canonicalJson } from "./canonical.ts"
 import { flowFromWire } from "./flow-body.ts"
@@ -26,15 +27,19 @@ export interface Registration {
   readonly content: string
 }
 
+/** How functions are reached: called at a URL, or by the connection that their worker opens. */
+type Runtime = "http" | "ws"
+const called: Runtime = "http"
+
 /**
- * Reads what an app posts to `/fn/register`, or answers to an in-band sync.
+ * Reads what an app posts to `/fn/register`, answers to an in-band sync, or says of itself when it connects.
  * @throws FanfareError `invalid_function`, `invalid_trigger`, `invalid_event`, `too_many`: nothing of it may be used then
  */
-export function parseRegistration(body: unknown): Registration {
+export function parseRegistration(body: unknown, runtime: Runtime = called): Registration {
   if (!isObject(body)) throw invalid("body", "a registration must be an object")
   const appId = body["appName"] ?? body["appname"] ?? body["app_id"]
   checkId(appId, "appName", "invalid_function")
-  const url = checkUrl(body["url"], "url")
+  const url = runtime === "ws" ? connectedUrl : checkUrl(body["url"], "url")
   const list = body["functions"]
   if (!Array.isArray(list)) throw invalid("functions", "functions must be an array")
   if (list.length > limits.functionsPerApp) {
@@ -43,7 +48,7 @@ export function parseRegistration(body: unknown): Registration {
       bound: limits.functionsPerApp,
     })
   }
-  const functions = list.map((value, i) => parseFunction(value, appId, `functions[${i}]`))
+  const functions = list.map((value, i) => parseFunction(value, appId, runtime, `functions[${i}]`))
   const twice = functions.find(({ definition: { id } }, i) => functions.findIndex(({ definition }) => definition.id === id) !== i)
   if (twice !== undefined) throw invalid("functions", `two functions share the id "${twice.definition.id}"`)
   const sdk = textOf(body["sdk"]) ?? ""
@@ -51,13 +56,13 @@ export function parseRegistration(body: unknown): Registration {
   return { appId, url, sdk, framework, functions, content: canonicalJson({ appId, url, sdk, framework, functions: list }) }
 }
 
-function parseFunction(value: unknown, appId: string, at: string): Registration["functions"][number] {
+function parseFunction(value: unknown, appId: string, runtime: Runtime, at: string): Registration["functions"][number] {
   if (!isObject(value)) throw invalid(at, `${at} must be an object`)
   const { id, name } = value
   if (typeof id !== "string" || !id.startsWith(`${appId}-`)) {
     throw invalid(`${at}.id`, `${at}.id must be "${appId}-" and the function's own id, not ${JSON.stringify(id) ?? "nothing"}`)
   }
-  const { url, attempts } = parseStep(value["steps"], `${at}.steps`)
+  const { url, attempts } = parseStep(value["steps"], runtime, `${at}.steps`)
   const options: FunctionOptions = {
     id: id.slice(appId.length + 1),
     ...(typeof name === "string" && name !== "" ? { name: name.slice(0, limits.nameChars) } : {}),
@@ -71,16 +76,21 @@ function parseFunction(value: unknown, appId: string, at: string): Registration[
 }
 
 /** Its one entry says where the function is called. */
-function parseStep(steps: unknown, at: string): { url: string; attempts: number | undefined } {
+function parseStep(steps: unknown, runtime: Runtime, at: string): { url: string; attempts: number | undefined } {
   const [step] = isObject(steps) ? Object.values(steps) : []
   if (!isObject(step) || !isObject(step["runtime"])) throw invalid(at, `${at} must have a step with a runtime`)
   const { type, url } = step["runtime"]
-  if (type !== "http") throw invalid(`${at}.runtime.type`, `${at}: only functions that are called over HTTP can be registered`)
+  // An SDK that connects says "http" of functions for onFailure.
+  if (runtime === "http" && type !== "http")
+    throw invalid(`${at}.runtime.type`, `${at}: only functions that are called over HTTP can be registered so`)
   const attempts = isObject(step["retries"]) ? step["retries"]["attempts"] : undefined
   if (attempts !== undefined && attempts !== null && !Number.isInteger(attempts)) {
     throw invalid(`${at}.retries.attempts`, `${at}.retries.attempts must be a whole number`)
   }
-  return { url: checkUrl(url, `${at}.runtime.url`), attempts: (attempts ?? undefined) as number | undefined }
+  return {
+    url: runtime === "ws" ? connectedUrl : checkUrl(url, `${at}.runtime.url`),
+    attempts: (attempts ?? undefined) as number | undefined,
+  }
 }
 
 function parseTriggers(triggers: unknown, at: string): Trigger[] {

@@ -4,6 +4,7 @@ import type { EventInput } from "../core/event.ts"
 import type { PauseOptions } from "../core/flow-control.ts"
 import type { SourcePart } from "../core/source.ts"
 import type { RetryOptions } from "../core/fanouts.ts"
+import { connectedUrl } from "../core/http-app.ts"
 import { limits } from "../core/limits.ts"
 import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
@@ -12,6 +13,7 @@ import { findFunction } from "../engine/registry.ts"
 import { systemClock } from "../engine/system.ts"
 import { type AppSummary, type EventsWithRules, paths, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
+import type { Workers } from "../transport/workers.ts"
 import { checkUrl } from "../protocol/registration.ts"
 import type { Access } from "./access.ts"
 import type { Apps } from "./apps.ts"
@@ -34,6 +36,7 @@ import { spaced } from "./spaced.ts"
 import { streamRoute, touching } from "./stream-route.ts"
 import type { Stream } from "./stream.ts"
 import { version } from "./version.ts"
+import type { WorkerConnections } from "./worker-connections.ts"
 import { WrongKeys } from "./wrong-keys.ts"
 
 export interface ApiParts {
@@ -46,11 +49,13 @@ export interface ApiParts {
   readonly eventRates: EventRates
   readonly checkpoints: DoorParts["checkpoints"]
   readonly webhooks: DoorParts["webhooks"]
+  readonly connections: WorkerConnections
+  readonly workers: Workers
 }
 
 /** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
 export function createApi(parts: ApiParts): Hono {
-  const { engine, reader, storeName, access, apps, stream, eventRates, checkpoints, webhooks } = parts
+  const { engine, reader, storeName, access, apps, stream, eventRates, checkpoints, webhooks, connections, workers } = parts
   const api = new Hono()
   const meters = createMeters(engine.telemetry)
   const identity = new Identity({
@@ -67,7 +72,7 @@ export function createApi(parts: ApiParts): Hono {
   guard(api, identity)
   api.use("/api/v1/*", touching(stream))
   api.use("/api/v1/*", idempotent(systemClock))
-  api.route("/", createDoor({ engine, reader, identity, apps, eventRates, checkpoints, webhooks }))
+  api.route("/", createDoor({ engine, reader, identity, apps, eventRates, checkpoints, webhooks, connections, workers }))
 
   api.get(paths.openapi, (c) => c.json(document))
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
@@ -96,7 +101,7 @@ export function createApi(parts: ApiParts): Hono {
   flowRoutes(api, engine)
   scheduleRoutes(api, engine.intake.schedules)
   runRoutes(api, engine.intake)
-  appRoutes(api, engine, apps)
+  appRoutes(api, parts)
   streamRoute(api, stream)
   metricsRoute(api, { engine, reader, meters, clock: systemClock, streams: () => stream.listening }, identity)
   loginRoutes(api, identity)
@@ -114,17 +119,17 @@ function eventRoute(api: Hono, { engine, access, eventRates }: ApiParts): void {
   })
 }
 
-function appRoutes(api: Hono, engine: Engine, apps: Apps): void {
-  api.get(paths.apps, (c) => {
+function appRoutes(api: Hono, { engine, apps, reader, workers }: ApiParts): void {
+  api.get(paths.apps, async (c) => {
     const looks = new Map(apps.looks.map((look) => [look.url, look.error]))
-    const items: AppSummary[] = engine.registry.apps.map(({ id, url, sdk, framework, calls }) => ({
-      id,
-      url,
-      sdk,
-      framework,
-      functionIds: Object.keys(calls),
-      error: looks.get(url) ?? null,
-    }))
+    const reached = new Set((await reader.nodes()).flatMap(({ alive, functionIds }) => (alive ? functionIds : [])))
+    const items = engine.registry.apps.map(({ id, url, sdk, framework, calls }): AppSummary => {
+      const functionIds = Object.keys(calls)
+      const about = { id, url, sdk, framework, functionIds }
+      if (url !== connectedUrl) return { ...about, workers: null, error: looks.get(url) ?? null }
+      const here = workers.count(id)
+      return { ...about, workers: here, error: here > 0 || functionIds.some((each) => reached.has(each)) ? null : "no worker is connected" }
+    })
     return c.json({ items, next: null })
   })
   api.post(paths.appSync, async (c) => {

@@ -1,20 +1,24 @@
 import { FanfareError } from "../core/errors.ts"
+import { connectedUrl } from "../core/http-app.ts"
 import { limits } from "../core/limits.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Engine } from "../engine/engine.ts"
 import { Loop } from "../engine/loop.ts"
 import { canonicalJson } from "../protocol/canonical.ts"
+import type { WorkerHello } from "../protocol/connect.ts"
 import { headers } from "../protocol/names.ts"
 import { isObject } from "../protocol/ops.ts"
-import { checkUrl, parseRegistration } from "../protocol/registration.ts"
+import { checkUrl, parseRegistration, type Registration } from "../protocol/registration.ts"
 import type { RawReply } from "../protocol/reply.ts"
 import { sha1 } from "../protocol/sha1.ts"
 import type { HttpClient, HttpRequest } from "../transport/http-client.ts"
+import type { WorkerApp, Workers } from "../transport/workers.ts"
 import type { Access } from "./access.ts"
 
 export interface AppsParts {
   readonly engine: Engine
   readonly client: Pick<HttpClient, "send" | "check">
+  readonly workers: Pick<Workers, "count">
   readonly access: Access
   readonly clock: Clock
 }
@@ -25,10 +29,12 @@ export interface AppLook {
   readonly error: string | null
 }
 
-/** Apps that are called over HTTP: how they come to be known, and are looked at again while they are developed. */
+/** Apps elsewhere: how they come to be known, and are looked at again while they are developed. */
 export class Apps {
   readonly #parts: AppsParts
   readonly #looks = new Map<string, AppLook>()
+  /** What was said of an app that connects before what is registered now. */
+  readonly #replaced = new Map<string, Set<string>>()
   #poll: Loop | null = null
 
   constructor(parts: AppsParts) {
@@ -44,12 +50,51 @@ export class Apps {
    * @throws FanfareError naming what is wrong with it: nothing of it is used then
    */
   async register(body: unknown): Promise<boolean> {
-    const { engine, client } = this.#parts
-    const { appId: id, url, sdk, framework, functions, content } = parseRegistration(body)
-    for (const called of [{ url }, ...functions]) client.check(called.url)
+    const registration = parseRegistration(body)
+    for (const called of [registration, ...registration.functions]) this.#parts.client.check(called.url)
+    return this.#register(registration, sha1(registration.content))
+  }
+
+  /**
+   * Makes what a worker that connects says of its apps their functions from now on; gives the apps. An old version that connects again
+   * while the new one is connected changes nothing.
+   * @throws FanfareError naming what is wrong with it
+   */
+  async registerWorker({ sdk, apps }: WorkerHello): Promise<ReadonlyMap<string, WorkerApp>> {
+    if (apps.length === 0 || apps.length > limits.appsPerWorker) {
+      throw new FanfareError("too_many", `a worker has 1 to ${limits.appsPerWorker} apps`, { field: "apps", bound: limits.appsPerWorker })
+    }
+    const all = apps.map(({ id: appName, functions }) =>
+      parseRegistration({ appName, sdk, framework: "connect", functions: jsonOf(functions) }, "ws"),
+    )
+    const known = new Map<string, WorkerApp>()
+    for (const registration of all) {
+      const checksum = sha1(registration.content)
+      if (!this.#isOutdated(registration.appId, checksum)) await this.#register(registration, checksum)
+      known.set(registration.appId, { checksum, functionIds: new Set(registration.functions.map(({ definition }) => definition.id)) })
+    }
+    return known
+  }
+
+  #isOutdated(appId: string, checksum: string): boolean {
+    const current = this.#current(appId)
+    const replaced = this.#replaced.get(appId) ?? new Set()
+    this.#replaced.set(appId, replaced)
+    if (current === undefined || current === checksum) return false
+    if (replaced.has(checksum) && this.#parts.workers.count(appId, current) > 0) return true
+    if (replaced.size === replacedMax) replaced.clear()
+    replaced.add(current)
+    return false
+  }
+
+  #current(appId: string): string | undefined {
+    return this.#parts.engine.registry.apps.find(({ id }) => id === appId)?.checksum
+  }
+
+  #register({ appId: id, url, sdk, framework, functions }: Registration, checksum: string): Promise<boolean> {
     const calls = Object.fromEntries(functions.map(({ definition, url: call }) => [definition.id, call]))
     const definitions = functions.map(({ definition }) => definition)
-    return engine.registerHttp({ id, url, sdk, framework, calls, checksum: sha1(content) }, definitions)
+    return this.#parts.engine.registerHttp({ id, url, sdk, framework, calls, checksum }, definitions)
   }
 
   /**
@@ -87,6 +132,7 @@ export class Apps {
       name: "apps",
       tick: async () => {
         const all = new Set([...urls, ...engine.registry.apps.map(({ url }) => url)])
+        all.delete(connectedUrl)
         await Promise.all(
           [...all].map(async (url) => {
             const before = this.#looks.get(url)
@@ -147,6 +193,9 @@ export class Apps {
     }
   }
 }
+
+/** Versions of an app that are remembered. */
+const replacedMax = 100
 
 function jsonOf(text: string): unknown {
   try {

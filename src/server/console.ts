@@ -61,10 +61,14 @@ function describe(fact: Fact): Entry | null {
         message: `the ${fact.agent} met an error and tries again: ${String(fact.error)}`,
         agent: fact.agent,
       }
-    case "loop.blocked": {
-      const message = `the event loop was blocked for ${fact.ms} ms; functions under way: ${fact.functionIds.join(", ") || "none"}`
-      return { time, level: "warn", event: fact.name, message, ms: fact.ms }
-    }
+    case "loop.blocked":
+      return { time, level: "warn", event: fact.name, message: blocked(fact), ms: fact.ms }
+    case "worker.connected":
+      return { time, level: "info", event: fact.name, message: `a worker of ${fact.apps.join(", ")} has connected`, apps: fact.apps }
+    case "worker.left":
+      return { time, level: "info", event: fact.name, message: `a worker of ${fact.apps.join(", ")} is gone`, apps: fact.apps }
+    case "worker.refused":
+      return { time, level: "warn", event: fact.name, message: `a worker was not let in: ${fact.reason}` }
     case "turn.taken":
     case "tick.decided":
     case "engine.started":
@@ -77,8 +81,12 @@ function describe(fact: Fact): Entry | null {
   }
 }
 
+function blocked({ ms, functionIds }: { readonly ms: number; readonly functionIds: readonly string[] }): string {
+  return `the event loop was blocked for ${ms} ms; functions under way: ${functionIds.join(", ") || "none"}`
+}
+
 const colors = { debug: "gray", info: "cyan", warn: "yellow", error: "red" } as const
-const shown = new Set(["time", "level", "event", "message", "runId", "functionId"])
+const shown = new Set(["time", "level", "event", "message", "runId", "functionId", "apps"])
 
 function pretty(entry: Entry): string {
   const fields = Object.entries(entry).filter(([field]) => !shown.has(field))

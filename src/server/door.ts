@@ -8,6 +8,7 @@ import { eventOfForm, parseEvents, sendingRun } from "../protocol/event-request.
 import { headers } from "../protocol/names.ts"
 import { isObject, ProtocolError } from "../protocol/ops.ts"
 import type { Apps } from "./apps.ts"
+import { connectRoutes, type ConnectParts } from "./connect.ts"
 import type { EventRates } from "./flow.ts"
 import type { Identity } from "./identity.ts"
 import { isForm, jsonBody } from "./request.ts"
@@ -16,7 +17,7 @@ import { type SdkRunParts, sdkRunRoutes } from "./sdk-runs.ts"
 import { version } from "./version.ts"
 import { type WebhookParts, webhookRoutes } from "./webhooks.ts"
 
-export interface DoorParts extends SdkRunParts {
+export interface DoorParts extends SdkRunParts, ConnectParts {
   readonly identity: Identity
   readonly apps: Apps
   readonly eventRates: EventRates
@@ -24,7 +25,7 @@ export interface DoorParts extends SdkRunParts {
 }
 
 /** The routes that apps written with the official SDKs ask: the paths, bodies and answers are theirs. */
-export function createDoor({ engine, reader, identity, apps, eventRates, checkpoints, webhooks }: DoorParts): Hono {
+export function createDoor({ engine, reader, identity, apps, eventRates, checkpoints, webhooks, ...connect }: DoorParts): Hono {
   const { access } = identity
   const door = new Hono()
   door.use(async (c, next) => {
@@ -78,6 +79,7 @@ export function createDoor({ engine, reader, identity, apps, eventRates, checkpo
   webhookRoutes(door, { engine, identity, webhooks })
   sdkRunRoutes(door, { engine, reader, checkpoints })
   sdkApiRoutes(door, { engine, reader })
+  connectRoutes(door, connect)
   for (const path of ["/e/*", "/fn/*", "/v0/*", "/v1/*", "/v2/*", "/invoke/*"]) {
     door.all(path, (c) => c.json({ error: `there is nothing at ${c.req.method} ${c.req.path}`, status: 404 }, 404))
   }

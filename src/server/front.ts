@@ -5,6 +5,7 @@ import { systemClock } from "../engine/system.ts"
 import { addressRule } from "../transport/address.ts"
 import { HttpClient } from "../transport/http-client.ts"
 import { HttpTransport } from "../transport/http.ts"
+import { Workers } from "../transport/workers.ts"
 import type { Transport } from "../transport/transport.ts"
 import { createAccess, type Keys } from "./access.ts"
 import type { ApiParts } from "./api.ts"
@@ -13,6 +14,7 @@ import { EventRates } from "./flow.ts"
 import { type Api, isLoopback, startHttp } from "./http.ts"
 import { Stream } from "./stream.ts"
 import { checkWebhooks, type Webhook } from "./webhooks.ts"
+import { WorkerConnections } from "./worker-connections.ts"
 
 /** The HTTP side of a server. */
 export interface HttpOptions extends Keys {
@@ -42,7 +44,7 @@ export interface Front {
 /** What has to be there before the engine: the way to apps. */
 export interface OpenedFront {
   readonly transport: Transport
-  listen(parts: Omit<ApiParts, "access" | "apps" | "stream" | "eventRates" | "checkpoints" | "webhooks">): Promise<Front>
+  listen(parts: Pick<ApiParts, "engine" | "reader" | "storeName">): Promise<Front>
 }
 
 /**
@@ -53,15 +55,7 @@ export async function openFront(
   { port, host = "127.0.0.1", allow, eventsPerSecond, webhooks = {}, ...keys }: HttpOptions,
   alone: boolean,
 ): Promise<OpenedFront> {
-  if (
-    eventsPerSecond !== undefined &&
-    !(Number.isInteger(eventsPerSecond) && eventsPerSecond >= 1 && eventsPerSecond <= limits.eventsPerSecondMax)
-  ) {
-    throw new FanfareError("invalid_option", `http.eventsPerSecond must be a whole number from 1 to ${limits.eventsPerSecondMax}`, {
-      field: "http.eventsPerSecond",
-      bound: limits.eventsPerSecondMax,
-    })
-  }
+  checkRate(eventsPerSecond)
   const access = await createAccess(keys)
   if (access.kind === "dev" && !isLoopback(host)) {
     throw new FanfareError("invalid_option", `without keys this server may not listen on ${host}: anybody there could use it`, {
@@ -72,7 +66,9 @@ export async function openFront(
   const hooks = checkWebhooks(webhooks)
   const client = new HttpClient(addressRule(allow ?? (access.kind === "dev" ? ["private"] : [])))
   let engine: Engine | null = null
+  const workers = new Workers(systemClock, () => engine?.reachChanged())
   const transport = new HttpTransport({
+    workers,
     client,
     keys: access.signing,
     kind: access.kind,
@@ -82,25 +78,43 @@ export async function openFront(
   return {
     transport,
     async listen(parts) {
-      const apps = new Apps({ engine: parts.engine, client, access, clock: systemClock })
+      const apps = new Apps({ engine: parts.engine, client, workers, access, clock: systemClock })
       engine = parts.engine
-      const stream = new Stream({ telemetry: engine.telemetry, reader: parts.reader, clock: systemClock, nodeId: engine.nodeId })
+      const { telemetry } = engine
+      const connections = new WorkerConnections({ workers, apps, signing: access.signing, clock: systemClock, telemetry })
+      const stream = new Stream({ telemetry, reader: parts.reader, clock: systemClock, nodeId: engine.nodeId })
       const eventRates = new EventRates(eventsPerSecond ?? null, systemClock)
-      const api = await startHttp({ ...parts, access, apps, stream, eventRates, checkpoints: transport, webhooks: hooks }, host, port)
+      let closing: Promise<void> | null = null
+      const way = { access, apps, stream, eventRates, checkpoints: transport, webhooks: hooks, workers, connections }
+      const api = await startHttp({ ...parts, ...way }, host, port)
       return {
         apps,
         api: {
           url: api.url,
           async close() {
             await stream.close()
-            await api.close()
+            // Workers are connected yet: they bring the answers of what is under way.
+            closing = api.close()
+            connections.drain()
           },
         },
         async close() {
+          connections.close()
+          await closing
           await apps.close()
           client.close()
         },
       }
     },
+  }
+}
+
+function checkRate(eventsPerSecond: number | undefined): void {
+  if (eventsPerSecond === undefined) return
+  if (!(Number.isInteger(eventsPerSecond) && eventsPerSecond >= 1 && eventsPerSecond <= limits.eventsPerSecondMax)) {
+    throw new FanfareError("invalid_option", `http.eventsPerSecond must be a whole number from 1 to ${limits.eventsPerSecondMax}`, {
+      field: "http.eventsPerSecond",
+      bound: limits.eventsPerSecondMax,
+    })
   }
 }

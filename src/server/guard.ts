@@ -20,7 +20,7 @@ export function guard(api: Hono, identity: Identity): void {
   api.use(async (c, next) => {
     const reads = isReading(c.req.method)
     const open = access.kind === "cloud" && c.req.path.startsWith("/e/")
-    if (!reads && !open && isCrossSite(c)) {
+    if (!reads && !open && isCrossSite((name) => c.req.header(name))) {
       throw new FanfareError("cross_site", "this request was made by a page of another site", {
         hint: "Behind a proxy: let it pass the header Host on, or say it as X-Forwarded-Host.",
       })
@@ -28,9 +28,10 @@ export function guard(api: Hono, identity: Identity): void {
     const form = c.req.path === loginPath
     const json = form || access.kind === "cloud" ? c.req.path.startsWith("/api/") : !isWebhook(c.req.path)
     const type = c.req.header("content-type") ?? ""
+    const other = (c.req.path.startsWith("/e/") && isForm(type)) || (isConnect(c.req.path) && type === "application/protobuf")
     // No page can send a DELETE elsewhere without asking first, and it has no body.
     const typed = !reads && c.req.method !== "DELETE"
-    if (typed && json && !type.startsWith("application/json") && !(c.req.path.startsWith("/e/") && isForm(type))) {
+    if (typed && json && !type.startsWith("application/json") && !other) {
       throw new FanfareError("invalid_option", "the content type must be application/json", { field: "content-type" })
     }
     await next()
@@ -44,6 +45,11 @@ export const loginPath = "/login"
 /** What services send to us has whatever type it has. */
 function isWebhook(path: string): boolean {
   return path.startsWith("/hooks/")
+}
+
+/** What workers say is no JSON; no form has that type either. */
+function isConnect(path: string): boolean {
+  return path.startsWith("/v0/connect/")
 }
 
 /** Exactly these are answered to everybody. */
@@ -88,10 +94,14 @@ function isReading(method: string): boolean {
 
 const localNames = new Set(["127.0.0.1", "localhost", "[::1]"])
 
+export function isLocalName(hostname: string): boolean {
+  return localNames.has(hostname)
+}
+
 /** A page elsewhere may have its name point to this machine: only those who call us by a local name are answered. */
 async function localOnly(c: Context, next: Next): Promise<void> {
   const { hostname } = new URL(c.req.url)
-  if (!localNames.has(hostname)) {
+  if (!isLocalName(hostname)) {
     throw new FanfareError("invalid_option", `the API answers to a local name only, not to "${hostname}"`, { field: "host" })
   }
   await next()

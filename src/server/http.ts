@@ -2,6 +2,7 @@ import { createServer, type Server } from "node:http"
 import { createAdaptorServer } from "@hono/node-server"
 import { FanfareError } from "../core/errors.ts"
 import { type ApiParts, createApi } from "./api.ts"
+import { acceptWorkers, isUpgrade } from "./connect.ts"
 
 /** The HTTP API, listening. */
 export interface Api {
@@ -19,6 +20,8 @@ const bounds = {
   connectionsCheckingInterval: 2_000,
   keepAliveTimeout: 65_000,
   maxHeaderSize: 16 * 1024,
+  // Node before 22.21 and 24.9 knows no such option: there whoever asks to upgrade to anything else is refused.
+  shouldUpgradeCallback: isUpgrade,
 }
 const connectionsMax = 10_000
 const headersMax = 100
@@ -33,6 +36,7 @@ export function boundedServer(fetch: (request: Request) => Response | Promise<Re
 
 export async function startHttp(parts: ApiParts, host: string, port: number): Promise<Api> {
   const server = boundedServer(createApi(parts).fetch)
+  acceptWorkers(server, parts.connections, parts.access.kind === "dev")
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const why = cause.code === "EADDRINUSE" ? `port ${port} is in use` : cause.message

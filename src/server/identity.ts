@@ -114,11 +114,11 @@ function giveCookie(c: Context, value: string): void {
  * Whether a page of another site makes the browser send this: the browser says so itself, an older one at least where the page is from.
  * Programs that are no browser say neither.
  */
-export function isCrossSite(c: Context): boolean {
-  const site = c.req.header("sec-fetch-site")
+export function isCrossSite(header: (name: string) => string | undefined): boolean {
+  const site = header("sec-fetch-site")
   if (site !== undefined) return site !== "same-origin" && site !== "none"
-  const origin = c.req.header("origin")
+  const origin = header("origin")
   if (origin === undefined) return false
   const host = URL.canParse(origin) ? new URL(origin).host : null
-  return host !== c.req.header("host") && host !== c.req.header("x-forwarded-host")
+  return host !== header("host") && host !== header("x-forwarded-host")
 }

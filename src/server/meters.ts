@@ -115,6 +115,9 @@ function count({ totals, ...counts }: Counts, fact: Fact): void {
     case "engine.started":
     case "engine.stopped":
     case "run.log":
+    case "worker.connected":
+    case "worker.left":
+    case "worker.refused":
       return
     default:
       fact satisfies never

@@ -82,6 +82,9 @@ export class Gathering {
       case "engine.started":
       case "engine.stopped":
       case "loop.blocked":
+      case "worker.connected":
+      case "worker.left":
+      case "worker.refused":
         return false
       default:
         return fact satisfies never

@@ -16,8 +16,9 @@ import { GatewayError, isGateway } from "./gateway.ts"
 import { fanOutWish, sendFanOut } from "./http-fanouts.ts"
 import { completed, nothingToDo, tooManySteps, tooMuchState, unknownOp } from "./http-outcomes.ts"
 import { isWait, sleepEnd, waitReport } from "./http-waits.ts"
+import type { Gone } from "./workers.ts"
 
-type Send = (call: Call, signal: AbortSignal) => Promise<Reply>
+type Send = (call: Call, signal: AbortSignal) => Promise<Reply | Gone>
 /** How an app is called. */
 export interface Calling {
   readonly retries: number
@@ -54,6 +55,8 @@ export class HttpAttempt {
   #wanted: ReadonlySet<string> = new Set()
   #version = -1
   #racing = false
+  /** A worker that had a step is gone. */
+  #gone: Gone["outcome"] | null = null
   /** Steps that came to their end in this attempt. */
   #ended = 0
   /** Those of them that the app told of during a call: it knows them. */
@@ -95,10 +98,10 @@ export class HttpAttempt {
       const startedAt = this.#now()
       const reply = await this.#call(null)
       if (reply.kind === "done") return completed(reply.output)
-      if (reply.kind === "failed") {
+      if (reply.kind === "failed" || reply.kind === "gone") {
         // What runs beside it ends first, so that the next attempt finds it kept.
         await Promise.all(this.#running.values())
-        return { kind: "failed", failure: reply.failure, retry: reply.retry }
+        return reply.kind === "gone" ? reply.outcome : { kind: "failed", failure: reply.failure, retry: reply.retry }
       }
       await this.#learnKept()
       const end = await this.#take(reply, startedAt)
@@ -107,8 +110,9 @@ export class HttpAttempt {
       if (this.#stateChars > limits.stateBytes) return tooMuchState
       while (this.#running.size > 0) {
         await Promise.race(this.#running.values())
-        if (!this.#waitsForAll()) break
+        if (!this.#waitsForAll() && this.#gone === null) break
       }
+      if (this.#gone !== null) return this.#gone
       if (this.#news > known) idle = -1
       if (this.#unknownEnds > before && !(this.#waitsForAll() && this.#isPlannedLater())) continue
       if (this.#running.size > 0) continue
@@ -119,7 +123,7 @@ export class HttpAttempt {
   }
 
   /** Calls for a step, or for whatever comes next. */
-  #call(stepId: string | null, attempt = this.#attemptNumber(), source?: SourceAsked): Promise<Reply> {
+  #call(stepId: string | null, attempt = this.#attemptNumber(), source?: SourceAsked): Promise<Reply | Gone> {
     const { run } = this.#attempt
     const { retries, send, ticket, linked } = this.#calling
     return send(
@@ -242,6 +246,10 @@ export class HttpAttempt {
   async #callFor({ id, key }: Op, attempt: number): Promise<void> {
     const startedAt = this.#now()
     const reply = await this.#call(id, attempt)
+    if (reply.kind === "gone") {
+      this.#gone = reply.outcome
+      return
+    }
     const op = reply.kind === "ops" ? reply.ops.find((each) => each.id === id && isKnown(each.kind)) : undefined
     if (reply.kind === "ops" && op !== undefined) return this.#report(op, reply.retry, startedAt)
     const failure: Failure =

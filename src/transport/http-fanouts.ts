@@ -7,9 +7,10 @@ import type { Piece, Pull } from "../core/source.ts"
 import type { SourceAsked } from "../protocol/call.ts"
 import { isObject, type Op, ProtocolError } from "../protocol/ops.ts"
 import type { Reply } from "../protocol/reply.ts"
+import type { Gone } from "./workers.ts"
 
 /** Asks an app for the next items of a fan-out. */
-type Ask = (source: SourceAsked) => Promise<Reply>
+type Ask = (source: SourceAsked) => Promise<Reply | Gone>
 
 /**
  * What an app says of a fan-out that it wants.
@@ -63,7 +64,8 @@ async function* pieces(from: SourceAsked, ask: Ask): AsyncGenerator<Piece, void,
 }
 
 /** @throws what the app's code threw, ProtocolError */
-function pieceOf(reply: Reply): Piece {
+function pieceOf(reply: Reply | Gone): Piece {
+  if (reply.kind === "gone") throw new Error("the worker that was asked for the items of a fan-out went away")
   if (reply.kind === "failed") throw Object.assign(new Error(reply.failure.message), { name: reply.failure.name })
   const part = reply.kind === "ops" ? reply.ops.find(({ kind }) => kind === "SourcePart") : undefined
   if (part === undefined) throw new ProtocolError("the app was asked for the items of a fan-out and gave none")

@@ -2,23 +2,29 @@ import type { Attempt } from "../core/attempt.ts"
 import { FanfareError } from "../core/errors.ts"
 import { toFailure } from "../core/failure.ts"
 import { encodeJson } from "../core/json.ts"
+import { connectedUrl } from "../core/http-app.ts"
 import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
+import type { Quota } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
 import type { KnownFunctions } from "../core/views.ts"
 import { type Call, callBody, callUrl, canonicalBody } from "../protocol/call.ts"
 import { headers } from "../protocol/names.ts"
 import { uuidOf } from "../protocol/op-id.ts"
 import type { Op } from "../protocol/ops.ts"
-import { parseReply, type Reply } from "../protocol/reply.ts"
+import { parseReply, type RawReply, type Reply } from "../protocol/reply.ts"
 import type { SigningKeys } from "../protocol/signature.ts"
 import { askFor } from "./gateway.ts"
 import { HttpAttempt } from "./http-attempt.ts"
 import type { HttpClient } from "./http-client.ts"
 import type { Transport } from "./transport.ts"
+import type { Gone, Workers } from "./workers.ts"
 
 /** Where a function is called, and how often it may be tried. */
 export interface CalledFunction {
+  readonly id: string
+  readonly appId: string
+  /** `connectedUrl`: through the workers of its app. */
   readonly url: string
   /** The same, to be asked for whatever comes next. */
   readonly nextUrl: string
@@ -31,6 +37,7 @@ export interface CalledFunction {
 }
 
 export interface HttpTransportOptions {
+  readonly workers: Workers
   readonly client: Pick<HttpClient, "send">
   /** Null for apps that are developed: nothing is signed. */
   readonly keys: SigningKeys | null
@@ -41,10 +48,15 @@ export interface HttpTransportOptions {
   readonly keepElsewhere: (runId: string, fence: number, steps: readonly StepRecord[]) => Promise<boolean>
 }
 
-/** User code elsewhere, called over HTTP. */
+/** User code elsewhere, called over HTTP, or over a connection that a worker of its app has opened. */
 export class HttpTransport implements Transport {
   readonly #options: HttpTransportOptions
   #functions: ReadonlyMap<string, CalledFunction> = new Map()
+  /** Those that are called over HTTP; the others can be called while a worker has them. */
+  #fixed: readonly string[] = []
+  #connected: readonly { readonly id: string; readonly functionIds: readonly string[] }[] = []
+  /** Attempts under way of apps that connect. */
+  readonly #underWay = new Map<string, number>()
   /** Attempts under way, each in a place of its own; not a Map, for the same reason as in the executor. */
   readonly #places: (HttpAttempt | null)[] = []
   readonly #freePlaces: number[] = []
@@ -55,18 +67,34 @@ export class HttpTransport implements Transport {
 
   learn({ functions, apps }: KnownFunctions): void {
     const retries = new Map(functions.map(({ definition }) => [definition.id, definition.retries]))
+    const named = apps.map(({ id, url, calls }) => ({ id, url, functionIds: Object.keys(calls) }))
+    this.#fixed = named.flatMap(({ url, functionIds }) => (url === connectedUrl ? [] : functionIds))
+    this.#connected = named.filter(({ url }) => url === connectedUrl)
     this.#functions = new Map(
-      apps.flatMap(({ calls, sdk }) =>
+      apps.flatMap(({ id: appId, calls, sdk }) =>
         Object.entries(calls).map(([id, url]) => {
           const traits = { uuid: uuidOf(id), linked: linking.test(sdk), checkpoints: checkpointing.test(sdk) }
-          return [id, { url, nextUrl: callUrl(url, null), retries: retries.get(id) ?? limits.retriesDefault, ...traits }] as const
+          return [
+            id,
+            { id, appId, url, nextUrl: callUrl(url, null), retries: retries.get(id) ?? limits.retriesDefault, ...traits },
+          ] as const
         }),
       ),
     )
   }
 
   hosts(): readonly string[] {
-    return [...this.#functions.keys()]
+    if (this.#connected.length === 0) return this.#fixed
+    const { workers } = this.#options
+    return [...this.#fixed, ...this.#connected.flatMap(({ id, functionIds }) => functionIds.filter((each) => workers.hosts(each, id)))]
+  }
+
+  quotas(): readonly Quota[] {
+    const { workers } = this.#options
+    return this.#connected.map(({ id, functionIds }) => ({
+      functionIds,
+      most: Math.max(0, workers.capacity(id) - (this.#underWay.get(id) ?? 0)),
+    }))
   }
 
   async execute(attempt: Attempt): Promise<Outcome> {
@@ -82,7 +110,9 @@ export class HttpTransport implements Transport {
       send: (call, signal) => this.#call(called, call, attempt.recorder.now(), signal),
     })
     this.#places[place] = live
+    this.#count(called, 1)
     const outcome = await live.outcome()
+    this.#count(called, -1)
     this.#places[place] = null
     this.#freePlaces.push(place)
     return outcome
@@ -96,39 +126,49 @@ export class HttpTransport implements Transport {
     return !alone && Number.isSafeInteger(fence) && keepElsewhere(runId, fence, stepsOf(ops, now))
   }
 
+  #count({ url, appId }: CalledFunction, attempts: 1 | -1): void {
+    if (url === connectedUrl) this.#underWay.set(appId, (this.#underWay.get(appId) ?? 0) + attempts)
+  }
+
   /** Never rejects: no answer is a failure that is tried again. */
-  async #call({ url, nextUrl }: CalledFunction, call: Call, now: number, signal: AbortSignal): Promise<Reply> {
-    const { client, keys, kind } = this.#options
+  async #call(called: CalledFunction, call: Call, now: number, signal: AbortSignal): Promise<Reply | Gone> {
     try {
       let body = callBody(call)
       // Bytes are counted only near the bound: a text has at most three per character.
       if (body.length * 3 > limits.callBytes && Buffer.byteLength(body) > limits.callBytes) body = callBody({ ...call, byApi: true })
-      if (keys !== null) body = canonicalBody(body)
-      const raw = await client.send({
-        method: "POST",
-        url: call.stepId === null ? nextUrl : callUrl(url, call.stepId),
-        headers: {
-          "content-type": "application/json",
-          "user-agent": "fanfare",
-          [headers.serverKind]: kind,
-          [headers.runId]: call.runId,
-          [headers.stepId]: call.stepId ?? "step",
-          [headers.requestVersion]: String(call.version),
-          ...(keys === null ? {} : { [headers.signature]: await keys.sign(body, now) }),
-        },
-        body,
-        signal,
-      })
-      return parseReply(raw, now)
+      const answer = await (called.url === connectedUrl
+        ? this.#options.workers.send({ ...call, appId: called.appId, functionId: called.id, body }, signal)
+        : this.#post(called, call, body, now, signal))
+      return "kind" in answer ? answer : parseReply(answer, now)
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       const refused = error instanceof FanfareError
       return {
         kind: "failed",
-        failure: toFailure({ name: "AppUnreachable", message: `${new URL(url).host}: ${why}` }),
+        failure: toFailure({ name: "AppUnreachable", message: `${new URL(called.url).host}: ${why}` }),
         retry: refused ? "never" : "policy",
       }
     }
+  }
+
+  async #post({ url, nextUrl }: CalledFunction, call: Call, text: string, now: number, signal: AbortSignal): Promise<RawReply> {
+    const { client, keys, kind } = this.#options
+    const body = keys === null ? text : canonicalBody(text)
+    return client.send({
+      method: "POST",
+      url: call.stepId === null ? nextUrl : callUrl(url, call.stepId),
+      headers: {
+        "content-type": "application/json",
+        "user-agent": "fanfare",
+        [headers.serverKind]: kind,
+        [headers.runId]: call.runId,
+        [headers.stepId]: call.stepId ?? "step",
+        [headers.requestVersion]: String(call.version),
+        ...(keys === null ? {} : { [headers.signature]: await keys.sign(body, now) }),
+      },
+      body,
+      signal,
+    })
   }
 }
 

@@ -3,12 +3,15 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
+import { Inngest } from "inngest"
+import { connect } from "inngest/connect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { Fanfare } from "../../src/index.ts"
 import { postgres } from "../../src/postgres.ts"
 import { createServer, type FanfareServer } from "../../src/server.ts"
 import { startPostgres, type TestServer } from "../store/postgres.ts"
 import { listen } from "./events.ts"
+import { quiet } from "./sdk-apps.ts"
 
 let database: TestServer
 beforeAll(async () => {
@@ -59,6 +62,23 @@ describe("nodes on one PostgreSQL", () => {
     await until(() => called.length === 1)
     app.close()
     app.closeAllConnections()
+  })
+
+  it("have a worker's app run by the one that it has connected to, whoever is told of the event", async () => {
+    const url = await database.database()
+    const first = await start(new Fanfare({ id: "first" }), url)
+    const second = await start(new Fanfare({ id: "second" }), url)
+    const client = new Inngest({ id: "demo", isDev: true, baseUrl: second.url ?? "", logger: quiet })
+    const work = client.createFunction({ id: "work", triggers: [{ event: "t/work" }] }, () => "done")
+    const worker = await connect({ apps: [{ client, functions: [work] }], isolateExecution: false, handleShutdownSignals: [] })
+    const headers = { "content-type": "application/json" }
+    await until(async () => {
+      const { items } = await get<{ items: { functionIds: string[]; workers: number; error: string | null }[] }>(first, "apps")
+      return items[0]?.functionIds[0] === "demo-work" && items[0].workers === 0 && items[0].error === null
+    })
+    await fetch(`${first.url}/e/any`, { method: "POST", headers, body: '{"name":"t/work"}' })
+    await until(async () => (await get<{ items: { state: string }[] }>(first, "runs")).items[0]?.state === "completed")
+    await worker.close()
   })
 
   it("keep what an app tells of steps, whichever of them it tells", async () => {

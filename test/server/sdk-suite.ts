@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { connectedUrl } from "../../src/core/http-app.ts"
 import type { FanoutSummary, Page, RunDetail, RunSummary } from "../../src/core/views.ts"
 import { assemble, type FanfareServer, type Internals } from "../../src/server/create.ts"
 import { localTransport } from "../../src/transport/local.ts"
@@ -13,6 +14,10 @@ import { farFunctions, functions, Ledger } from "./sdk-functions.ts"
 const signingKey = "signkey-prod-00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 const eventKey = "an-event-key-of-the-tests"
 const cloud = { signingKeys: [signingKey], eventKeys: [eventKey], allow: ["loopback"] }
+const homes = {
+  dev: ["that is developed", {}, (baseUrl: string) => ({ baseUrl, isDev: true })],
+  cloud: ["in production, with keys", cloud, (baseUrl: string) => ({ baseUrl, isDev: false, signingKey, eventKey })],
+} as const
 
 type Running = FanfareServer & Internals
 
@@ -37,14 +42,11 @@ export async function until<T>(look: () => Promise<T | null | undefined | false>
 }
 
 /** What apps of the official SDKs may rely on. */
-export function sdkSuite(sdks: readonly Sdk[]): void {
+export function sdkSuite(sdks: readonly Sdk[], kinds: readonly (keyof typeof homes)[] = ["dev", "cloud"]): void {
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   describe.each(sdks)("an app of $name", (sdk) => {
-    describe.each([
-      ["that is developed", {}, (baseUrl: string) => ({ baseUrl, isDev: true })],
-      ["in production, with keys", cloud, (baseUrl: string) => ({ baseUrl, isDev: false, signingKey, eventKey })],
-    ] as const)("%s", { concurrent: true }, (_, http, home) => {
+    describe.each(kinds.map((kind) => homes[kind]))("%s", { concurrent: true }, (_, http, home) => {
       const ledger = new Ledger()
       let server: Running
       let app: SdkApp
@@ -54,9 +56,13 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         app = await sdk.start("demo", home(server.url ?? ""), functions(sdk, ledger))
         ledger.send = (events) => app.send(events)
         other = await sdk.start("other", home(server.url ?? ""), farFunctions())
-        await server.apps?.sync(app.url)
-        await server.apps?.sync(other.url)
+        await sync(app)
+        await sync(other)
       })
+      /** Apps that connect have said so themselves. */
+      const sync = async ({ url }: SdkApp): Promise<void> => {
+        if (url !== connectedUrl) await server.apps?.sync(url)
+      }
       afterAll(async () => {
         await app.close()
         await other.close()
@@ -85,7 +91,7 @@ export function sdkSuite(sdks: readonly Sdk[]): void {
         const { items } = await get<Page<{ id: string; error: string | null }>>("/api/v1/apps")
         expect(items.find(({ id }) => id === "demo")).toMatchObject({ url: app.url, error: null })
         const version = server.engine?.registry.version
-        await server.apps?.sync(app.url)
+        await sync(app)
         expect(server.engine?.registry.version).toBe(version)
       })
 

@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest"
 import type { Recorder } from "../../src/core/attempt.ts"
 import type { StepRecord } from "../../src/core/step.ts"
 import { parseOps } from "../../src/protocol/ops.ts"
+import { systemClock } from "../../src/engine/system.ts"
 import { HttpTransport } from "../../src/transport/http.ts"
+import { Workers } from "../../src/transport/workers.ts"
 import { run } from "./run.ts"
 
 const url = "http://127.0.0.1:1/api?fnId=app-f&stepId=step"
@@ -39,6 +41,7 @@ async function attempt(
   const tell = (item: string, ...ids: string[]): Promise<boolean> =>
     transport.checkpoint(run.id, item, parseOps(ids.map((id) => ({ id, op: "StepRun", name: id, data: id }))), 1)
   const transport: HttpTransport = new HttpTransport({
+    workers: new Workers(systemClock, () => undefined),
     keys: null,
     kind: "dev",
     alone,

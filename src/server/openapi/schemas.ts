@@ -324,7 +324,15 @@ export const schemas = {
     functionIds: list(text),
     leased: whole,
   }),
-  App: shape<AppSummary>({ id: text, url: text, sdk: text, framework: nullable(text), functionIds: list(text), error: nullable(text) }),
+  App: shape<AppSummary>({
+    id: text,
+    url: text,
+    sdk: text,
+    framework: nullable(text),
+    functionIds: list(text),
+    workers: nullable(whole),
+    error: nullable(text),
+  }),
   Status: shape<Status>({
     version: text,
     nodeId: text,
