@@ -238,7 +238,7 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
       const few = await under.opened.reader.scheduleLoad()
       expect([few.exact, few.buckets.length]).toEqual([true, 96])
       const pile = few.buckets.find(({ at }) => at === midnight)
-      expect(pile?.ticks).toBe(40)
+      expect(pile?.ticks).toBe(39)
       expect(pile?.schedules).toHaveLength(3)
       expect(few.buckets.reduce((sum, { ticks }) => sum + ticks, 0)).toBe(39 + 24)
       expect(few.next[0]).toMatchObject({ scheduleId: "app-each", timezone: null })
