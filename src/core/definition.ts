@@ -24,6 +24,14 @@ export interface CronDefinition extends CronRule {
   readonly policies: SchedulePolicies
 }
 
+/** An event trigger, checked and completed. */
+export interface EventDefinition {
+  readonly event: string
+  readonly if: string | null
+  /** JSON Schema of what may be sent, as JSON text; at most `limits.eventSchemaChars`. Not there where the app has none for this name. */
+  readonly schema?: string
+}
+
 /** Starts a run for each event of a name; the name may end in `/*` or `.*`. */
 export interface EventTrigger<Name extends string = string> {
   /** Name of the events; it may end in `/*` or `.*`. */
@@ -82,7 +90,7 @@ export interface FunctionDefinition {
   /** The id the user gave. */
   readonly localId: string
   readonly name: string
-  readonly triggers: readonly (CronDefinition | { readonly event: string; readonly if: string | null })[]
+  readonly triggers: readonly (CronDefinition | EventDefinition)[]
   readonly retries: number
   /** Delays before retries; null for the usual ones. */
   readonly retryDelaysMs: readonly number[] | null
@@ -155,6 +163,15 @@ export function defineFunction(appId: string, options: FunctionOptions): Functio
   const seen = new Set(definition.triggers.map((trigger) => JSON.stringify(trigger)))
   if (seen.size < triggers.length) throw invalid("triggers", `${at} has the same trigger twice`)
   return Object.freeze(definition)
+}
+
+/** The function, with the schemas of the events that start it. @param schemaOf JSON text; undefined where there is none */
+export function withSchemas(definition: FunctionDefinition, schemaOf: (event: string) => string | undefined): FunctionDefinition {
+  const triggers = definition.triggers.map((trigger) => {
+    const schema = "event" in trigger ? schemaOf(trigger.event) : undefined
+    return schema === undefined || schema.length > limits.eventSchemaChars ? trigger : { ...trigger, schema }
+  })
+  return Object.freeze({ ...definition, triggers })
 }
 
 /** @throws FanfareError with `code`, naming `field` and bound */

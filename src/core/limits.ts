@@ -15,6 +15,8 @@ export const limits = {
   eventNameChars: 256,
   /** Characters of an event id given by the sender. */
   eventIdChars: 256,
+  /** Characters of an event's JSON Schema; of a longer one nothing is told. */
+  eventSchemaChars: 8 * KiB,
   /** Events in one `send`. */
   eventsPerSend: 100_000,
   /** Events of one send that are written in one transaction: all or nothing. */

@@ -179,3 +179,10 @@ export function findFunction({ definitions }: Registry, id: string): FunctionDef
     },
   )
 }
+
+/** The JSON Schema of the events of a name, as the first function says that hears them; null when none does. */
+export function schemaFor(registry: Registry, event: string): string | null {
+  const triggers = registry.startedBy(event).flatMap((definition) => definition.triggers)
+  const [found] = triggers.flatMap((trigger) => ("event" in trigger && trigger.event === event ? (trigger.schema ?? []) : []))
+  return found ?? null
+}

@@ -6,6 +6,8 @@ import type { FanOutRules } from "../core/gate.ts"
 export const paths = {
   health: "/api/health",
   events: "/api/v1/events",
+  /** JSON Schema of the data of the events `?name=`, as the app says whose function hears them. */
+  eventSchema: "/api/v1/event-schema",
   functions: "/api/v1/functions",
   trigger: "/api/v1/functions/:id/trigger",
   functionPause: "/api/v1/functions/:id/pause",
@@ -71,6 +73,8 @@ export const paths = {
   stream: "/api/v1/stream",
   /** The API as an OpenAPI 3.1 document. */
   openapi: "/api/v1/openapi.json",
+  /** The keys of this server by their fingerprints; for admins only. */
+  keys: "/api/v1/keys",
   /** GET: who asks. POST `{ key }`: logs in, by a cookie. DELETE: logs out. */
   session: "/api/v1/session",
 } as const
@@ -109,6 +113,16 @@ export interface SessionView {
   readonly payloads: boolean
   /** Whether one can log in and out here: not on a server without keys, where everybody is an admin. */
   readonly login: boolean
+}
+
+/** A key of this server, which is never shown. */
+export interface KeySummary {
+  /** `signing`: of the server and its apps, may do everything; `event`: sends events; `admin` and `read`: of people. */
+  readonly kind: "signing" | "event" | "admin" | "read"
+  /** The first 8 digits of `printf 'fanfare fingerprint %s' KEY | sha256sum`; of a signing key its digits alone, without a prefix. */
+  readonly fingerprint: string
+  /** Whether it is the one of the signing keys that signs; each of them is accepted. */
+  readonly signs: boolean
 }
 
 /** An error answer (RFC 9457, `application/problem+json`). */
@@ -152,6 +166,12 @@ export interface Status {
 export interface EventsWithRules {
   readonly events: readonly EventInput[]
   readonly rules: FanOutRules
+}
+
+/** What the data of an event looks like. */
+export interface EventSchema {
+  /** JSON Schema; null when no app tells one. */
+  readonly schema: Readonly<Record<string, unknown>> | null
 }
 
 /** An app that is called over HTTP. */

@@ -8,7 +8,9 @@ import type { SourceCourse, SourcePart, SourcePartResult } from "../core/source.
 import {
   type AppSummary,
   type CellRun,
+  type EventSchema,
   type EventsWithRules,
+  type KeySummary,
   paths,
   type SessionView,
   type Status,
@@ -96,12 +98,14 @@ export interface Answers {
   limit: { readonly id: string; readonly max: number | null }
   eventList: Page<EventSummary>
   event: EventDetail
+  eventSchema: EventSchema
   activity: Activity
   nodes: Page<NodeSummary>
   apps: Page<AppSummary>
   appSync: { readonly url: string }
   status: Status
   stream: StreamChange
+  keys: Page<KeySummary>
   session: SessionView
   login: SessionView
   logout: SessionView
@@ -172,6 +176,7 @@ export interface Queries {
   limits: "function" | Paged
   eventList: Paged
   event: "preview"
+  eventSchema: "name"
   activity: "range" | "function"
 }
 

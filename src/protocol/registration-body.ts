@@ -30,6 +30,7 @@ function functionOf({ id, name, triggers, retries, flow, ...rules }: FunctionDef
         ? { cron: `TZ=${trigger.timezone} ${trigger.cron}`, ...jitterOf(trigger.policies.jitterMs) }
         : {
             event: eventNameToWire(trigger.event),
+            ...(trigger.schema === undefined ? {} : { schema: trigger.schema }),
             ...(trigger.if === null ? {} : { expression: conditionToWire(trigger.event, trigger.if) }),
           },
     ),

@@ -5,6 +5,7 @@ import {
   type FunctionDefinition,
   type FunctionOptions,
   type Trigger,
+  withSchemas,
 } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import { connectedUrl } from "../core/http-app.ts"
@@ -72,7 +73,8 @@ function parseFunction(value: unknown, appId: string, runtime: Runtime, at: stri
     ...cancelOf(value["cancel"], `${at}.cancel`),
     ...timeoutsOf(value["timeouts"], `${at}.timeouts`),
   }
-  return { definition: defineFunction(appId, options), url }
+  const schemas = schemasOf(value["triggers"])
+  return { definition: withSchemas(defineFunction(appId, options), (event) => schemas.get(event)), url }
 }
 
 /** Its one entry says where the function is called. */
@@ -104,6 +106,24 @@ function parseTriggers(triggers: unknown, at: string): Trigger[] {
     const condition = typeof expression === "string" && expression !== "" ? { if: conditionFromWire(event, expression) } : {}
     return { event: eventNameFromWire(event), ...condition }
   })
+}
+
+/** Apps of ours tell what the data of their events looks like; what is no JSON object tells nothing. */
+function schemasOf(triggers: unknown): ReadonlyMap<string, string> {
+  const schemas = new Map<string, string>()
+  for (const trigger of Array.isArray(triggers) ? triggers : []) {
+    const { event, schema } = trigger as Record<string, unknown>
+    if (typeof event === "string" && typeof schema === "string" && isJsonObject(schema)) schemas.set(eventNameFromWire(event), schema)
+  }
+  return schemas
+}
+
+function isJsonObject(text: string): boolean {
+  try {
+    return text.length <= limits.eventSchemaChars && isObject(JSON.parse(text))
+  } catch {
+    return false
+  }
 }
 
 /** A cron line may begin with its zone. */

@@ -22,4 +22,5 @@ export type {
   RunDetail,
   RunFamily,
   RunSummary,
+  Siblings,
 } from "../core/views.ts"

@@ -1,6 +1,6 @@
 import type { App, HostedFunction, ReceivedEvent } from "../core/app.ts"
 import type { Intake, SendResult, SignalResult } from "../core/attempt.ts"
-import { checkId, defineFunction, type FunctionDefinition, type FunctionOptions, type Trigger } from "../core/definition.ts"
+import { checkId, defineFunction, type FunctionDefinition, type FunctionOptions, type Trigger, withSchemas } from "../core/definition.ts"
 import { FanfareError } from "../core/errors.ts"
 import { type Failure, toError } from "../core/failure.ts"
 import type { Fanouts } from "../core/fanouts.ts"
@@ -17,7 +17,7 @@ import { type FanfareFunction, toItem } from "./target.ts"
 import { remoteIntake } from "./remote.ts"
 import type { SqlFanout, SqlFanoutResult, Transaction } from "../core/transaction.ts"
 import { type AppSchedules, appSchedules } from "./schedules.ts"
-import { checkSchema, type EventSchemas } from "./schema.ts"
+import { checkSchema, type EventSchemas, jsonSchemaOf } from "./schema.ts"
 import type { SendableEvent } from "./sendable.ts"
 import { pullOf, type Source } from "./source.ts"
 import type { ItemOptions, Jsonify } from "./step.ts"
@@ -92,7 +92,7 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
     options: FunctionOptions<T> & { readonly onFailure?: (context: FailureContext<S, T> & Added<M>) => unknown },
     handler: Handler<S, T, Added<M>, R>,
   ): FanfareFunction<DataOf<S, T[number]>, Jsonify<Awaited<R>>> {
-    const definition = defineFunction(this.id, options)
+    const definition = withSchemas(defineFunction(this.id, options), (event) => this.#jsonSchema(event))
     if (typeof handler !== "function") {
       throw new FanfareError("invalid_function", `function "${options.id}": the second argument must be its handler`, { field: "handler" })
     }
@@ -275,6 +275,11 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
     return () => {
       if (this.#local === intake) this.#local = null
     }
+  }
+
+  #jsonSchema(event: string): string | undefined {
+    const schema = Object.hasOwn(this.#schemas, event) ? this.#schemas[event] : undefined
+    return schema === undefined ? undefined : jsonSchemaOf(schema)
   }
 
   async #checkSchemas(events: readonly EventInput[]): Promise<void> {

@@ -1,4 +1,4 @@
-import type { StandardSchemaV1 } from "@standard-schema/spec"
+import type { StandardJSONSchemaV1, StandardSchemaV1 } from "@standard-schema/spec"
 import { FanfareError } from "../core/errors.ts"
 
 /** Event names and what their data looks like: Standard Schemas of whichever library (zod, valibot, arktype). */
@@ -20,4 +20,17 @@ export async function checkSchema(schema: StandardSchemaV1, value: unknown, fiel
 
 function segment(part: PropertyKey | StandardSchemaV1.PathSegment): string {
   return String(typeof part === "object" ? part.key : part)
+}
+
+/**
+ * What may be sent, as JSON Schema in text: for forms. Undefined when the library does not say it (`~standard.jsonSchema`: zod 4.2,
+ * arktype 2.1.28, valibot by `toStandardJsonSchema`), or cannot say this one.
+ */
+export function jsonSchemaOf(schema: StandardSchemaV1): string | undefined {
+  const { jsonSchema } = schema["~standard"] as StandardSchemaV1.Props & Partial<StandardJSONSchemaV1.Props>
+  try {
+    return JSON.stringify(jsonSchema?.input({ target: "draft-2020-12" }))
+  } catch {
+    return undefined
+  }
 }

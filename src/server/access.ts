@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { FanfareError } from "../core/errors.ts"
 import { digitsOf, isSigningKey, type SigningKeys, signingKeys } from "../protocol/signature.ts"
+import type { KeySummary } from "../protocol/api.ts"
 import type { Person, Role } from "./person.ts"
 import { Sessions } from "./sessions.ts"
 
@@ -11,6 +12,8 @@ export interface Access {
   readonly signing: SigningKeys | null
   /** Whether people with the role `read` see payloads. */
   readonly readPayloads: boolean
+  /** What keys there are, never the keys themselves. */
+  readonly keys: readonly KeySummary[]
   /** Null without keys: then everybody who reaches this server is an admin. */
   readonly sessions: Sessions | null
   isEventKey(key: string): boolean
@@ -43,7 +46,7 @@ export async function createAccess(keys: Keys): Promise<Access> {
   const { signingKeys: signing = [], eventKeys = [], adminKeys = [], readKeys = [], readPayloads = false } = keys
   if (signing.length + eventKeys.length + adminKeys.length + readKeys.length === 0) {
     const everybody = { isEventKey: () => true, keyOwner: () => nobody, owner: () => nobody }
-    return { kind: "dev", signing: null, readPayloads: true, sessions: null, ...everybody }
+    return { kind: "dev", signing: null, readPayloads: true, keys: [], sessions: null, ...everybody }
   }
   check(signing, eventKeys, { adminKeys, readKeys })
   // A signing key is also known by its hash, which is what clients say; see `bearerOf`.
@@ -67,6 +70,12 @@ export async function createAccess(keys: Keys): Promise<Access> {
     kind: "cloud",
     signing: await signingKeys(signing),
     readPayloads,
+    keys: [
+      ...signing.map((key, i) => keySummary("signing", digitsOf(key), i === 0)),
+      ...eventKeys.map((key) => keySummary("event", key)),
+      ...adminKeys.map((key) => keySummary("admin", key)),
+      ...readKeys.map((key) => keySummary("read", key)),
+    ],
     sessions: new Sessions(
       signing.map(digitsOf),
       people.map(({ person }) => person),
@@ -106,6 +115,14 @@ function check(signing: readonly string[], eventKeys: readonly string[], people:
 
 function personOf(role: Role, key: string): Person {
   return { role, keyId: createHash("sha256").update(`fanfare key ${key}`).digest("hex").slice(0, 16) }
+}
+
+/** Enough to tell one's own keys apart, too little to find one by. */
+const fingerprintChars = 8
+
+function keySummary(kind: KeySummary["kind"], key: string, signs = false): KeySummary {
+  const fingerprint = createHash("sha256").update(`fanfare fingerprint ${key}`).digest("hex").slice(0, fingerprintChars)
+  return { kind, fingerprint, signs }
 }
 
 function digest(text: string): Buffer {

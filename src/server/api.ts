@@ -9,9 +9,9 @@ import { limits } from "../core/limits.ts"
 import { moves, type RunState } from "../core/run.ts"
 import type { RunFilter } from "../core/views.ts"
 import type { Engine } from "../engine/engine.ts"
-import { findFunction } from "../engine/registry.ts"
+import { findFunction, schemaFor } from "../engine/registry.ts"
 import { systemClock } from "../engine/system.ts"
-import { type AppSummary, type EventsWithRules, paths, type Status, type TriggerResult } from "../protocol/api.ts"
+import { type AppSummary, type EventSchema, type EventsWithRules, paths, type Status, type TriggerResult } from "../protocol/api.ts"
 import type { Reader } from "../store/store.ts"
 import type { Workers } from "../transport/workers.ts"
 import { checkUrl } from "../protocol/registration.ts"
@@ -83,6 +83,10 @@ export function createApi(parts: ApiParts): Hono {
     return c.json({ ...here, ...(await backlog()), completed, failed, retried } satisfies Status)
   })
   eventRoute(api, parts)
+  api.get(paths.eventSchema, (c) => {
+    const text = schemaFor(engine.registry, c.req.query("name") ?? "")
+    return c.json({ schema: text === null ? null : (JSON.parse(text) as EventSchema["schema"]) } satisfies EventSchema)
+  })
   api.get(paths.functions, async (c) => c.json(await engine.intake.functions.list()))
   api.post(paths.trigger, async (c) => {
     const definition = findFunction(engine.registry, c.req.param("id"))

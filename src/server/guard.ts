@@ -58,9 +58,13 @@ const open: ReadonlySet<string> = new Set([paths.health, paths.session])
 /** Commands that only ask. */
 const asking: ReadonlySet<string> = new Set([paths.runsCount, paths.fanoutPlan])
 
+/** What only admins may look at. */
+const closed: ReadonlySet<string> = new Set([paths.keys])
+
 /** What somebody must be to be answered. */
 export function roleNeeded(method: string, path: string): Role | "nobody" {
   if (open.has(path)) return "nobody"
+  if (closed.has(path)) return "admin"
   return isReading(method) || (method === "POST" && asking.has(path)) ? "read" : "admin"
 }
 
@@ -76,7 +80,9 @@ async function allowed(c: Context, next: Next, identity: Identity): Promise<void
     })
   }
   if (needed === "admin" && person.role === "read") {
-    throw new FanfareError("read_only", "this key may look and change nothing", { field: "authorization" })
+    throw new FanfareError("read_only", isReading(method) ? "this is for admin keys only" : "this key may look and change nothing", {
+      field: "authorization",
+    })
   }
   await next()
   if (person.role === "read" && !identity.access.readPayloads) c.res = await withoutPayloads(c.res)

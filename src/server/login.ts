@@ -15,6 +15,7 @@ export function loginRoutes(api: Hono, identity: Identity): void {
     payloads: person === "admin" || (person === "read" && access.readPayloads),
     login: access.sessions !== null,
   })
+  api.get(paths.keys, (c) => c.json({ items: access.keys, next: null }))
   api.get(paths.session, async (c) => c.json(view((await identity.of(c))?.role ?? null)))
   api.post(paths.session, async (c) => {
     const body = (await jsonBody(c)) as { key?: unknown } | null

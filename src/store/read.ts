@@ -277,6 +277,8 @@ export async function functionList(db: Db): Promise<FunctionSummary[]> {
   const all = Map.groupBy(await cronSchedules(db), ({ functionId }) => functionId)
   return (await db.tx(knownFunctions)).functions.map(({ definition, active }) => ({
     ...definition,
+    // Asked for by the name of the event, one at a time.
+    triggers: definition.triggers.map((trigger) => ("event" in trigger ? { event: trigger.event, if: trigger.if } : trigger)),
     active,
     schedules: (all.get(definition.id) ?? []).flatMap(({ id, rule, nextTickAt, lastTickAt, pausedAt }) =>
       nextTickAt === null || rule.kind !== "cron"

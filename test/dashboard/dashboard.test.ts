@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type Demo, fill, hostile, settled, startDemo } from "./demo.ts"
+import { type Demo, fill, harm, hostile, hostileName, polyglot, settled, startDemo } from "./demo.ts"
 import { looking } from "./looking.ts"
 
 const at = looking()
@@ -152,15 +152,66 @@ describe("the dashboard", () => {
     await at.page.unrouteAll({ behavior: "ignoreErrors" })
   })
 
-  it("shows hostile text as text, everywhere", async () => {
+  it("shows hostile text as text, everywhere", { timeout: 120_000 }, async () => {
     const run = await newest("runs?function=hostile")
-    for (const path of [`/runs/${run}`, "/runs?function=shop-hostile", "/failures", "/events", "/"]) {
-      await at.page.goto(demo.url + path)
+    const { fanoutId: harmful, scheduleId } = await harm(demo)
+    await settled(demo, harmful)
+    const command = { method: "POST", headers: { "content-type": "application/json" } }
+    const { items } = await demo.get<{ items: { fingerprint: string; functionId: string }[] }>("failures")
+    const fingerprint = items.find(({ functionId }) => functionId === "shop-hostile")?.fingerprint
+    await fetch(`${demo.url}/api/v1/bulk`, {
+      ...command,
+      body: JSON.stringify({ kind: "retry", filter: { state: "failed", fingerprint } }),
+    })
+    const unharmed = async (path: string): Promise<void> => {
       await at.page.locator(".loading").first().waitFor({ state: "detached" })
-      await at.page.waitForTimeout(300)
-      expect(await at.page.evaluate("window.harmed")).toBe(undefined)
-      expect(await at.page.locator("main img, main script").count()).toBe(0)
+      await at.page.waitForTimeout(150)
+      expect(await at.page.evaluate("window.harmed"), path).toBe(undefined)
+      expect(await at.page.locator("main img, main script, dialog img, dialog script").count(), path).toBe(0)
+      expect(await at.page.evaluate("/[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.body.innerText + document.title)"), path).toBe(false)
     }
+    const paths = {
+      [`/runs/${run}`]: polyglot,
+      [`/runs/${await newest("runs?function=post-to-team&state=cancelled")}`]: polyglot,
+      "/runs?function=shop-hostile": "onerror",
+      "/": "Why runs failed",
+      "/failures": "onerror",
+      "/operations": "onerror",
+      "/functions": "shop-hostile",
+      "/functions/shop-hostile": "onerror",
+      "/functions/shop-post-to-team": "Newest runs",
+      "/events": hostileName.slice(0, 60),
+      [`/events/${await newest("events?")}`]: "What it started",
+      "/fan-outs": hostileName.slice(0, 60),
+      [`/fan-outs/${harmful}`]: "onerror",
+      "/schedules": polyglot,
+      [`/schedules/${encodeURIComponent(scheduleId)}`]: polyglot,
+      "/nodes": "Limits",
+      "/settings": "This server",
+    }
+    for (const [path, text] of Object.entries(paths)) {
+      await at.page.goto(demo.url + path)
+      await at.page.getByText(text.slice(0, 60)).first().waitFor({ state: "attached" })
+      await unharmed(path)
+    }
+    // What is shown with its marks made visible is still meant exactly.
+    await at.page.goto(`${demo.url}/schedules`)
+    await at.page.getByRole("link", { name: /hostile\.<img.*\\u202e/ }).click()
+    await at.page.getByRole("button", { name: /^Resume/ }).click()
+    await at.see(/evil goes on\./)
+    await at.page.keyboard.press("Control+k")
+    await at.page.keyboard.type("jaVasCript")
+    await at.page.getByRole("option").getByText(polyglot.slice(0, 30)).waitFor()
+    await unharmed("the palette")
+    await at.page.keyboard.press("Enter")
+    await at.page.waitForURL(/\/schedules\/shop-jaVasCript/)
+    await at.page.getByRole("button", { name: /^Pause/ }).click()
+    await unharmed("a dialog")
+    await at.page.goto(`${demo.url}/events`)
+    await at.page.getByRole("button", { name: "Send an event …" }).click()
+    await at.page.getByLabel("Name").fill(hostileName)
+    await expect.poll(() => at.page.getByLabel("Data, a JSON object").inputValue()).toContain("{")
+    await unharmed("the form for events")
     await at.page.goto(`${demo.url}/runs/${run}`)
     await at.see(hostile.slice(0, 60))
     await at.page.goto(`${demo.url}/runs?state=%3Cscript%3E&function=${encodeURIComponent(hostile)}`)

@@ -2,12 +2,21 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
+import { z } from "zod"
 import { Fanfare } from "../../src/index.ts"
+import type { EventSchemas } from "../../src/sdk/schema.ts"
 import { createServer } from "../../src/server.ts"
 import type { HttpOptions } from "../../src/server/front.ts"
 
 /** Text that does harm where it is not shown as text. */
 export const hostile = `<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>{{7*7}}\${7*7}' or '1'='1 \u202eevil\u0000`
+
+/** What harms as HTML, in an attribute, in a script, in a style, in a comment and as an address. */
+export const polyglot =
+  "jaVasCript:/*-/*`/*\\`/*'/*\"/**/(/* */oNcliCk=window.harmed=2 )//%0D%0A</stYle/</titLe/</teXtarEa/</scRipt/--!>\\x3csVg/<sVg/oNloAd=window.harmed=3//>"
+
+/** A name takes no NUL. */
+export const hostileName = `shop/hostile.${hostile.replace("\u0000", "")}`
 
 export interface Demo {
   readonly url: string
@@ -18,6 +27,16 @@ export interface Demo {
   /** Sends digests as one fan-out; gives its id. */
   digests(count: number): Promise<string>
   close(): Promise<void>
+}
+
+const schemas = {
+  "shop/order.placed": z.object({
+    email: z.email().describe("Where the receipt goes"),
+    plan: z.enum(["free", "pro"]),
+    items: z.int().min(1).max(100).default(1),
+    gift: z.boolean().optional(),
+    address: z.object({ city: z.string() }).optional(),
+  }),
 }
 
 class MailError extends Error {
@@ -55,6 +74,7 @@ function functions(client: Fanfare, demo: { failing: boolean }): void {
     return { rows: 12_480, cursor: 1234567890123456 }
   })
   client.createFunction({ id: "announce", triggers: [{ event: "shop/catalog.imported" }] }, ({ event }) => event.data)
+  client.createFunction({ id: "take-order", triggers: [{ event: "shop/order.placed" }], retries: 0 }, ({ event }) => event.data)
   client.createFunction({ id: "remind", triggers: [{ event: "shop/cart.left" }] }, async ({ step }) => {
     await step.sleep("a-day", "1d")
   })
@@ -90,16 +110,19 @@ function functions(client: Fanfare, demo: { failing: boolean }): void {
     },
     () => null,
   )
-  client.createFunction({ id: "hostile", triggers: [{ event: "shop/hostile" }], retries: 0 }, ({ event, logger }) => {
-    logger.error(hostile, { hostile })
-    throw new Error(`${hostile} ${JSON.stringify(event.data)}`)
+  const triggers = [{ event: "shop/hostile" }, { event: "shop/hostile.*" }]
+  client.createFunction({ id: "hostile", name: polyglot, triggers, retries: 0 }, async ({ event, step, logger }) => {
+    logger.error(hostile, { hostile, polyglot })
+    await step.run(polyglot, () => ({ [polyglot]: hostile }))
+    const cause = Object.assign(new TypeError(polyglot), { stack: `${polyglot}\n    at ${hostile} (${polyglot}:1:1)` })
+    throw new Error(`${hostile} ${JSON.stringify(event.data)}`, { cause })
   })
 }
 
 /** A server with a shop's functions on a store of its own; with keys, one that asks for them. */
 export async function startDemo(keys: Partial<HttpOptions> = {}): Promise<Demo> {
   const folder = mkdtempSync(join(tmpdir(), "fanfare-dashboard-"))
-  const client = new Fanfare({ id: "shop" })
+  const client = new Fanfare<EventSchemas>({ id: "shop", schemas })
   const state = { failing: true }
   functions(client, state)
   const server = await createServer({ client, db: join(folder, "demo.db"), http: { port: 0, ...keys }, logs: "none", stopGrace: 100 })
@@ -138,6 +161,19 @@ export async function fill(demo: Demo, digests: number): Promise<{ readonly fano
   const fanoutId = await demo.digests(digests)
   await settled(demo, fanoutId)
   return { fanoutId }
+}
+
+/** Text that does harm wherever somebody can put one; gives the fan-out and the schedule that have it as names. */
+export async function harm({ client, get }: Demo): Promise<{ readonly fanoutId: string; readonly scheduleId: string }> {
+  const { fanoutId } = await client.send([hostile, polyglot].map((text) => ({ name: hostileName, data: { [text]: text } })))
+  await client.send({ name: "shop/team.notice", data: { team: polyglot } })
+  const id = hostileName.slice("shop/".length)
+  await client.schedules.upsert({ id, every: "1h", event: hostileName, tag: polyglot.slice(-100), data: { [polyglot]: polyglot } })
+  await client.schedules.pause(id, { note: polyglot })
+  await client.schedules.upsert({ id: polyglot, every: "2h", event: hostileName })
+  const { items } = await get<{ items: { id: string }[] }>("runs?function=post-to-team&limit=1")
+  await client.runs.cancel(items[0]?.id ?? "", polyglot)
+  return { fanoutId: fanoutId ?? "", scheduleId: `shop-${id}` }
 }
 
 export async function settled(demo: Demo, fanoutId: string): Promise<void> {

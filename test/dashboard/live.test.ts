@@ -63,6 +63,7 @@ describe("a dashboard that asks who one is", () => {
     expect(await at.page.getByText('"user"').count()).toBe(0)
     await at.page.goto(`${demo.url}/settings`)
     await at.see("Your key may look and change nothing, and sees no payloads.")
+    expect(await at.page.getByRole("region", { name: "Keys" }).count()).toBe(0)
     expect(await at.violations()).toEqual([])
   })
 
@@ -82,6 +83,10 @@ describe("a dashboard that asks who one is", () => {
     await at.page.getByRole("dialog").waitFor({ state: "detached" })
     expect(at.page.url()).toMatch(/\/runs\?state=failed$/)
     await at.page.goto(`${demo.url}/settings`)
+    await at.see("this one signs")
+    expect(await at.page.getByRole("region", { name: "Keys" }).locator("tbody tr").count()).toBe(4)
+    for (const key of Object.values(keys).flat()) expect(await at.page.content()).not.toContain(key.slice(0, 12))
+    expect(await at.violations()).toEqual([])
     await at.page.getByRole("button", { name: "Log out" }).click()
     await at.see("Your login has ended.")
   })

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest"
 import { capped, compact, percent, relative, span, visible } from "../../dashboard/src/format.ts"
 import { cellAt, layoutOf, moved } from "../../dashboard/src/parts/cells.ts"
 import { jsonLines } from "../../dashboard/src/parts/json.ts"
+import { fieldsOf, filledOf, problemsOf, type Schema, typedOf } from "../../dashboard/src/parts/schema-fields.ts"
 import { scaleOf, spansOf, timesOf } from "../../dashboard/src/parts/timeline.ts"
 import type { RunDetail } from "../../src/protocol/views.ts"
 
@@ -148,6 +149,72 @@ describe("the timeline of a run", () => {
     const places = [0, 500, 1_000, 2_000, 4_000, 7_000, 8_000].map((at) => short.place(at))
     expect(places).toEqual(places.toSorted((a, b) => a - b))
     expect([places[0], places.at(-1)]).toEqual([0, 1])
+  })
+})
+
+describe("a form made from a schema", () => {
+  const schema = {
+    type: "object",
+    properties: {
+      name: { type: "string", title: "Full name" },
+      age: { anyOf: [{ type: "integer" }, { type: "null" }] },
+      on: { type: "boolean", default: true },
+      size: { enum: ["s", 5, null] },
+      rest: { type: "array" },
+    },
+    required: ["name"],
+  }
+  const fields = fieldsOf(JSON.parse(JSON.stringify(schema).replace('"rest"', '"__proto__":{"type":"string"},"rest"')) as Schema)
+
+  it("has a field of the fitting kind for each property, and none for what is no object", () => {
+    expect(fields.map(({ name, kind, required, start }) => [name, kind, required, start])).toEqual([
+      ["name", "text", true, ""],
+      ["age", "number", false, ""],
+      ["on", "flag", false, "true"],
+      ["size", "choice", false, ""],
+      ["__proto__", "text", false, ""],
+      ["rest", "json", false, ""],
+    ])
+    expect([fieldsOf({ type: "string" }), fieldsOf({ properties: "no" }), fieldsOf({ $ref: "#/a" })]).toEqual([[], [], []])
+    const many = Object.fromEntries(Array.from({ length: 41 }, (_, i) => [`p${i}`, { type: "string" }]))
+    expect(fieldsOf({ properties: many })).toEqual([])
+  })
+
+  it("gives back the data that was put in, whatever it is", () => {
+    const told = (data: object): string =>
+      JSON.stringify(fields.map(({ name }) => Object.entries(data).find(([property]) => property === name)))
+    const data = fc.record({
+      name: fc.string().filter((text) => text.trim() !== ""),
+      age: fc.integer(),
+      on: fc.boolean(),
+      size: fc.constantFrom("s", 5, null),
+      rest: fc.array(fc.json().map((text) => JSON.parse(text) as unknown)),
+    })
+    fc.assert(
+      fc.property(data, (value) => {
+        const { data: filled, problems } = filledOf(fields, typedOf(fields, value))
+        expect(told(filled)).toBe(told(value))
+        expect(problems.size).toBe(0)
+      }),
+    )
+    const wrong = filledOf(fields, new Map(Object.entries({ name: " ", age: "x", rest: "[" }))).problems
+    expect([...wrong.keys()]).toEqual(["name", "age", "rest"])
+    expect([wrong.get("name"), wrong.get("age")]).toEqual(["It is needed.", "It must be a number."])
+  })
+
+  it("shows at a field what is wrong in it, and what is in none apart", () => {
+    const found = [
+      { instanceLocation: "#", error: 'Property "rest" does not match schema.' },
+      { instanceLocation: "#/rest/0/a~1b%20c", error: "wrong" },
+      { instanceLocation: "#/name", error: "String does not match pattern." },
+      { instanceLocation: "#/name", error: 'String does not match format "email".' },
+      { instanceLocation: "#/unknown", error: "not known" },
+    ]
+    expect(Object.fromEntries(problemsOf(found, fields))).toEqual({
+      rest: "0.a/b c: wrong",
+      name: 'String does not match format "email".',
+      "": "not known",
+    })
   })
 })
 

@@ -127,6 +127,8 @@ describe("the dashboard repairs", () => {
     await at.page.keyboard.press("]")
     await at.page.waitForURL(new RegExp(failed))
     await at.see(/in line .* executed/)
+    // An import announces itself with its second attempt.
+    await expect.poll(() => newest("runs?function=announce")).toMatch(/^run_/)
     await at.page.goto(`${demo.url}/runs/${await newest("runs?function=announce")}`)
     const before = at.page.getByRole("region", { name: "What led to it" })
     await before.getByRole("link", { name: "shop-import-catalog" }).waitFor()
@@ -254,7 +256,45 @@ describe("the dashboard repairs", () => {
     await at.page.goto(`${demo.url}/events`)
     await at.page.getByRole("button", { name: "Send an event …" }).click()
     await at.page.getByLabel("Name").fill("shop/import.manual")
-    await at.page.getByRole("button", { name: "Take the data of the last one" }).click()
     await expect.poll(() => at.page.getByLabel("Data, a JSON object").inputValue()).toBe('{"by":"hand"}')
+  })
+
+  it("offers a field for each property that a schema names, and says beside it what is wrong", { timeout: 60_000 }, async () => {
+    await at.page.goto(`${demo.url}/events`)
+    await at.page.getByRole("button", { name: "Send an event …" }).click()
+    await at.page.getByLabel("Name").fill("shop/order.placed")
+    const dialog = at.page.getByRole("dialog")
+    await dialog.getByLabel("email").fill("not an address")
+    await dialog.getByLabel("items").fill("101")
+    await dialog.getByLabel("address").fill('{"city":7}')
+    await dialog.getByRole("button", { name: "Send", exact: true }).click()
+    await dialog.getByText("It is needed.").waitFor()
+    await dialog.getByLabel("plan").selectOption("pro")
+    await dialog.getByRole("button", { name: "Send", exact: true }).click()
+    await dialog.getByText('String does not match format "email".').waitFor()
+    await dialog.getByText("101 is greater than 100.").waitFor()
+    await dialog.getByText(/^city: Instance type "number" is invalid/).waitFor()
+    expect(await at.violations()).toEqual([])
+    await dialog.getByLabel("email").fill("ada@example.org")
+    await dialog.getByLabel("items").fill("3")
+    await dialog.getByLabel("gift").selectOption("true")
+    await dialog.getByRole("button", { name: "As JSON" }).click()
+    const json = dialog.getByLabel("Data, a JSON object")
+    expect(JSON.parse(await json.inputValue())).toEqual({
+      email: "ada@example.org",
+      plan: "pro",
+      items: 3,
+      gift: true,
+      address: { city: 7 },
+    })
+    await json.fill('{"email":"ada@example.org","plan":"pro","items":4}')
+    await dialog.getByRole("button", { name: "Field by field" }).click()
+    await dialog.getByRole("button", { name: "Send", exact: true }).click()
+    await at.page.waitForURL(/\/events\/evt_/)
+    await at.see('"ada@example.org"')
+    await at.page.goto(`${demo.url}/events`)
+    await at.page.getByRole("button", { name: "Send an event …" }).click()
+    await at.page.getByLabel("Name").fill("shop/order.placed")
+    await expect.poll(() => dialog.getByLabel("items").inputValue()).toBe("4")
   })
 })

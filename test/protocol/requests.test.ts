@@ -1,8 +1,13 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
+import { type } from "arktype"
+import * as v from "valibot"
+import { z } from "zod"
 import { FanfareError } from "../../src/core/errors.ts"
+import { Fanfare } from "../../src/index.ts"
 import { limits } from "../../src/core/limits.ts"
 import { parseEvents, seededIds } from "../../src/protocol/event-request.ts"
+import { registrationOf } from "../../src/protocol/registration-body.ts"
 import { parseRegistration } from "../../src/protocol/registration.ts"
 
 const now = 1_790_000_000_000
@@ -89,6 +94,29 @@ describe("a registration", () => {
       },
     ])
     expect(read.functions[0]?.url).toBe("http://h/api?fnId=shop-pay&stepId=step")
+  })
+
+  it("of an app of ours carries the schemas of its events, as far as they are fit to be shown", () => {
+    const schemas = {
+      "shop/paid": z.object({ sum: z.number() }),
+      "shop/rated": type({ stars: "1 <= number <= 5" }),
+      "shop/back": v.object({ id: v.string() }),
+      "shop/day": z.object({ on: z.date() }),
+      "shop/long": z.object({ text: z.string().describe("x".repeat(limits.eventSchemaChars)) }),
+    }
+    const app = new Fanfare({ id: "shop", schemas })
+    const events = [...Object.keys(schemas), "shop/other", "toString"]
+    app.createFunction({ id: "pay", triggers: events.map((event) => ({ event })) }, () => null)
+    const sent = registrationOf("shop", [...app.hosted().values()], "http://h/api", "js:v1")
+    const schemaOf = (registered: unknown): unknown =>
+      parseRegistration(registered).functions[0]?.definition.triggers.map((trigger) => ("schema" in trigger ? trigger.schema : null))
+    // The others cannot be told, are too long, or are not there.
+    expect(schemaOf(sent)).toEqual([expect.stringContaining('"sum"'), expect.stringContaining('"maximum":5'), null, null, null, null, null])
+    const told = (schema: unknown): unknown =>
+      schemaOf(body([{ id: "shop-pay", triggers: [{ event: "shop/paid", schema }], steps: step("shop-pay") }]))
+    expect(told('{"type":"object"}')).toEqual(['{"type":"object"}'])
+    const long = JSON.stringify({ title: "x".repeat(limits.eventSchemaChars) })
+    for (const unfit of [{ type: "object" }, "[1]", "null", "{", long, 7]) expect(told(unfit)).toEqual([null])
   })
 
   it("is the same text when it says the same, whatever else it observes", () => {

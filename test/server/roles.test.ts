@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { request } from "node:http"
 import { tmpdir } from "node:os"
@@ -6,7 +7,7 @@ import fc from "fast-check"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { limits } from "../../src/core/limits.ts"
 import { Fanfare } from "../../src/index.ts"
-import { paths, type SessionView } from "../../src/protocol/api.ts"
+import { type KeySummary, paths, type SessionView } from "../../src/protocol/api.ts"
 import { createServer, type FanfareServer } from "../../src/server.ts"
 import { createAccess } from "../../src/server/access.ts"
 import { WrongKeys } from "../../src/server/wrong-keys.ts"
@@ -233,7 +234,7 @@ describe("a server with keys", () => {
           await answer.body?.cancel()
           return answer.status
         }
-        const reads = method === "GET" || ((name === "runsCount" || name === "fanoutPlan") && method === "POST")
+        const reads = (method === "GET" && name !== "keys") || ((name === "runsCount" || name === "fanoutPlan") && method === "POST")
         for (const key of [null, "undefined", `${admin}x`, admin.slice(1)]) {
           const got = await status(key)
           if (got !== 401 && got !== 429) wrong.push([method, path, key, got])
@@ -273,6 +274,23 @@ describe("a server with keys", () => {
     expect(seen).toBe(4)
     const run = await (await ask("GET", `/api/v1/runs/${ids["run"]}`, read)).json()
     expect(run).toMatchObject({ state: "completed", data: '"(hidden)"', output: '"(hidden)"', logs: [], steps: [{ output: '"(hidden)"' }] })
+  })
+
+  it("tells admins their keys apart, and never what they are", async () => {
+    const text = await (await ask("GET", paths.keys, admin)).text()
+    const { items } = JSON.parse(text) as { items: KeySummary[] }
+    expect(items.map(({ kind, signs }) => [kind, signs])).toEqual([
+      ["signing", true],
+      ["event", false],
+      ["admin", false],
+      ["read", false],
+    ])
+    const printed = createHash("sha256").update(`fanfare fingerprint ${read}`).digest("hex")
+    expect(items[3]?.fingerprint).toBe(printed.slice(0, 8))
+    const all = Object.values(keys).flat()
+    expect(all.filter((key) => text.includes(key.slice(0, 12)) || text.includes(key.slice(-6)))).toEqual([])
+    const prefixed = await createAccess({ ...keys, signingKeys: ["signkey-prod-ffeeddccbbaa99887766554433221100", ...keys.signingKeys] })
+    expect(prefixed.keys.slice(0, 2)).toMatchObject([{ signs: true }, { signs: false, fingerprint: items[0]?.fingerprint }])
   })
 
   it("refuses keys that are none", async () => {

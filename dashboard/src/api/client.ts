@@ -58,9 +58,11 @@ export function address(operation: Operation, asked: { readonly params?: Readonl
   return addressOf(operation, asked, parts.address).href
 }
 
-/** A fingerprint stays what it is: it is given back to name its failures. */
+/** What is given back to name something stays what it is; `visible` where it is shown. */
+const names: ReadonlySet<string> = new Set(["id", "scheduleId", "fingerprint"])
+
 function shown(key: string, value: unknown): unknown {
-  return typeof value === "string" && key !== "fingerprint" ? visible(value) : value
+  return typeof value === "string" && !names.has(key) ? visible(value) : value
 }
 
 async function fetched(url: URL, request: Request): Promise<Response> {

@@ -1,5 +1,6 @@
 import { Link } from "@tanstack/react-router"
 import { type ReactNode, useEffect, useRef } from "react"
+import { visible } from "../format.ts"
 import { live, theme } from "../settings.ts"
 import { help } from "./help.tsx"
 import { palette } from "./palette.tsx"
@@ -16,7 +17,8 @@ interface PageProps {
 }
 
 /** A page: its title, what can be done on it, and what it shows. */
-export function Page({ title, above, aside, actions, mono = false, children }: PageProps): ReactNode {
+export function Page({ title: given, above, aside, actions, mono = false, children }: PageProps): ReactNode {
+  const title = visible(given)
   const heading = useRef<HTMLHeadingElement>(null)
   useEffect(() => {
     document.title = `${title} · Fanfare`

@@ -1,6 +1,7 @@
 import { useNavigate } from "@tanstack/react-router"
 import { type KeyboardEvent, type ReactNode, useState } from "react"
 import { seldom, useAsk } from "../api/ask.ts"
+import { visible } from "../format.ts"
 import { Dialog } from "../parts/dialog.tsx"
 import { shared } from "../stored.ts"
 
@@ -62,7 +63,7 @@ function Search({ pages }: { readonly pages: readonly { readonly to: string; rea
       <ul id="places" role="listbox" aria-label="Places" className="places">
         {places.map((place, i) => (
           <li key={place.path} id={`place-${i}`} role="option" aria-selected={i === at} onClick={() => go(place)}>
-            <span className="clip">{place.name}</span>
+            <span className="clip">{visible(place.name)}</span>
             <span className="faint">{place.kind}</span>
           </li>
         ))}

@@ -8,7 +8,7 @@ import { capped, compact, count, percent, shortTime, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Bar, endedOf, isOver } from "../parts/bar.tsx"
 import { ChartFrame, OutcomeChart } from "../parts/chart.tsx"
-import { FanoutLink } from "../parts/links.tsx"
+import { FanoutLink, ScheduleLink } from "../parts/links.tsx"
 import { Answered } from "../parts/problem.tsx"
 import { RangeChoice } from "../parts/range.tsx"
 import { Ago, Coming } from "../parts/time.tsx"
@@ -213,9 +213,7 @@ function TickRows({ next }: { readonly next: ScheduleLoad["next"] }): ReactNode 
         {next.map(({ scheduleId, at, timezone }) => (
           <tr key={scheduleId}>
             <td className="clip">
-              <Link to="/schedules/$id" params={{ id: scheduleId }} className="link-id">
-                {scheduleId}
-              </Link>
+              <ScheduleLink id={scheduleId} />
             </td>
             <td className="right nowrap">
               <Coming at={at} own={timezone ?? undefined} />

@@ -13,7 +13,7 @@ import { shapes } from "../parts/state.tsx"
 import { useRuns } from "../api/runs.ts"
 import { type RunSearch, runStates } from "../search.ts"
 import { shortId } from "../parts/links.tsx"
-import { plural } from "../format.ts"
+import { plural, visible } from "../format.ts"
 import { Act } from "../parts/act.tsx"
 
 const route = getRouteApi("/runs")
@@ -83,7 +83,7 @@ function Filters({ search }: { readonly search: RunSearch }): ReactNode {
         <option value="">Any function</option>
         {(chosen === undefined || known.includes(chosen) ? known : [chosen, ...known]).map((id) => (
           <option key={id} value={id}>
-            {id}
+            {visible(id)}
           </option>
         ))}
       </select>
@@ -158,7 +158,7 @@ function NoRuns({ search }: { readonly search: RunSearch }): ReactNode {
       </Empty>
     )
   }
-  const of = search.function === undefined ? "" : ` of ${search.function}`
+  const of = search.function === undefined ? "" : ` of ${visible(search.function)}`
   return (
     <Empty title={`No run${of} ${search.state === undefined ? "matches" : stands[search.state]}.`}>
       <p>

@@ -1,4 +1,4 @@
-import { Link, useNavigate } from "@tanstack/react-router"
+import { useNavigate } from "@tanstack/react-router"
 import { type ReactNode, useState } from "react"
 import type { Schedule } from "../../../src/protocol/views.ts"
 import { seldom, useAsk } from "../api/ask.ts"
@@ -6,6 +6,7 @@ import { usePages } from "../api/pages.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
+import { ScheduleLink } from "../parts/links.tsx"
 import { LoadMap } from "../parts/load-map.tsx"
 import { Paged } from "../parts/paged.tsx"
 import { NextFire, Rule } from "../parts/schedule-words.tsx"
@@ -83,9 +84,7 @@ function Row({ schedule, marked }: { readonly schedule: Schedule; readonly marke
   return (
     <tr className={`${marked ? "marked" : ""} ${paused ? "dimmed" : ""}`}>
       <td className="name">
-        <Link to="/schedules/$id" params={{ id: schedule.id }} className="link-id">
-          {schedule.id}
-        </Link>
+        <ScheduleLink id={schedule.id} />
         {paused ? <span className="badge badge-wait">paused</span> : null}
         <span className="narrow-only">
           <Rule schedule={schedule} />

@@ -1,10 +1,14 @@
 import type { ReactNode } from "react"
+import type { KeySummary } from "../../../src/protocol/api.ts"
 import { seldom, useAsk } from "../api/ask.ts"
 import { address } from "../api/client.ts"
 import { useNow } from "../clock.ts"
 import { momentTime, plural } from "../format.ts"
 import { Page } from "../frame/page.tsx"
+import { Act } from "../parts/act.tsx"
+import { Copy } from "../parts/copy.tsx"
 import { Answered } from "../parts/problem.tsx"
+import { Table } from "../parts/table.tsx"
 import { Ago } from "../parts/time.tsx"
 import { absoluteTimes, letters, theme, type Theme, zone, type ZoneChoice, zones } from "../settings.ts"
 import { logOut, useSession } from "../api/session.ts"
@@ -14,6 +18,9 @@ export function SettingsPage(): ReactNode {
     <Page title="Settings">
       <Server />
       <You />
+      <Act>
+        <Keys />
+      </Act>
       <Browser />
     </Page>
   )
@@ -88,6 +95,58 @@ function You(): ReactNode {
         </button>
       ) : null}
     </section>
+  )
+}
+
+const kinds: Readonly<Record<KeySummary["kind"], string>> = {
+  signing: "of this server and its apps: may do everything",
+  event: "sends events",
+  admin: "of people: may do everything",
+  read: "of people: may look",
+}
+
+/** Which keys there are: by their fingerprints, never themselves. */
+function Keys(): ReactNode {
+  const keys = useAsk("keys", {}, { every: seldom })
+  return (
+    <section className="card" aria-label="Keys">
+      <h2>Keys</h2>
+      <Answered answer={keys}>
+        {({ items }) =>
+          items.length === 0 ? (
+            <p className="faint">This server has none, and answers to this machine only.</p>
+          ) : (
+            <>
+              <Table columns={[["Key"], ["Fingerprint"], ["What for", "grow"]]}>
+                {items.map((key) => (
+                  <KeyRow key={`${key.kind} ${key.fingerprint}`} each={key} />
+                ))}
+              </Table>
+              <p className="faint">
+                A fingerprint is the first 8 digits of <code>printf 'fanfare fingerprint %s' KEY | sha256sum</code>. Keys are set where the
+                server is started.
+              </p>
+            </>
+          )
+        }
+      </Answered>
+    </section>
+  )
+}
+
+function KeyRow({ each: { kind, fingerprint, signs } }: { readonly each: KeySummary }): ReactNode {
+  const signing = kind !== "signing" ? "" : signs ? " · this one signs" : " · accepted, does not sign"
+  return (
+    <tr>
+      <td className="nowrap">{kind}</td>
+      <td className="nowrap mono">
+        {fingerprint} <Copy text={fingerprint} label={`Copy the fingerprint of the ${kind} key`} />
+      </td>
+      <td className="grow">
+        {kinds[kind]}
+        {signing}
+      </td>
+    </tr>
   )
 }
 

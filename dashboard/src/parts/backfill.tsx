@@ -2,7 +2,7 @@ import { type ReactNode, useState } from "react"
 import type { BackfillResult } from "../../../src/protocol/views.ts"
 import { post } from "../api/client.ts"
 import { now } from "../clock.ts"
-import { plural } from "../format.ts"
+import { plural, visible } from "../format.ts"
 import { perform } from "../operations.ts"
 import { Decide, Dialog } from "./dialog.tsx"
 
@@ -42,7 +42,7 @@ export function Backfill({ id, close }: { readonly id: string; readonly close: (
     setProblem("")
   }
   return (
-    <Dialog title={`Backfill ${id}`} close={close}>
+    <Dialog title={`Backfill ${visible(id)}`} close={close}>
       <p>Starts the moments of a stretch of time that are not in the ledger. Those that are there are left as they are.</p>
       <Fields stretch={stretch} change={change} />
       <label>

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react"
 import type { FunctionSummary, LimitSummary } from "../../../src/protocol/views.ts"
-import { span } from "../format.ts"
+import { span, visible } from "../format.ts"
 import type { NamedLimit } from "./limit-rows.tsx"
 
 type Functions = ReadonlyMap<string, FunctionSummary>
@@ -23,7 +23,7 @@ function parse(id: string): Parsed | null {
 /** What a limit bounds, in the words of the rule that it comes from. */
 export function named(limit: LimitSummary, functions: Functions, showFunction: boolean): NamedLimit {
   const parsed = parse(limit.id)
-  if (parsed === null) return { ...limit, name: <code>{limit.id}</code>, per: null }
+  if (parsed === null) return { ...limit, name: <code>{visible(limit.id)}</code>, per: null }
   const flow = functions.get(parsed.functionId)?.flow ?? null
   const rule = parsed.throttle ? flow?.throttle : flow?.concurrency[parsed.rule]
   const words = parsed.throttle
@@ -36,7 +36,7 @@ export function named(limit: LimitSummary, functions: Functions, showFunction: b
       {showFunction ? `${parsed.functionId} ` : null}
       {parsed.value === null ? null : (
         <>
-          <code className="faint">{rule?.key ?? "key"}</code> = <code>{parsed.value}</code>{" "}
+          <code className="faint">{rule?.key ?? "key"}</code> = <code>{visible(parsed.value)}</code>{" "}
         </>
       )}
       <span className="faint">{words}</span>

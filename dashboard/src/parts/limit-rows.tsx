@@ -1,7 +1,7 @@
 import { type ReactNode, useState } from "react"
 import type { LimitSummary } from "../../../src/protocol/views.ts"
 import { post } from "../api/client.ts"
-import { count } from "../format.ts"
+import { count, visible } from "../format.ts"
 import { perform } from "../operations.ts"
 import { Decide, Dialog } from "./dialog.tsx"
 import { Coming } from "./time.tsx"
@@ -40,7 +40,7 @@ function Row({ limit }: { readonly limit: NamedLimit }): ReactNode {
   const full = per === null && max !== null && used >= max
   return (
     <tr>
-      <td className="name" title={id}>
+      <td className="name" title={visible(id)}>
         {name}
         {heldUntil === null ? null : (
           <span className="faint">
@@ -65,7 +65,7 @@ function Row({ limit }: { readonly limit: NamedLimit }): ReactNode {
       </td>
       <td className="right">
         <Act>
-          <button type="button" className="link" aria-label={`Change the limit ${id}`} onClick={() => setOpen(true)}>
+          <button type="button" className="link" aria-label={`Change the limit ${visible(id)}`} onClick={() => setOpen(true)}>
             Change …
           </button>
         </Act>
@@ -96,11 +96,11 @@ function Change({ limit, close }: { readonly limit: NamedLimit; readonly close: 
     close()
     await perform(
       () => post("limit", { id }, { max: value }),
-      () => (value === null ? `${id} is what its code says again.` : `${id} is ${count(value)} now.`),
+      () => (value === null ? `${visible(id)} is what its code says again.` : `${visible(id)} is ${count(value)} now.`),
     )
   }
   return (
-    <Dialog title={`Change the limit ${id}`} close={close}>
+    <Dialog title={`Change the limit ${visible(id)}`} close={close}>
       <p>It holds on all nodes at once, until it is reset. What has started goes on; 0 lets nothing start.</p>
       <label className="field">
         At most, from 0 to {count(most)}

@@ -1,5 +1,6 @@
 import { Link } from "@tanstack/react-router"
 import type { ReactNode } from "react"
+import { visible } from "../format.ts"
 
 /** An id as people read it: its kind, the end that tells it from its neighbours, the whole on hover. */
 export function shortId(id: string): string {
@@ -26,6 +27,15 @@ export function FunctionLink({ id }: { readonly id: string }): ReactNode {
   return (
     <Link to="/functions/$id" params={{ id }} className="link-id">
       {id}
+    </Link>
+  )
+}
+
+/** The id of a schedule may be any text. */
+export function ScheduleLink({ id }: { readonly id: string }): ReactNode {
+  return (
+    <Link to="/schedules/$id" params={{ id }} className="link-id">
+      {visible(id)}
     </Link>
   )
 }

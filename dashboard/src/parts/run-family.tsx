@@ -1,7 +1,8 @@
 import { Link, useNavigate } from "@tanstack/react-router"
 import type { ReactNode } from "react"
-import type { RunDetail, RunFamily, RunSummary } from "../../../src/protocol/views.ts"
+import type { RunDetail, RunFamily, RunSummary, Siblings } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
+import { get } from "../api/client.ts"
 import { useShortcuts } from "../frame/keys.ts"
 import { FanoutLink, FunctionLink, RunLink } from "./links.tsx"
 import { State } from "./state.tsx"
@@ -15,20 +16,24 @@ export function PartOf({ run, fanoutId }: { readonly run: RunDetail; readonly fa
   const navigate = useNavigate()
   const siblings = useFamily(run)?.siblings
   const failed = run.state === "failed"
-  const [before, after] = failed ? [siblings?.previousFailed, siblings?.nextFailed] : [siblings?.previous, siblings?.next]
+  const [before, after] = failed ? (["previousFailed", "nextFailed"] as const) : (["previous", "next"] as const)
   const kind = failed ? "failed run" : "run"
-  const go = (id: string | null | undefined): void => {
-    if (typeof id === "string") void navigate({ to: "/runs/$id", params: { id } })
+  // A key that is pressed before the neighbours are known waits for them.
+  const go = async (which: keyof Siblings): Promise<void> => {
+    const known = siblings ?? (await get("runFamily", { params: { id: run.id } })).siblings
+    const id = known?.[which]
+    if (typeof id === "string") await navigate({ to: "/runs/$id", params: { id } })
   }
+  const act = (which: keyof Siblings): void => void go(which).catch(() => undefined)
   useShortcuts([
-    { keys: "[", does: `previous ${kind} of the fan-out`, act: () => go(before) },
-    { keys: "]", does: `next ${kind} of the fan-out`, act: () => go(after) },
+    { keys: "[", does: `previous ${kind} of the fan-out`, act: () => act(before) },
+    { keys: "]", does: `next ${kind} of the fan-out`, act: () => act(after) },
   ])
   return (
     <span className="part-of">
-      <Neighbour id={before} label={`Previous ${kind} of the fan-out`} keys="[" shape="‹" />
+      <Neighbour id={siblings?.[before]} label={`Previous ${kind} of the fan-out`} keys="[" shape="‹" />
       <FanoutLink id={fanoutId} />
-      <Neighbour id={after} label={`Next ${kind} of the fan-out`} keys="]" shape="›" />
+      <Neighbour id={siblings?.[after]} label={`Next ${kind} of the fan-out`} keys="]" shape="›" />
     </span>
   )
 }

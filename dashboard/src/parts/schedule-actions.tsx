@@ -1,7 +1,7 @@
 import { type ReactNode, useState } from "react"
 import type { Schedule } from "../../../src/protocol/views.ts"
 import { post } from "../api/client.ts"
-import { plural } from "../format.ts"
+import { plural, visible } from "../format.ts"
 import { perform } from "../operations.ts"
 import { Backfill } from "./backfill.tsx"
 import { Decide, Dialog } from "./dialog.tsx"
@@ -10,10 +10,11 @@ import { Decide, Dialog } from "./dialog.tsx"
 export function ScheduleActions({ schedule, compact = false }: { readonly schedule: Schedule; readonly compact?: boolean }): ReactNode {
   const [open, setOpen] = useState<"pause" | "backfill" | null>(null)
   const { id, pausedAt } = schedule
+  const name = visible(id)
   const resume = (): Promise<unknown> =>
     perform(
       () => post("scheduleResume", { id }, {}),
-      () => `${id} goes on.`,
+      () => `${name} goes on.`,
     )
   const run = (): Promise<unknown> =>
     perform(
@@ -22,15 +23,15 @@ export function ScheduleActions({ schedule, compact = false }: { readonly schedu
     )
   return (
     <span className="actions">
-      <button type="button" className="button" aria-label={`Run now: ${id}`} onClick={() => void run()}>
+      <button type="button" className="button" aria-label={`Run now: ${name}`} onClick={() => void run()}>
         Run now
       </button>
       {pausedAt === null ? (
-        <button type="button" className="button" aria-label={`Pause ${id}`} onClick={() => setOpen("pause")}>
+        <button type="button" className="button" aria-label={`Pause ${name}`} onClick={() => setOpen("pause")}>
           Pause …
         </button>
       ) : (
-        <button type="button" className="button" aria-label={`Resume ${id}`} onClick={() => void resume()}>
+        <button type="button" className="button" aria-label={`Resume ${name}`} onClick={() => void resume()}>
           Resume
         </button>
       )}
@@ -56,11 +57,11 @@ function Pause({ id, close }: ActionProps): ReactNode {
     close()
     await perform(
       () => post("schedulePause", { id }, note === "" ? {} : { note }),
-      () => `${id} is paused.`,
+      () => `${visible(id)} is paused.`,
     )
   }
   return (
-    <Dialog title={`Pause ${id}?`} close={close}>
+    <Dialog title={`Pause ${visible(id)}?`} close={close}>
       <p>Its moments pass and are recorded as paused until somebody resumes it.</p>
       <label className="field">
         Why, for whoever finds it paused

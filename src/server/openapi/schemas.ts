@@ -27,7 +27,18 @@ import type {
   RunSummary,
   Siblings,
 } from "../../core/views.ts"
-import type { AppSummary, CellRun, Problem, Refusal, SessionView, Status, StreamChange, TriggerResult } from "../../protocol/api.ts"
+import type {
+  AppSummary,
+  CellRun,
+  EventSchema,
+  KeySummary,
+  Problem,
+  Refusal,
+  SessionView,
+  Status,
+  StreamChange,
+  TriggerResult,
+} from "../../protocol/api.ts"
 import {
   flag,
   json,
@@ -344,6 +355,8 @@ export const schemas = {
     failed: whole,
     retried: whole,
   }),
+  EventSchema: shape<EventSchema>({ schema: nullable(object) }),
+  Key: shape<KeySummary>({ kind: oneOf("signing", "event", "admin", "read"), fingerprint: text, signs: flag }),
   Session: shape<SessionView>({ role: nullable(oneOf("admin", "read")), payloads: flag, login: flag }),
   StreamChange: shape<StreamChange>({
     counts: nullable(shape<NonNullable<StreamChange["counts"]>>(depth)),
