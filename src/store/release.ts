@@ -17,6 +17,8 @@ import {
   type QueueRow,
   queueNames,
   readQueueValues,
+  type StoredQueueRow,
+  toQueueRow,
 } from "./queue.ts"
 
 /** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
@@ -336,25 +338,40 @@ async function pausedFunctions(db: Db, runs: readonly QueueRow[]): Promise<Set<s
   return new Set(rows.map(({ id }) => id))
 }
 
-/** The first runs that each limit holds: one statement for all limits of which about as many are wanted. */
+/** The first runs that each limit holds: exactly as many as are wanted of a few, and one statement for all others of which about as many are. */
 async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map<string, QueueRow[]>> {
   const bySize = Map.groupBy(wanted.keys(), (key) => sizes.find((size) => size >= (wanted.get(key) ?? 1)) ?? releaseBatch)
   const found = await together(
     Array.from(bySize, ([size, keys]) =>
-      db.query<{ key: string; heads: string | null }>(
-        `select j.key, (select ${db.dialect.gather(queueNames)} from
-             (select ${queueNames} from held where limit_key = j.key order by rank, run_id limit ${size}) as h) as heads
-           from ${db.dialect.rows("$1", keyColumn)} as j where (select 1 from held where held.limit_key = j.key limit 1) is not null`,
-        [JSON.stringify(keys.map((key) => [key]))],
-      ),
+      size > 1 && keys.length <= fewKeys
+        ? together(keys.map(async (key): Promise<Head> => [key, await firstHeld(db, key, wanted.get(key) ?? size)]))
+        : headsOfMany(db, keys, size),
     ),
   )
-  const heads = new Map<string, QueueRow[]>()
-  for (const { key, heads: text } of found.flat()) {
-    const rows = text === null ? [] : readQueueValues(text)
-    // What an aggregate gathers has no promised order.
-    rows.sort(byRank)
-    if (rows.length > 0) heads.set(key, rows.slice(0, wanted.get(key)))
-  }
-  return heads
+  const heads = found.flat().filter(([, rows]) => rows.length > 0)
+  return new Map(heads.map(([key, rows]) => [key, rows.slice(0, wanted.get(key))]))
+}
+
+type Head = readonly [key: string, rows: QueueRow[]]
+
+/** Of so many limits the first runs are asked for one by one. */
+const fewKeys = 8
+
+async function firstHeld(db: Db, key: string, most: number): Promise<QueueRow[]> {
+  const rows = await db.query<StoredQueueRow>(`select ${queueNames} from held where limit_key = $1 order by rank, run_id limit $2`, [
+    key,
+    most,
+  ])
+  return rows.map(toQueueRow)
+}
+
+async function headsOfMany(db: Db, keys: readonly string[], size: number): Promise<Head[]> {
+  const rows = await db.query<{ key: string; heads: string }>(
+    `select j.key, (select ${db.dialect.gather(queueNames)} from
+         (select ${queueNames} from held where limit_key = j.key order by rank, run_id limit ${size}) as h) as heads
+       from ${db.dialect.rows("$1", keyColumn)} as j where (select 1 from held where held.limit_key = j.key limit 1) is not null`,
+    [JSON.stringify(keys.map((key) => [key]))],
+  )
+  // What an aggregate gathers has no promised order.
+  return rows.map(({ key, heads }) => [key, readQueueValues(heads).toSorted(byRank)])
 }
