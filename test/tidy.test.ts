@@ -50,12 +50,13 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   core: [],
   protocol: ["core"],
   store: ["core"],
-  sdk: ["core", "protocol"],
-  transport: ["core", "protocol"],
-  engine: ["core", "store", "transport"],
-  server: ["core", "protocol", "engine"],
+  otel: ["core"],
+  sdk: ["core", "protocol", "otel"],
+  transport: ["core", "protocol", "otel"],
+  engine: ["core", "store", "otel", "transport"],
+  server: ["core", "protocol", "otel", "engine"],
   testing: ["core", "protocol", "store", "sdk", "transport", "engine", "server"],
-  cli: ["core", "protocol", "store", "sdk", "transport", "engine", "server", "entry"],
+  cli: ["core", "protocol", "store", "otel", "sdk", "transport", "engine", "server", "entry"],
   entry: ["core", "protocol", "store", "sdk", "transport", "engine", "server", "testing", "cli"],
 }
 

@@ -41,6 +41,8 @@ export const limits = {
   /** Earliest and latest `ts` of an event: 1980 and 2100. */
   eventTsMin: 315_532_800_000,
   eventTsMax: 4_102_444_800_000,
+  /** Characters of a `tracestate` that is kept and handed on; of a longer one only the `traceparent` is. */
+  traceStateChars: 512,
   /** Levels of nesting in event data, step results and outputs. */
   jsonDepth: 64,
   /** Bytes of a step's result or a run's output as JSON. */

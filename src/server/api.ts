@@ -25,9 +25,9 @@ import { header as idempotencyHeader, idempotent, namedBy } from "./idempotency.
 import { Identity } from "./identity.ts"
 import { loginRoutes } from "./login.ts"
 import { found, lookRoutes, previewOf } from "./look.ts"
-import { createMeters } from "./meters.ts"
-import { metricsRoute } from "./metrics.ts"
+import type { Measuring } from "./metrics.ts"
 import { openApi } from "./openapi/document.ts"
+import { metricsRoute } from "./prometheus.ts"
 import { problem } from "./problem.ts"
 import { jsonBody, pageSize } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
@@ -43,6 +43,7 @@ export interface ApiParts {
   readonly engine: Engine
   readonly reader: Reader
   readonly storeName: string
+  readonly measuring: Measuring
   readonly access: Access
   readonly apps: Apps
   readonly stream: Stream
@@ -55,9 +56,8 @@ export interface ApiParts {
 
 /** The HTTP API: `(Request) => Response`, whatever it listens on. CLI, dashboard and scripts use the same routes. */
 export function createApi(parts: ApiParts): Hono {
-  const { engine, reader, storeName, access, apps, stream, eventRates, checkpoints, webhooks, connections, workers } = parts
+  const { engine, reader, storeName, measuring, access, apps, stream, eventRates, checkpoints, webhooks, connections, workers } = parts
   const api = new Hono()
-  const meters = createMeters(engine.telemetry)
   const identity = new Identity({
     access,
     clock: systemClock,
@@ -77,7 +77,7 @@ export function createApi(parts: ApiParts): Hono {
   api.get(paths.openapi, (c) => c.json(document))
   api.get(paths.health, (c) => c.json({ status: "ok", version }))
   api.get(paths.status, async (c) => {
-    const { completed, failed, retried } = meters.totals
+    const { completed, failed, retried } = measuring.meters.totals
     const { nodeId, startedAt, retentionDays } = engine
     const here = { version, nodeId, store: storeName, startedAt, retentionDays }
     return c.json({ ...here, ...(await backlog()), completed, failed, retried } satisfies Status)
@@ -107,7 +107,7 @@ export function createApi(parts: ApiParts): Hono {
   runRoutes(api, engine.intake)
   appRoutes(api, parts)
   streamRoute(api, stream)
-  metricsRoute(api, { engine, reader, meters, clock: systemClock, streams: () => stream.listening }, identity)
+  metricsRoute(api, measuring, identity)
   loginRoutes(api, identity)
   dashboardRoutes(api, identity)
   return api

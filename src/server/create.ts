@@ -6,6 +6,7 @@ import { limits } from "../core/limits.ts"
 import { Engine } from "../engine/engine.ts"
 import { systemClock, systemRandom } from "../engine/system.ts"
 import type { Listener } from "../engine/telemetry.ts"
+import { isMetered } from "../otel/meter.ts"
 import type { OpenStore, StoreChoice } from "../store/open.ts"
 import { postgres } from "../store/open-postgres.ts"
 import { sqlite } from "../store/open-sqlite.ts"
@@ -15,6 +16,7 @@ import { firstOf, type Transport } from "../transport/transport.ts"
 import { consoleListener, type LogFormat } from "./console.ts"
 import type { Apps } from "./apps.ts"
 import { type Front, type HttpOptions, openFront } from "./front.ts"
+import { Measuring } from "./metrics.ts"
 
 export interface ServerOptions {
   /** The app whose functions run here, or several. */
@@ -93,6 +95,7 @@ async function end(starting: Promise<Started> | null): Promise<void> {
   if (started === null || started === undefined) return
   await started.http?.api.close()
   await started.engine.stop()
+  started.measuring?.close()
   await started.http?.close()
   await started.opened.reader.close()
   await started.opened.store.close()
@@ -107,6 +110,8 @@ interface Started {
   readonly engine: Engine
   readonly opened: OpenStore
   readonly http: Front | null
+  /** Null while nobody can ask. */
+  readonly measuring: Measuring | null
 }
 
 type Resolved = Omit<ServerOptions, "stopGrace"> & { readonly stopGraceMs: number }
@@ -114,6 +119,7 @@ type Resolved = Omit<ServerOptions, "stopGrace"> & { readonly stopGraceMs: numbe
 async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[], transport: Transport): Promise<Started> {
   const front = options.http === undefined ? null : await openFront(options.http, choice.exclusive)
   const opened = await choice.open(systemClock)
+  let measuring: Measuring | null = null
   try {
     const engine = new Engine({
       store: opened.store,
@@ -133,10 +139,13 @@ async function begin(options: Resolved, choice: StoreChoice, apps: readonly App[
     })
     const listener: Listener | null = consoleListener(options.logs)
     if (listener !== null) engine.telemetry.listen(listener)
-    const http = front === null ? null : await front.listen({ engine, reader: opened.reader, storeName: choice.name })
+    const { reader } = opened
+    if (front !== null || isMetered()) measuring = new Measuring({ engine, reader, clock: systemClock })
+    const http = front === null || measuring === null ? null : await front.listen({ engine, reader, storeName: choice.name, measuring })
     await engine.start()
-    return { engine, opened, http }
+    return { engine, opened, http, measuring }
   } catch (error) {
+    measuring?.close()
     await opened.reader.close()
     await opened.store.close()
     throw error

@@ -44,7 +44,7 @@ export interface Front {
 /** What has to be there before the engine: the way to apps. */
 export interface OpenedFront {
   readonly transport: Transport
-  listen(parts: Pick<ApiParts, "engine" | "reader" | "storeName">): Promise<Front>
+  listen(parts: Pick<ApiParts, "engine" | "reader" | "storeName" | "measuring">): Promise<Front>
 }
 
 /**
@@ -83,6 +83,7 @@ export async function openFront(
       const { telemetry } = engine
       const connections = new WorkerConnections({ workers, apps, signing: access.signing, clock: systemClock, telemetry })
       const stream = new Stream({ telemetry, reader: parts.reader, clock: systemClock, nodeId: engine.nodeId })
+      parts.measuring.streams = () => stream.listening
       const eventRates = new EventRates(eventsPerSecond ?? null, systemClock)
       let closing: Promise<void> | null = null
       const way = { access, apps, stream, eventRates, checkpoints: transport, webhooks: hooks, workers, connections }

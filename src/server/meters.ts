@@ -6,6 +6,8 @@ export interface SecondsHistogram {
   /** One count per bound of `secondsBounds`, and one more for what took longer. */
   readonly counts: number[]
   sum: number
+  /** Is told of each as well. */
+  also: ((seconds: number) => void) | null
 }
 
 export const secondsBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800] as const
@@ -137,12 +139,13 @@ function add(counts: Map<string, number>, name: string): void {
 }
 
 function emptyHistogram(): SecondsHistogram {
-  return { counts: Array.from({ length: secondsBounds.length + 1 }, () => 0), sum: 0 }
+  return { counts: Array.from({ length: secondsBounds.length + 1 }, () => 0), sum: 0, also: null }
 }
 
 function observe(histogram: SecondsHistogram, ms: number): void {
   const seconds = ms / 1_000
   histogram.sum += seconds
+  histogram.also?.(seconds)
   let place = 0
   while (place < secondsBounds.length && seconds > (secondsBounds[place] ?? 0)) place++
   histogram.counts[place] = (histogram.counts[place] ?? 0) + 1

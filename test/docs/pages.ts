@@ -1,4 +1,6 @@
 import { limits } from "../../src/core/limits.ts"
+import { toOpenTelemetry } from "../../src/otel/meter.ts"
+import { histograms, metrics } from "../../src/server/metrics.ts"
 import { commandsOf, examplesOf, program } from "./cli.ts"
 import { aboutOf, type Exported, exportsOf, type Member, membersOf, sourceOf } from "./source.ts"
 
@@ -255,19 +257,14 @@ function sentence(text: string): string {
 
 /** What `/metrics` gives: name, kind and meaning. */
 export function metricsOf(): { readonly name: string; readonly type: string; readonly help: string }[] {
-  const text = sourceOf("server/metrics.ts")
-  const plain = [...text.matchAll(/\bmetric\(\s*"(\w+)",\s*"(gauge|counter)",\s*"([^"]+)"/g)].map(
-    ([, name = "", type = "", help = ""]) => ({ name, type, help }),
-  )
-  const shaped = [...text.matchAll(/\bhistogram\("(\w+)", "([^"]+)"/g)].map(([, name = "", help = ""]) => ({
-    name,
-    type: "histogram",
-    help,
-  }))
-  return [...plain, ...shaped]
+  const plain = metrics.map(({ name, kind, help }) => ({ name, type: kind, help }))
+  return [...plain, ...histograms.map(({ name, help }) => ({ name, type: "histogram", help }))]
 }
 
 function metricsPage(): string {
-  const rows = metricsOf().map(({ name, type, help }) => `| ${code(name)} | ${type} | ${cell(help)} |`)
-  return `# Metrics\n\n${made}\n\nWhat \`GET /metrics\` gives, in the text format of Prometheus. How to use them: [metrics](../operate/metrics.md). Counters and histograms are of this node since it started; gauges that say so are of all nodes.\n\n| name | kind | |\n| --- | --- | --- |\n${rows.join("\n")}\n`
+  const rows = metricsOf().map(({ name, type, help }) => {
+    const other = name.startsWith("fanfare_") ? code(toOpenTelemetry(name).name) : ""
+    return `| ${code(name)} | ${type} | ${cell(help)} | ${other} |`
+  })
+  return `# Metrics\n\n${made}\n\nWhat \`GET /metrics\` gives, in the text format of Prometheus. How to use them: [metrics](../operate/metrics.md). Counters and histograms are of this node since it started; gauges that say so are of all nodes. An SDK of [OpenTelemetry](../operate/opentelemetry.md#metrics) gets the same by other names, with the unit \`s\` where ours end in seconds.\n\n| name | kind | | OpenTelemetry |\n| --- | --- | --- | --- |\n${rows.join("\n")}\n`
 }

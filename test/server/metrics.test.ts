@@ -3,8 +3,18 @@ import { DatabaseSync } from "node:sqlite"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
+import { metrics as otel } from "@opentelemetry/api"
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  type MetricData,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from "@opentelemetry/sdk-metrics"
 import { afterAll, describe, expect, it } from "vitest"
 import { Fanfare } from "../../src/index.ts"
+import { toOpenTelemetry } from "../../src/otel/meter.ts"
+import { histograms, metrics } from "../../src/server/metrics.ts"
 import { createServer } from "../../src/server.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "fanfare-metrics-"))
@@ -45,7 +55,11 @@ describe("metrics", () => {
     })
     await app.send([{ name: "shop/go" }, { name: "shop/go" }])
     let now = await scrape()
-    for (; now.value('fanfare_runs_ended_total{function="shop-fails",state="failed"}') !== 2; now = await scrape()) await delay(50)
+    // What waits is not looked at anew each time.
+    const isThere = (): boolean =>
+      now.value('fanfare_runs_ended_total{function="shop-fails",state="failed"}') === 2 &&
+      now.value('fanfare_ready_runs{function="shop-paused"}') === 2
+    for (; !isThere(); now = await scrape()) await delay(50)
     expect(now.text.split("\n").filter((each) => each !== "" && !line.test(each))).toEqual([])
     expect(now.value('fanfare_runs_ended_total{function="shop-fine",state="completed"}')).toBe(2)
     expect(now.value('fanfare_retries_total{function="shop-fails"}')).toBe(2)
@@ -69,6 +83,40 @@ describe("metrics", () => {
     const text = await (await fetch(`${again.url}/metrics`)).text()
     expect(text).toContain("\nfanfare_orphan_runs 1\n")
     await again.stop()
+  })
+
+  it("are the same for an SDK of OpenTelemetry, also where no HTTP is served", async () => {
+    const reader = new PeriodicExportingMetricReader({ exporter: new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE) })
+    otel.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }))
+    const app = new Fanfare({ id: "shop" })
+    app.createFunction({ id: "once", triggers: [{ event: "shop/go" }] }, () => null)
+    app.createFunction({ id: "paused", triggers: [{ event: "shop/go" }] }, () => null)
+    const server = await createServer({ client: app, db: join(folder, "otel.db"), logs: "none" })
+    await server.start()
+    await app.functions.pause("paused")
+    await app.send({ name: "shop/go" })
+    const collect = async (): Promise<MetricData[]> =>
+      (await reader.collect()).resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics)
+    const named = (all: readonly MetricData[], name: string): MetricData | undefined =>
+      all.find(({ descriptor }) => descriptor.name === name)
+    let now = await collect()
+    const isThere = (): boolean =>
+      named(now, "fanfare.runs.ended")?.dataPoints.length === 3 && named(now, "fanfare.ready.runs") !== undefined
+    for (; !isThere(); now = await collect()) await delay(20)
+    const ended = { function: "shop-once", state: "completed" }
+    expect(named(now, "fanfare.runs.ended")?.dataPoints).toContainEqual(expect.objectContaining({ attributes: ended, value: 1 }))
+    expect(named(now, "fanfare.orphan.runs")?.dataPoints).toMatchObject([{ value: 0 }])
+    expect(named(now, "fanfare.lateness")).toMatchObject({ descriptor: { unit: "s", description: expect.stringContaining("latest") } })
+    expect(named(now, "fanfare.start.delay")).toMatchObject({ descriptor: { unit: "s" }, dataPoints: [{ value: { count: 1 } }] })
+    // All that Prometheus gets, but for what has not happened yet.
+    const silent = new Set(["fanfare_retries_total", "fanfare_ticks_total", "fanfare_agent_failures_total"])
+    const all = [...metrics, ...histograms].map(({ name }) => name).filter((name) => name.startsWith("fanfare_") && !silent.has(name))
+    const given = new Set(now.filter(({ dataPoints }) => dataPoints.length > 0).map(({ descriptor }) => descriptor.name))
+    expect(all.filter((name) => !given.has(toOpenTelemetry(name).name))).toEqual([])
+    await server.stop()
+    // Nothing looks into the closed store any more.
+    expect((await reader.collect()).errors).toEqual([])
+    otel.disable()
   })
 
   it("are shown to who has a key", async () => {
