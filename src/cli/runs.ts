@@ -120,6 +120,7 @@ function describeRun(run: RunDetail): string {
     `  event    ${run.eventName} ${run.eventId}${run.fanoutId === null ? "" : `  of ${run.fanoutId}`}${run.parentId === null ? "" : `  sent by ${run.parentId}`}`,
     `  data     ${preview(run.data)}`,
   ]
+  if (run.traceId !== null) lines.push(`  trace    ${run.traceId}`)
   if (run.dueAt !== null) lines.push(`  due      ${new Date(run.dueAt).toISOString()}`)
   for (const { attempt, endedAt, startedAt, failure } of run.attempts) {
     lines.push(`  attempt ${attempt}  ${clock(startedAt)}  ${span(endedAt - startedAt)}  ${failure.name}: ${firstLine(failure.message)}`)

@@ -15,6 +15,8 @@ export interface Origin {
   readonly fanoutId: string | null
   /** How the fan-out lets its runs loose; null: all at once. */
   readonly pace: RunPace | null
+  /** Where the send stands in a trace. */
+  readonly trace?: string | null
 }
 
 /** For the runs of a fan-out with rules. */
@@ -61,6 +63,7 @@ export function admit(
       receivedAt: now,
       fanoutId: origin.fanoutId,
       sourceRunId: origin.runId,
+      trace: origin.trace ?? null,
     }
     eventIds.push(event.id)
     changes.push({ kind: "event.add", event })

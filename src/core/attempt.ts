@@ -96,10 +96,12 @@ export interface SendWay {
   readonly firstWins?: boolean
   /** The run from which an app elsewhere sends. */
   readonly runId?: string
+  /** Where the send stands in a trace (`trace.ts`), if it does. */
+  readonly trace?: string | null
 }
 
 /** A fan-out whose items come from a source. */
-export interface SourceSend extends Pick<SendWay, "rules" | "functionId"> {
+export interface SourceSend extends Pick<SendWay, "rules" | "functionId" | "trace"> {
   /** The sender's name for it: with the same one it goes on where it stopped. */
   readonly key: string
   readonly runId: string | null
@@ -110,7 +112,7 @@ export interface Intake {
   send(events: readonly EventInput[], way?: SendWay): Promise<SendResult>
   /** Resolves when the whole source is durable. */
   sendSource(send: SourceSend, pull: Pull): Promise<SourceResult>
-  sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult>
+  sendFromSql(fanout: SqlFanout, joined: Joined & Pick<SendWay, "trace">): Promise<SqlFanoutResult>
   sendSignal(signal: string, data: unknown): Promise<SignalResult>
   readonly fanouts: Fanouts
   readonly schedules: Schedules
@@ -130,6 +132,8 @@ export interface Recorder {
   turn(): Promise<void>
   /** The steps that are durable now: where another node may keep some of this run. */
   kept?(): Promise<readonly StepRecord[]>
+  /** Runs the code of a step, as a part of the attempt's trace; where there is none, code just runs. */
+  around?<T>(key: string, work: () => Promise<T>): Promise<T>
   /** Keeps a step; resolves when it is durable (a sleep: when the attempt ends) with what the engine made of it. */
   report(report: StepReport): Promise<StepRecord>
   /** Sends events and keeps the fact as a step, in the same transaction. */

@@ -22,6 +22,8 @@ export interface NewEvent {
   readonly fanoutId: string | null
   /** The run that sent it. */
   readonly sourceRunId: string | null
+  /** Where it stands in a trace (`trace.ts`), if it does. */
+  readonly trace?: string | null
 }
 
 export interface LogLine {
@@ -95,6 +97,8 @@ export type Change =
   | {
       readonly kind: "rows.add"
       readonly events: string
+      /** Whether the rows of events have their traces. */
+      readonly traced: boolean
       readonly runs: string
       readonly ready: string
       /** Those that have to wait for limits first. */
@@ -118,6 +122,8 @@ export type Change =
   | { readonly kind: "batch.copy"; readonly runId: string; readonly from: string }
   /** That a fan-out has ended is made known: by whoever comes first. */
   | { readonly kind: "fanout.announce"; readonly id: string }
+  /** The trace that a run began by itself: its later attempts go on with it. */
+  | { readonly kind: "trace.add"; readonly runId: string; readonly trace: string }
   | { readonly kind: "step.save"; readonly runId: string; readonly fence: number; readonly step: StepRecord }
   | { readonly kind: "log.add"; readonly runId: string; readonly fence: number; readonly from: number; readonly lines: readonly LogLine[] }
   | { readonly kind: "attempt.add"; readonly attempt: EndedAttempt }

@@ -18,7 +18,7 @@ const names = { completed: functionCompletedEvent, failed: functionFailedEvent, 
 
 /** What follows from the end of a run: whoever invoked it goes on, and functions that hear of it start. Pure; nothing when nobody asks. */
 export function endChanges(
-  run: Pick<ClaimedRun, "id" | "functionId" | "event">,
+  run: Pick<ClaimedRun, "id" | "functionId" | "event" | "trace">,
   end: End,
   match: Matcher,
   newId: (kind: "evt" | "run") => string,
@@ -41,6 +41,7 @@ export function endChanges(
     receivedAt: now,
     fanoutId: null,
     sourceRunId: run.id,
+    trace: run.trace ?? null,
   }
   changes.push({ kind: "event.add", event })
   for (const definition of functions) {

@@ -65,6 +65,8 @@ export interface RunEvent {
   readonly name: string
   readonly data: string
   readonly ts: number
+  /** Of the later events of a batch: where they stand in a trace. */
+  readonly trace?: string | null
 }
 
 /** A run in the hands of a node: it may write while its fence is the newest. */
@@ -89,6 +91,8 @@ export interface ClaimedRun {
   readonly limits: readonly LimitClaim[]
   /** Log lines that earlier attempts left. */
   readonly logLines: number
+  /** Where its cause stands in a trace; for the code of an attempt, where that attempt does. */
+  readonly trace?: string | null
 }
 
 /** Of these functions a node takes so many runs together, at most, in its next claim. */

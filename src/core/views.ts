@@ -34,6 +34,8 @@ export interface RunDetail extends RunSummary {
   /** The id that the event's sender gave. */
   readonly eventKey: string | null
   readonly eventTs: number
+  /** Of the trace that it is part of: 32 hexadecimal digits; null for none. */
+  readonly traceId: string | null
   /** JSON text of the event's data, and of the output; of a preview the beginnings, and how long the whole is. */
   readonly data: string
   readonly dataChars: number

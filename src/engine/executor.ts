@@ -7,6 +7,7 @@ import { limits } from "../core/limits.ts"
 import type { Outcome } from "../core/outcome.ts"
 import type { ClaimedRun } from "../core/run.ts"
 import type { StepRecord } from "../core/step.ts"
+import { AttemptTrace } from "../otel/attempt.ts"
 import type { Transport } from "../transport/transport.ts"
 import { Recording, type RecordingParts } from "./recording.ts"
 import type { Registry } from "./registry.ts"
@@ -56,15 +57,18 @@ export class Executor {
   }
 
   /** One attempt, from its start until its outcome is durable; `ended` is called when the place is free again. Never rejects. */
-  async execute(run: ClaimedRun, steps: readonly StepRecord[], ended: () => void): Promise<void> {
+  async execute(claimed: ClaimedRun, steps: readonly StepRecord[], ended: () => void): Promise<void> {
     this.#unsettled++
     const startedAt = this.#parts.clock.now()
-    const definition = this.#parts.registry.definitions.get(run.functionId)
+    const definition = this.#parts.registry.definitions.get(claimed.functionId)
+    const trace = AttemptTrace.begin(claimed, definition)
+    // What the attempt causes is a part of it.
+    const run = trace === null ? claimed : { ...claimed, trace: trace.place ?? claimed.trace ?? null }
     let finish: (outcome: Outcome) => void = () => undefined
     const finished = new Promise<Outcome>((resolve) => {
       finish = resolve
     })
-    const recording = new Recording(this.#parts, run, definition ?? unknownFunction, steps, () => {
+    const recording = new Recording(this.#parts, { run, trace }, definition ?? unknownFunction, steps, () => {
       attempt.abort()
       finish({ kind: "superseded" })
     })
@@ -77,14 +81,18 @@ export class Executor {
       finish(timedOut(timeoutMs))
     })
     if (definition !== undefined && definition.finishTimeoutMs !== null) recording.endBy(startedAt + definition.finishTimeoutMs)
-    this.#parts.transport.execute(attempt).then(finish, (thrown: unknown) => finish({ kind: "lost", reason: String(thrown) }))
+    const carry = (): Promise<Outcome> => this.#parts.transport.execute(attempt)
+    const carried = trace === null ? carry() : trace.around(carry)
+    carried.then(finish, (thrown: unknown) => finish({ kind: "lost", reason: String(thrown) }))
     const outcome = await finished
+    trace?.end(outcome)
     cancelTimeout()
     recording.close()
     this.#places[place] = null
     this.#freePlaces.push(place)
     ended()
-    await this.#settle(run, outcome, definition ?? unknownFunction, recording, startedAt)
+    const begun = claimed.trace == null ? trace : null
+    await this.#settle(run, outcome, definition ?? unknownFunction, recording, { startedAt, begun })
     this.#unsettled--
   }
 
@@ -149,7 +157,14 @@ export class Executor {
     return this.#places.filter((place) => place !== null)
   }
 
-  async #settle(run: ClaimedRun, outcome: Outcome, definition: RetryRules, recording: Recording, startedAt: number): Promise<void> {
+  /** @param begun the trace that this attempt began for its run */
+  async #settle(
+    run: ClaimedRun,
+    outcome: Outcome,
+    definition: RetryRules,
+    recording: Recording,
+    { startedAt, begun }: { readonly startedAt: number; readonly begun: AttemptTrace | null },
+  ): Promise<void> {
     const { clock, random, committer, telemetry } = this.#parts
     if (outcome.kind !== "superseded") {
       const { progressed, waits } = recording
@@ -157,7 +172,7 @@ export class Executor {
       const changes = advance(run, outcome, definition, facts)
       const ends = endsOf(run, changes, this.#parts)
       const result = await committer.insist({
-        changes: [...recording.takePending(), ...changes, ...ends],
+        changes: [...recording.takePending(), ...changes, ...ends, ...traceOf(run, begun, changes)],
         guard: guardOf(run),
         registry: null,
       })
@@ -202,6 +217,13 @@ export function endsOf(
         ? null
         : { state: "failed", failure: settlement.failure }
   return end === null ? [] : endChanges(run, end, registry.match, newId, clock.now())
+}
+
+/** A trace is kept for later attempts, which are part of it too, and for people. */
+function traceOf({ id: runId, trace }: ClaimedRun, begun: AttemptTrace | null, changes: readonly Change[]): Change[] {
+  if (begun === null || trace == null) return []
+  const goesOn = changes.some((change) => change.kind === "run.settle" && !("output" in change.settlement))
+  return begun.isKept || goesOn ? [{ kind: "trace.add", runId, trace }] : []
 }
 
 /** An attempt whose signal is only made when user code asks for it. */

@@ -14,6 +14,7 @@ import type { Matcher } from "../core/match.ts"
 import type { Clock } from "../core/ports.ts"
 import type { Schedules } from "../core/schedules.ts"
 import type { Pull, SourceResult } from "../core/source.ts"
+import type { ClaimedRun } from "../core/run.ts"
 import type { Runs } from "../core/runs.ts"
 import type { SqlFanout, SqlFanoutResult } from "../core/transaction.ts"
 import { timerData } from "../core/tick.ts"
@@ -91,7 +92,7 @@ export class EventIntake implements Intake {
 
   async send(events: readonly EventInput[], way: SendWay = {}): Promise<SendResult> {
     this.checkOpen()
-    const { joined, functionId = null } = way
+    const { joined, functionId = null, trace = null } = way
     const checked = await this.check(events, functionId)
     const rules = rulesFor(way.rules, checked.total)
     if (checked.total === 0) return { ids: [], fanoutId: null }
@@ -103,7 +104,8 @@ export class EventIntake implements Intake {
     while (ids.length < checked.total) {
       const part = await checked.part(ids.length)
       const fanout = id === null ? null : { id, key: null, from: ids.length, sealed: part.last, cursor: null, rules, startedAt, runsBefore }
-      const written = await this.write(part.events, { runId: joined?.runId ?? way.runId ?? null, fanout, functionId }, (unit) =>
+      const origin = { runId: joined?.runId ?? way.runId ?? null, fanout, functionId, trace }
+      const written = await this.write(part.events, origin, (unit) =>
         joined === undefined
           ? this.#parts.committer.submit(way.firstWins === true ? { ...unit, firstWins: true } : unit)
           : this.#parts.joined.commit(joined, unit),
@@ -141,7 +143,7 @@ export class EventIntake implements Intake {
     return { delivered: runId !== null, runId }
   }
 
-  sendFromSql(fanout: SqlFanout, joined: Joined): Promise<SqlFanoutResult> {
+  sendFromSql(fanout: SqlFanout, joined: Joined & Pick<SendWay, "trace">): Promise<SqlFanoutResult> {
     this.checkOpen()
     return this.#parts.joined.fromSql(fanout, joined)
   }
@@ -152,7 +154,7 @@ export class EventIntake implements Intake {
     const known = this.#parts.registry.match(event.name, () => ({ ...event, id: fanoutId, ts: this.#parts.clock.now() })).length > 0
     const events = known ? [{ name: event.name, data, key: null, ts: null }] : []
     // Of an event that nobody hears only the fact is written. Whoever came first has done it: "duplicate" is fine.
-    await this.write(events, { runId: null, fanout: null, functionId: null }, (unit) =>
+    await this.write(events, { runId: null, fanout: null, functionId: null, trace: null }, (unit) =>
       this.#parts.committer.submit({ ...unit, changes: [...unit.changes, { kind: "fanout.announce", id: fanoutId }] }),
     )
   }
@@ -237,13 +239,13 @@ export class EventIntake implements Intake {
     const now = clock.now()
     const { version, waitedFor } = registry
     const match = origin.functionId === null ? registry.match : this.#only(origin.functionId)
-    const { runId, fanout } = origin
+    const { runId, fanout, trace } = origin
     const fanoutId = fanout?.id ?? null
     const whole = { changes: [] as Change[], eventIds: [] as string[], runs: 0, version }
     for (let i = 0; i < events.length; i += slice) {
       if (i > 0) await this.#breathe()
       const pace = fanout === null ? null : paceOf(fanout, whole.runs, i)
-      const admission = admit(scoped(events.slice(i, i + slice), origin), match, { runId, fanoutId, pace }, now, newId, waitedFor)
+      const admission = admit(scoped(events.slice(i, i + slice), origin), match, { runId, fanoutId, pace, trace }, now, newId, waitedFor)
       whole.changes.push(...pack(admission.changes, now))
       whole.eventIds.push(...admission.eventIds)
       whole.runs += admission.runs
@@ -314,11 +316,12 @@ export function causedRun(
   cause: { readonly name: string; readonly data: string; readonly ts: number },
   newId: (kind: IdKind) => string,
   now: number,
-  sourceRunId: string | null = null,
+  source: Pick<ClaimedRun, "id" | "trace"> | null = null,
 ): { changes: Change[]; runId: string } {
-  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, fanoutId: null, sourceRunId }
+  const origin = { fanoutId: null, sourceRunId: source?.id ?? null, trace: source?.trace ?? null }
+  const event: NewEvent = { id: newId("evt"), key: null, ...cause, receivedAt: now, ...origin }
   const runId = newId("run")
-  const way = cause.name === functionInvokedEvent && sourceRunId !== null ? "invoked" : "asked"
+  const way = cause.name === functionInvokedEvent && source !== null ? "invoked" : "asked"
   return { changes: [{ kind: "event.add", event }, ...startChanges(definition, event, runId, now, way)], runId }
 }
 

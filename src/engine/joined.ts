@@ -1,5 +1,5 @@
 import { fixedLimits } from "../core/admission.ts"
-import type { Joined } from "../core/attempt.ts"
+import type { Joined, SendWay } from "../core/attempt.ts"
 import type { Unit, UnitResult } from "../core/change.ts"
 import { FanfareError } from "../core/errors.ts"
 import { checkEventName, systemEventPrefix } from "../core/event.ts"
@@ -40,7 +40,7 @@ export class JoinedSends {
   }
 
   /** @throws FanfareError `invalid_event`, `invalid_option`: nothing was sent */
-  async fromSql(fanout: SqlFanout, { transaction, runId }: Joined): Promise<SqlFanoutResult> {
+  async fromSql(fanout: SqlFanout, { transaction, runId, trace = null }: Joined & Pick<SendWay, "trace">): Promise<SqlFanoutResult> {
     const outbox = this.#outbox()
     const { reload, newId } = this.#parts
     checkEventName(fanout.name, "name")
@@ -57,7 +57,8 @@ export class JoinedSends {
       const functions = this.#targets(fanout.name)
       const eventPrefix = prefix(newId("evt"))
       const { version: registry } = this.#parts.registry
-      const events = await outbox.startFromSql(transaction, { ...fanout, fanoutId, eventPrefix, sourceRunId: runId, registry, functions })
+      const runs = { ...fanout, fanoutId, eventPrefix, sourceRunId: runId, trace, registry, functions }
+      const events = await outbox.startFromSql(transaction, runs)
       if (events !== "stale") {
         this.#lookSoon()
         return { fanoutId, events, runs: events * functions.length }

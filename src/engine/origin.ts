@@ -9,6 +9,8 @@ export interface SendOrigin {
   readonly fanout: FanoutPlace | null
   /** The only function that it is for. */
   readonly functionId: string | null
+  /** Where the send stands in a trace. */
+  readonly trace: string | null
 }
 
 export interface FanoutPlace extends Pick<FanoutPart, "id" | "key" | "from" | "sealed" | "cursor" | "runsBefore"> {

@@ -14,12 +14,14 @@ import type { ClaimedRun } from "../core/run.ts"
 import type { Pull } from "../core/source.ts"
 import type { StepRecord } from "../core/step.ts"
 import { finishKey, type Wait } from "../core/wait.ts"
+import type { AttemptTrace } from "../otel/attempt.ts"
+import { producing } from "../otel/spans.ts"
 import type { Store } from "../store/store.ts"
 import type { Committer } from "./committer.ts"
 import { cut, encodeFields } from "./log-line.ts"
 import type { EventIntake } from "./intake.ts"
 import { rulesFor, type SendOrigin, type Written } from "./origin.ts"
-import { refusal } from "./refusal.ts"
+import { orderChanged, refusal, signalTaken } from "./refusal.ts"
 import type { Telemetry } from "./telemetry.ts"
 import type { Waiting, WaitReport } from "./waiting.ts"
 
@@ -57,6 +59,7 @@ interface KeptSend {
 export class Recording implements Recorder {
   readonly #parts: RecordingParts
   readonly #run: ClaimedRun
+  readonly #trace: AttemptTrace | null
   readonly #rules: RetryRules
   readonly #steps: Map<string, StepRecord>
   readonly #superseded: () => void
@@ -72,13 +75,14 @@ export class Recording implements Recorder {
 
   constructor(
     parts: RecordingParts,
-    run: ClaimedRun,
+    { run, trace }: { readonly run: ClaimedRun; readonly trace: AttemptTrace | null },
     rules: RetryRules & Partial<FunctionDefinition>,
     steps: readonly StepRecord[],
     superseded: () => void,
   ) {
     this.#parts = parts
     this.#run = run
+    this.#trace = trace
     this.#rules = rules
     this.#steps = new Map(steps.map((step) => [step.key, step]))
     this.#superseded = superseded
@@ -126,8 +130,13 @@ export class Recording implements Recorder {
     const holds = "failure" in report && typeof report.retry === "object" ? holdLimit(this.#run, report.retry) : []
     await this.#commit((unit) => this.#parts.committer.insist(unit), [change, ...holds], null)
     this.#steps.set(step.key, step)
+    this.#trace?.kept(report, step)
     if (step.state === "completed") this.progressed = true
     return step
+  }
+
+  around<T>(key: string, work: () => Promise<T>): Promise<T> {
+    return this.#trace === null ? work() : this.#trace.step(key, work)
   }
 
   /** The run is cancelled if it has not ended by then. */
@@ -271,22 +280,24 @@ export class Recording implements Recorder {
   async #sendPart(
     key: string,
     events: readonly CheckedEvent[],
-    origin: Omit<SendOrigin, "runId">,
+    origin: Omit<SendOrigin, "runId" | "trace">,
     keep: ((ids: readonly string[], runs: number) => KeptSend) | null,
   ): Promise<Written | null> {
     const { intake, committer } = this.#parts
     const { id: runId, fence } = this.#run
     const startedAt = this.now()
     let step: StepRecord | null = null
-    const written = await intake.write(events, { runId, ...origin }, (unit, ids, runs) => {
-      const output = keep === null ? null : JSON.stringify(keep(ids, runs))
-      step =
-        output === null
-          ? null
-          : { key, kind: "send", state: "completed", attempts: 1, output, failure: null, dueAt: null, startedAt, endedAt: this.now() }
-      const kept: Change[] = step === null ? [] : [{ kind: "step.save", runId, fence, step }]
-      return this.#commit((complete) => committer.insist(complete), [...unit.changes, ...kept], unit.registry)
-    })
+    const write = (trace: string | null): Promise<Written> =>
+      intake.write(events, { runId, ...origin, trace: trace ?? this.#run.trace ?? null }, (unit, ids, runs) => {
+        const output = keep === null ? null : JSON.stringify(keep(ids, runs))
+        step =
+          output === null
+            ? null
+            : { key, kind: "send", state: "completed", attempts: 1, output, failure: null, dueAt: null, startedAt, endedAt: this.now() }
+        const kept: Change[] = step === null ? [] : [{ kind: "step.save", runId, fence, step }]
+        return this.#commit((complete) => committer.insist(complete), [...unit.changes, ...kept], unit.registry)
+      })
+    const written = await producing(events, write, { fanoutId: origin.fanout?.id ?? null, parent: this.#trace?.context })
     if (written.result.kind === "closed") return null
     if (written.result.kind !== "applied") throw refusal(written.result)
     if (step !== null) this.#steps.set(key, step)
@@ -371,18 +382,4 @@ export class Recording implements Recorder {
     const dueAt = retry === "policy" ? now + retryDelay(attempts, this.#parts.random.next(), this.#rules.retryDelaysMs ?? null) : retry.at
     return { ...base, startedAt, state: "retrying", failure, dueAt }
   }
-}
-
-function signalTaken(signal: string, runId: string): FanfareError {
-  return new FanfareError("signal_taken", `the run ${runId} waits for the signal "${signal}" already`, {
-    field: "signal",
-    hint: 'A signal is for one run: use another name, or onConflict: "replace" to take its place.',
-  })
-}
-
-function orderChanged(before: string, now: string): FanfareError {
-  return new FanfareError("order_changed", `an earlier attempt of this run ${before}; this one ${now}`, {
-    field: "send",
-    hint: "Sends of a run are told apart by their order. Where order or number may change, name them: step.sendEvent(id, events).",
-  })
 }

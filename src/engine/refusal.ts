@@ -25,3 +25,19 @@ export function closedFor(key: string): FanfareError {
     hint: "Let one go on; the same id goes on where it stopped.",
   })
 }
+
+/** A signal is for one run. */
+export function signalTaken(signal: string, runId: string): FanfareError {
+  return new FanfareError("signal_taken", `the run ${runId} waits for the signal "${signal}" already`, {
+    field: "signal",
+    hint: 'A signal is for one run: use another name, or onConflict: "replace" to take its place.',
+  })
+}
+
+/** Sends without a name are told apart by their order. */
+export function orderChanged(before: string, now: string): FanfareError {
+  return new FanfareError("order_changed", `an earlier attempt of this run ${before}; this one ${now}`, {
+    field: "send",
+    hint: "Sends of a run are told apart by their order. Where order or number may change, name them: step.sendEvent(id, events).",
+  })
+}

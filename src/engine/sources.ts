@@ -59,7 +59,7 @@ export class Sources {
   }
 
   /** Adds the next part of a source. Whoever sends the same source at the same time is told that it is closed to them. */
-  async add(key: string, part: SourcePart): Promise<SourcePartResult> {
+  async add(key: string, part: SourcePart, trace: string | null = null): Promise<SourcePartResult> {
     const { door } = this.#parts
     door.checkOpen()
     checkKey(key)
@@ -68,7 +68,13 @@ export class Sources {
     const begun = await this.#begun(key)
     if (begun.sealed || begun.cancelled || begun.taken !== from) return { closed: true, runs: 0 }
     const checked = await door.checkPart(functionId ?? null)(events, from)
-    const send = { key, runId: null, ...(rules === undefined ? {} : { rules }), ...(functionId === undefined ? {} : { functionId }) }
+    const send = {
+      key,
+      runId: null,
+      ...(rules === undefined ? {} : { rules }),
+      ...(functionId === undefined ? {} : { functionId }),
+      trace,
+    }
     const { result, runs } = await this.#add(send, begun, { events: checked, cursor, sealed: last }, from, begun.total)
     if (result.kind !== "applied" && result.kind !== "closed") throw refusal(result)
     return { closed: result.kind === "closed", runs }
@@ -80,14 +86,16 @@ export class Sources {
   }
 
   #add(
-    { key, runId, functionId, rules }: SourceSend,
+    { key, runId, functionId, rules, trace = null }: SourceSend,
     { id, createdAt }: Begun,
     { events, ...part }: { readonly events: readonly CheckedEvent[]; readonly cursor: string | null; readonly sealed: boolean },
     from: number,
     runsBefore: number,
   ): Promise<Written> {
     const fanout = { ...part, id, key, from, rules: rulesFor(rules, null), startedAt: createdAt, runsBefore }
-    return this.#parts.door.write(events, { runId, functionId: functionId ?? null, fanout }, (unit) => this.#parts.committer.submit(unit))
+    return this.#parts.door.write(events, { runId, functionId: functionId ?? null, fanout, trace }, (unit) =>
+      this.#parts.committer.submit(unit),
+    )
   }
 }
 

@@ -122,7 +122,7 @@ export class Waiting {
       })
     }
     const now = clock.now()
-    const caused = causedRun(definition, { name: functionInvokedEvent, data: report.data, ts: now }, newId, now, run.id)
+    const caused = causedRun(definition, { name: functionInvokedEvent, data: report.data, ts: now }, newId, now, run)
     const begun = this.#begun(run, report, { kind: "run", topic: runTopic(caused.runId), key: "", condition: null })
     return { ...begun, changes: [...caused.changes, ...begun.changes] }
   }

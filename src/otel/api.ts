@@ -46,6 +46,24 @@ export function tracing(): Tracing | null {
   return tracer === undefined ? null : { api, tracer }
 }
 
+/** Begins a span. An SDK that fails must not harm what it looks at: it gets one then that nobody keeps. */
+export function startSpan({ api, tracer }: Tracing, name: string, options: Api.SpanOptions, context: Api.Context): Api.Span {
+  try {
+    return tracer.startSpan(name, options, context)
+  } catch {
+    return api.trace.wrapSpanContext(api.INVALID_SPAN_CONTEXT)
+  }
+}
+
+/** Ends it, whatever the SDK makes of that. */
+export function endSpan(span: Api.Span): void {
+  try {
+    span.end()
+  } catch {
+    // The same.
+  }
+}
+
 /** A span's place as text; null for one that belongs to no trace. */
 export function placeOf({ traceId, spanId, traceFlags, traceState }: Api.SpanContext): string | null {
   return readTrace(`00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, "0")}`, traceState?.serialize())

@@ -7,14 +7,16 @@ type Names<Path> = Path extends `${string}:${infer Name}/${infer Rest}`
     ? Name
     : never
 
-/** What an operation is asked with: the names in its path, what may stand in the query, and the body of what takes one. */
+/** What an operation is asked with: the names in its path, what may stand in the query, the body of what takes one, and more headers. */
 export type Asked<O extends Operation> = ([Names<PathOf<O>>] extends [never]
   ? { readonly params?: undefined }
   : { readonly params: { readonly [N in Names<PathOf<O>>]: string } }) &
   (O extends keyof Queries
     ? { readonly query?: { readonly [N in Queries[O]]?: string | number | undefined } }
     : { readonly query?: undefined }) &
-  (O extends keyof Bodies ? { readonly body: Bodies[O] } : { readonly body?: undefined })
+  (O extends keyof Bodies ? { readonly body: Bodies[O] } : { readonly body?: undefined }) & {
+    readonly headers?: Readonly<Record<string, string>>
+  }
 
 /** Left out where there is nothing to say. */
 export type Given<O extends Operation> =
@@ -44,10 +46,11 @@ export interface ClientParts {
 /** The one client of the API: the command line, the dashboard and apps without an engine differ in what they make it of. */
 export function createClient({ address, send, refused, reviver }: ClientParts): Client {
   return async <O extends Operation>(operation: O, ...[asked, signal]: Given<O>): Promise<Answers[O]> => {
-    const { body, ...place } = (asked ?? {}) as Loosely
+    const { body, headers, ...place } = (asked ?? {}) as Loosely
     const response = await send(addressOf(operation, place, address), {
       method: methodOf(operation, body !== undefined),
-      ...(body === undefined ? { headers: {} } : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+      headers: { ...headers, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(signal === undefined ? {} : { signal }),
     })
     const text = await response.text()
@@ -67,6 +70,7 @@ interface Loosely {
   readonly params?: Readonly<Record<string, string>>
   readonly query?: Readonly<Record<string, string | number | undefined>>
   readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** The address of an operation. */

@@ -9,6 +9,7 @@ import { limits } from "../core/limits.ts"
 import { type Added, type Chain, chain, encodeEvents, type Middleware } from "../core/middleware.ts"
 import type { Functions, Limits } from "../core/flow-control.ts"
 import type { Runs } from "../core/runs.ts"
+import { producing } from "../otel/spans.ts"
 import { currentScope } from "./context.ts"
 import type { FanOutRules } from "../core/gate.ts"
 import type { SourceResult } from "../core/source.ts"
@@ -167,8 +168,8 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
     if (scope !== null && tx === undefined) return scope.send(inputs, rules)
     const intake = this.#local ?? this.#remote
     const joined = tx === undefined ? {} : { joined: { transaction: tx, runId: scope?.runId ?? null } }
-    const send = async (changed: readonly EventInput[]): Promise<SendResult> =>
-      intake.send(await encodeEvents(this.#chain, changed), { rules, ...joined })
+    const send = (changed: readonly EventInput[]): Promise<SendResult> =>
+      producing(changed, async (trace) => intake.send(await encodeEvents(this.#chain, changed), { rules, trace, ...joined }))
     return this.#chain?.send == null ? send(inputs) : this.#chain.send(inputs, send)
   }
 
@@ -191,15 +192,14 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
     }
     const item = toItem(key)
     const toEvent = target === undefined ? (event: unknown, place: number) => this.#checked(event as EventInput, `events[${place}]`) : item
-    return (this.#local ?? this.#remote).sendSource(
-      {
-        key: `${this.id}/${id}`,
-        runId: currentScope()?.runId ?? null,
-        rules,
-        ...(target === undefined ? {} : { functionId: target.definition.id }),
-      },
-      pullOf(source as Source<unknown>, toEvent),
-    )
+    const send = {
+      key: `${this.id}/${id}`,
+      runId: currentScope()?.runId ?? null,
+      rules,
+      ...(target === undefined ? {} : { functionId: target.definition.id }),
+    }
+    const pull = pullOf(source as Source<unknown>, toEvent)
+    return producing(null, (trace) => (this.#local ?? this.#remote).sendSource({ ...send, trace }, pull))
   }
 
   /**
@@ -244,7 +244,8 @@ export class Fanfare<const S extends EventSchemas = EventSchemas, const M extend
    * was sent; `invalid_option`: the transaction is not open, or is not in the store's database
    */
   async fanOutFromSql({ tx, ...fanout }: SqlFanout & Required<Pick<SendOptions, "tx">>): Promise<SqlFanoutResult> {
-    return (this.#local ?? this.#remote).sendFromSql(fanout, { transaction: tx, runId: currentScope()?.runId ?? null })
+    const joined = { transaction: tx, runId: currentScope()?.runId ?? null }
+    return producing([fanout], (trace) => (this.#local ?? this.#remote).sendFromSql(fanout, { ...joined, trace }))
   }
 
   /**

@@ -1,5 +1,7 @@
 import { RetryAfterError } from "../core/errors.ts"
 import { isBusy, retryAfterHeader } from "../core/retry.ts"
+import { traceHeaders } from "../core/trace.ts"
+import { activeTrace } from "../otel/spans.ts"
 import type { FetchInit, FetchResult } from "./step.ts"
 
 /** How long a service is left alone that is busy and does not say how long. */
@@ -13,8 +15,13 @@ export async function request(
   url: string | URL,
   { method = "GET", headers = {}, body, limit }: FetchInit,
   now: number,
+  trace: string | null,
 ): Promise<FetchResult> {
-  const response = await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) })
+  const response = await fetch(url, {
+    method,
+    headers: { ...traceHeaders(activeTrace() ?? trace), ...headers },
+    ...(body === undefined ? {} : { body }),
+  })
   const { status } = response
   if (limit !== undefined && isBusy(status)) {
     const at = retryAfterHeader(response.headers.get("retry-after"), now) ?? now + restMs

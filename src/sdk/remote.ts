@@ -3,6 +3,7 @@ import { FanfareError } from "../core/errors.ts"
 import type { Fanouts } from "../core/fanouts.ts"
 import { hasEnded } from "../core/join.ts"
 import type { Runs } from "../core/runs.ts"
+import { traceHeaders } from "../core/trace.ts"
 import type { Client } from "../protocol/client.ts"
 import { remoteClient } from "./remote-call.ts"
 import { remoteSchedules } from "./remote-schedules.ts"
@@ -17,10 +18,10 @@ export function remoteIntake(configured: string | undefined): Intake {
     runs: remoteRuns(ask),
     ...remoteFlowControl(ask),
     sendSignal: (signal, data) => ask("signals", { body: { signal, data } }),
-    async send(events, { joined, rules } = {}) {
+    async send(events, { joined, rules, trace = null } = {}) {
       if (joined !== undefined) throw needsEngine()
       const plain = rules === undefined || Object.keys(rules).length === 0
-      return ask("events", { body: plain ? events : { events, rules } })
+      return ask("events", { body: plain ? events : { events, rules }, headers: traceHeaders(trace) })
     },
     sendSource: (send, pull) => sendSource(ask, send, pull),
     sendFromSql: async () => {

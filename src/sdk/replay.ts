@@ -104,7 +104,7 @@ export class Replay {
       fetch: (async (id: StepId, url: string | URL, init: FetchInit = {}) => {
         const timeout = init.timeout ?? fetchTimeoutMs
         const timed = typeof id === "string" ? { id, timeout } : { timeout, ...id }
-        return this.#run(this.#begin(id, "step.fetch"), timed, () => request(url, init, recorder.now()))
+        return this.#run(this.#begin(id, "step.fetch"), timed, () => request(url, init, recorder.now(), run.trace ?? null))
       }) as StepTools["fetch"],
       [undoing]: (id: string, work: () => unknown) => this.#undo(id, work),
     }
@@ -199,7 +199,8 @@ export class Replay {
       const info = this.#info
       const inner = async (): Promise<unknown> => withScope(scope, work)
       const whole = around === null || info === null ? inner : () => around({ ...info, stepId: key }, inner)
-      const value = await (timeoutMs === null ? whole() : this.#within(key, timeoutMs, whole))
+      const timed = timeoutMs === null ? whole : () => this.#within(key, timeoutMs, whole)
+      const value = await (this.#recorder.around === undefined ? timed() : this.#recorder.around(key, timed))
       const encode = this.#chain?.encode ?? null
       const kept = encode === null ? value : await encode(value, "step")
       const output = encodeJson(kept, { field: `the result of step "${key}"`, bytes: limits.outputBytes })

@@ -1,5 +1,5 @@
 import type { HostedFunction } from "../core/app.ts"
-import type { FanOutWish, Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
+import type { Attempt, FanOutWish, Recorder, SendResult, SendWay, SignalResult, StepReport } from "../core/attempt.ts"
 import { FanfareError } from "../core/errors.ts"
 import type { EventInput } from "../core/event.ts"
 import type { Failure } from "../core/failure.ts"
@@ -8,6 +8,8 @@ import { limits } from "../core/limits.ts"
 import type { RetryWish } from "../core/retry.ts"
 import type { Pull } from "../core/source.ts"
 import type { StepRecord } from "../core/step.ts"
+import { traceHeaders } from "../core/trace.ts"
+import { activeTrace, within } from "../otel/spans.ts"
 import type { CalledEvent, parseCall, SourceAsked } from "../protocol/call.ts"
 import { eventNameToWire, headers as names } from "../protocol/names.ts"
 import { isObject } from "../protocol/ops.ts"
@@ -33,6 +35,8 @@ export interface Served {
 /** What one call adds: the step that it names. */
 export interface ServedCall extends Served {
   readonly stepId: string | null
+  /** Where the call stands in a trace, if it does. */
+  readonly trace: string | null
 }
 
 export interface CallAnswer {
@@ -48,7 +52,7 @@ export async function answerCall(hosted: HostedFunction, call: Call, served: Ser
   const steps = new Memos(memos)
   const recording = new CallRecording(call, served, steps, event.ts)
   const now = platformClock.now()
-  const outcome = await runAttempt(hosted, {
+  const attempt: Attempt = {
     run: {
       id: call.runId,
       functionId: hosted.definition.id,
@@ -63,12 +67,14 @@ export async function answerCall(hosted: HostedFunction, call: Call, served: Ser
       events,
       limits: [],
       logLines: 0,
+      trace: served.trace,
     },
     steps,
     kindless: true,
     signal: new AbortController().signal,
     recorder: recording,
-  })
+  }
+  const outcome = await within(served.trace, () => runAttempt(hosted, attempt))
   if (!recording.pulling || outcome.kind === "failed") return answerOf(outcome, recording)
   return { status: 206, content: recording.part === null ? [] : [recording.part], headers: {} }
 }
@@ -161,6 +167,7 @@ class CallRecording implements Recorder {
         "content-type": "application/json",
         [names.eventSeed]: this.#seed(key),
         [names.sendingRun]: this.#call.runId,
+        ...traceHeaders(activeTrace() ?? this.#served.trace),
         ...(Object.keys(rules).length === 0 ? {} : { [names.rules]: JSON.stringify(rules) }),
       },
       body: JSON.stringify(events),

@@ -2,6 +2,7 @@ import type { App, HostedFunction } from "../core/app.ts"
 import { FanfareError } from "../core/errors.ts"
 import { toFailure } from "../core/failure.ts"
 import { limits } from "../core/limits.ts"
+import { readTrace } from "../core/trace.ts"
 import { parseCall } from "../protocol/call.ts"
 import { canonicalJson } from "../protocol/canonical.ts"
 import { headers as names } from "../protocol/names.ts"
@@ -98,7 +99,8 @@ async function handle(request: Request, ready: Ready, { servedAt }: ServeOptions
   if (hosted === undefined) return signed(ready, 500, { name: "Error", message: "there is no such function here" })
   const read = parseCall(parsed)
   if ("error" in read) return signed(ready, 500, { name: "Error", message: `this is no call: ${read.error}` })
-  const { status, content, headers } = await answerCall(hosted, read.call, { ...ready, stepId: searchParams.get("stepId") })
+  const trace = readTrace(request.headers.get("traceparent"), request.headers.get("tracestate"))
+  const { status, content, headers } = await answerCall(hosted, read.call, { ...ready, stepId: searchParams.get("stepId"), trace })
   return signed(ready, status, content, headers)
 }
 

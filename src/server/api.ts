@@ -29,7 +29,7 @@ import type { Measuring } from "./metrics.ts"
 import { openApi } from "./openapi/document.ts"
 import { metricsRoute } from "./prometheus.ts"
 import { problem } from "./problem.ts"
-import { jsonBody, pageSize } from "./request.ts"
+import { jsonBody, pageSize, traceIn } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
 import { runRoutes } from "./runs-api.ts"
 import { spaced } from "./spaced.ts"
@@ -119,7 +119,7 @@ function eventRoute(api: Hono, { engine, access, eventRates }: ApiParts): void {
     const { events, rules } = isWithRules(body) ? body : { events: [body].flat() as EventInput[], rules: {} }
     const key = eventKeyOf(c, access)
     if (key !== null) eventRates.take(c, key, events.length)
-    return c.json(await engine.intake.send(namedBy(c.req.header(idempotencyHeader), events), { rules }))
+    return c.json(await engine.intake.send(namedBy(c.req.header(idempotencyHeader), events), { rules, trace: traceIn(c) }))
   })
 }
 
@@ -192,7 +192,7 @@ function fanoutRoutes(api: Hono, { fanouts, sources }: Engine["intake"]): void {
   api.post(paths.fanoutResume, async (c) => c.json(await fanouts.resume(c.req.param("id"))))
   api.post(paths.fanoutPlan, async (c) => c.json(await fanouts.plan([await jsonBody(c)].flat() as EventInput[])))
   api.get(paths.source, async (c) => c.json(await sources.course(c.req.param("id"))))
-  api.post(paths.source, async (c) => c.json(await sources.add(c.req.param("id"), ((await jsonBody(c)) ?? {}) as SourcePart)))
+  api.post(paths.source, async (c) => c.json(await sources.add(c.req.param("id"), ((await jsonBody(c)) ?? {}) as SourcePart, traceIn(c))))
   api.post(paths.fanoutCancel, async (c) => c.json(await fanouts.cancel(c.req.param("id"))))
   api.get(paths.operation, async (c) => c.json(await fanouts.operation(c.req.param("id"))))
 }

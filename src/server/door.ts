@@ -11,7 +11,7 @@ import type { Apps } from "./apps.ts"
 import { connectRoutes, type ConnectParts } from "./connect.ts"
 import type { EventRates } from "./flow.ts"
 import type { Identity } from "./identity.ts"
-import { isForm, jsonBody } from "./request.ts"
+import { isForm, jsonBody, traceIn } from "./request.ts"
 import { sdkApiRoutes } from "./sdk-api.ts"
 import { type SdkRunParts, sdkRunRoutes } from "./sdk-runs.ts"
 import { version } from "./version.ts"
@@ -51,7 +51,7 @@ export function createDoor({ engine, reader, identity, apps, eventRates, checkpo
     const events = parseEvents(body, c.req.header(headers.eventSeed))
     eventRates.take(c, c.req.param("key"), events.length)
     const rules = rulesIn(c.req.header(headers.rules))
-    const way = { firstWins: true, ...(runId === null ? {} : { runId }), ...(rules === null ? {} : { rules }) }
+    const way = { firstWins: true, trace: traceIn(c), ...(runId === null ? {} : { runId }), ...(rules === null ? {} : { rules }) }
     const { ids, fanoutId } = await engine.intake.send(events, way)
     return c.json({ ids, status: 200 }, 200, fanoutId === null ? {} : { [headers.fanoutId]: fanoutId })
   })

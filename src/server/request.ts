@@ -1,6 +1,7 @@
 import type { Context } from "hono"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
+import { readTrace } from "../core/trace.ts"
 
 /** The body as JSON; null when there is none. */
 export async function jsonBody(c: Context): Promise<unknown> {
@@ -14,6 +15,11 @@ export async function jsonBody(c: Context): Promise<unknown> {
       cause,
     })
   }
+}
+
+/** Where the request stands in a trace, if it says so. */
+export function traceIn(c: Context): string | null {
+  return readTrace(c.req.header("traceparent"), c.req.header("tracestate"))
 }
 
 /** Whether a body of this content type is a form. */

@@ -186,13 +186,14 @@ export interface Payload {
   name: string
   data: string
   ts: number
+  trace: string | null
 }
 
 /** By run. The ids come as a list of values, so every plan looks each of them up. */
 export async function payloadsOf(db: Db, runIds: readonly string[]): Promise<ReadonlyMap<string, Payload>> {
   if (runIds.length === 0) return new Map()
   const rows = await db.query<Payload>(
-    `select r.id, r.fanout_id, r.created_at, e.id as event_id, e.key as event_key, e.name, e.data, e.ts
+    `select r.id, r.fanout_id, r.created_at, e.id as event_id, e.key as event_key, e.name, e.data, e.ts, e.trace
      from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join run as r on r.id = j.run_id join event as e on e.id = r.event_id`,
     [JSON.stringify(runIds.map((id) => [id]))],
   )
@@ -201,12 +202,13 @@ export async function payloadsOf(db: Db, runIds: readonly string[]): Promise<Rea
 
 async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Promise<ClaimedRun[]> {
   const again = taken.filter(({ fence }) => fence > 0).map(({ runId }) => runId)
-  const [byId, lines, more] = await together([
+  const [byId, lines, traces, more] = await together([
     payloadsOf(
       db,
       taken.map(({ runId }) => runId),
     ),
     logLines(db, again),
+    ownTraces(db, again),
     eventsOf(
       db,
       taken.filter(({ limits }) => limits.some(({ hold }) => hold === "events")).map(({ runId }) => runId),
@@ -215,7 +217,9 @@ async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Pro
   return taken.flatMap((row) => {
     const found = byId.get(row.runId)
     if (found === undefined) return []
-    const claimed = toClaimed(found, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, now, lines.get(row.runId) ?? 0)
+    const own = traces.get(row.runId)
+    const payload = own === undefined ? found : { ...found, trace: own }
+    const claimed = toClaimed(payload, { ...row, attempt: row.attempt + 1, fence: row.fence + 1 }, now, lines.get(row.runId) ?? 0)
     const others = more.get(row.runId)
     return [others === undefined ? claimed : { ...claimed, events: [claimed.event, ...others] }]
   })
@@ -225,19 +229,19 @@ async function claimedRuns(db: Db, taken: readonly QueueRow[], now: number): Pro
 export async function eventsOf(db: Db, runIds: readonly string[]): Promise<Map<string, RunEvent[]>> {
   const events = new Map<string, RunEvent[]>(runIds.map((id) => [id, []]))
   if (runIds.length === 0) return events
-  const rows = await db.query<{ run_id: string; event_id: string; event_key: string | null; name: string; data: string; ts: number }>(
-    `select b.run_id, e.id as event_id, e.key as event_key, e.name, e.data, e.ts
+  const rows = await db.query<Omit<Payload, "id" | "fanout_id" | "created_at"> & { run_id: string }>(
+    `select b.run_id, e.id as event_id, e.key as event_key, e.name, e.data, e.ts, e.trace
        from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join batched as b on b.run_id = j.run_id join event as e on e.id = b.event_id
        order by b.run_id, b.event_id`,
     [JSON.stringify(runIds.map((id) => [id]))],
   )
-  for (const { run_id, event_id, event_key, name, data, ts } of rows)
-    events.get(run_id)?.push({ id: event_key ?? event_id, name, data, ts })
+  for (const { run_id, event_id, event_key, name, data, ts, trace } of rows)
+    events.get(run_id)?.push({ id: event_key ?? event_id, name, data, ts, ...(trace === null ? {} : { trace }) })
   return events
 }
 
 export function toClaimed(found: Payload, row: QueueRow, claimedAt: number, logLines: number): ClaimedRun {
-  return {
+  const claimed: ClaimedRun = {
     id: found.id,
     functionId: row.functionId,
     attempt: row.attempt,
@@ -251,6 +255,17 @@ export function toClaimed(found: Payload, row: QueueRow, claimedAt: number, logL
     limits: row.limits,
     logLines,
   }
+  return found.trace === null ? claimed : { ...claimed, trace: found.trace }
+}
+
+/** Traces that runs began by themselves in an earlier attempt: their events have none. */
+async function ownTraces(db: Db, runIds: readonly string[]): Promise<Map<string, string>> {
+  if (runIds.length === 0) return new Map()
+  const rows = await db.query<{ run_id: string; trace: string }>(
+    `select t.run_id, t.trace from ${db.dialect.rows("$1", [["run_id", "text"]])} as j join traced as t on t.run_id = j.run_id`,
+    [JSON.stringify(runIds.map((id) => [id]))],
+  )
+  return new Map(rows.map(({ run_id, trace }) => [run_id, trace]))
 }
 
 async function logLines(db: Db, runIds: readonly string[]): Promise<Map<string, number>> {

@@ -111,11 +111,17 @@ export function eventValues(e: NewEvent): Values {
   return [e.id, e.key, e.name, e.data, e.ts, e.receivedAt, e.fanoutId, e.sourceRunId]
 }
 
+/** The same, where at least one of the rows has a trace: most stores have none, and pay nothing for it. */
+export function tracedValues(e: NewEvent): readonly (string | number | null)[] {
+  return [...eventValues(e), e.trace ?? null]
+}
+const tracedColumns: readonly Column[] = [...eventColumns, ["trace", "text"]]
+
 /** Rows that were written out beforehand, a piece at a time. */
 export async function addPacked(db: Db, changes: readonly ChangeOf<"rows.add">[]): Promise<Moved> {
   await together(
-    changes.flatMap(({ events, runs, ready }) => [
-      insertRows(db, "event", eventColumns, events),
+    changes.flatMap(({ events, traced, runs, ready }) => [
+      insertRows(db, "event", traced ? tracedColumns : eventColumns, events),
       ...(runs === "[]" ? [] : [insertRuns(db, runs)]),
       ...(ready === "[]" ? [] : [insertReadyRows(db, ready)]),
     ]),
@@ -129,15 +135,9 @@ export async function addEvents(db: Db, changes: readonly ChangeOf<"event.add">[
   const keyed = changes
     .filter(({ event }) => event.key !== null)
     .toSorted(({ event: a }, { event: b }) => ((a.key ?? "") < (b.key ?? "") ? -1 : 1))
-  await together([
-    insertRows(
-      db,
-      "event",
-      eventColumns,
-      changes.map(({ event }) => eventValues(event)),
-    ),
-    takeKeys(db, keyed, now),
-  ])
+  const traced = changes.some(({ event }) => event.trace != null)
+  const rows = changes.map(({ event }) => (traced ? tracedValues : eventValues)(event))
+  await together([insertRows(db, "event", traced ? tracedColumns : eventColumns, rows), takeKeys(db, keyed, now)])
 }
 
 /** In the order of the keys, so that two nodes never wait for each other. */

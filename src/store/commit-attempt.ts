@@ -64,6 +64,17 @@ export async function copySteps(db: Db, changes: readonly ChangeOf<"step.copy">[
 
 const over = "case when kind = 'sleep' then due_at else ended_at end"
 
+const traceColumns: readonly Column[] = [
+  ["run_id", "text"],
+  ["trace", "text"],
+]
+
+/** The first one stays. */
+export async function addTraces(db: Db, changes: readonly ChangeOf<"trace.add">[]): Promise<void> {
+  const rows = changes.map(({ runId, trace }) => [runId, trace])
+  await insertRows(db, "traced", traceColumns, rows, "on conflict (run_id) do nothing")
+}
+
 const attemptColumns: readonly Column[] = [
   ["run_id", "text"],
   ["fence", "bigint"],

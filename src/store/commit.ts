@@ -10,7 +10,7 @@ import {
   refuseByKeys,
   withoutDuplicates,
 } from "./commit-admit.ts"
-import { addAttempts, addLogs, copySteps, saveSteps, settleRuns } from "./commit-attempt.ts"
+import { addAttempts, addLogs, addTraces, copySteps, saveSteps, settleRuns } from "./commit-attempt.ts"
 import { forgetDoomed, takeCancelled } from "./commit-cancel.ts"
 import { addJoins, announce, announcedBefore, countFanouts, type FanoutEnds } from "./commit-fanout.ts"
 import { putApps, putFunctions, registryVersion } from "./commit-registry.ts"
@@ -195,6 +195,7 @@ async function write(
     putSchedules(db, by["schedule.put"]),
     dropSchedules(db, by["schedule.drop"]),
     addEvents(db, by["event.add"], now),
+    addTraces(db, by["trace.add"]),
     saveSteps(db, by["step.save"]),
     addAttempts(db, by["attempt.add"]),
     addLogs(db, by["log.add"]),
@@ -291,6 +292,7 @@ function groupByKind(changes: readonly Change[]): ByKind {
     "event.add": [],
     "run.add": [],
     "rows.add": [],
+    "trace.add": [],
     "fanout.grow": [],
     "fanout.announce": [],
     "join.add": [],

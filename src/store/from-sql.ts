@@ -12,6 +12,7 @@ export interface SqlRuns extends SqlFanout {
   readonly fanoutId: string
   readonly eventPrefix: string
   readonly sourceRunId: string | null
+  readonly trace: string | null
   /** The registry's version up to which `functions` is right. */
   readonly registry: number
   readonly functions: readonly { readonly id: string; readonly runPrefix: string; readonly limits: readonly LimitClaim[] }[]
@@ -49,11 +50,11 @@ async function insertEvents(db: UserDb, runs: SqlRuns, now: number): Promise<num
   const p = (n: number): string => `$${params.length + n}`
   await db.asUser(() =>
     db.query(
-      `insert into ${db.prefix}event (id, key, name, data, ts, received_at, fanout_id, source_run_id)
+      `insert into ${db.prefix}event (id, key, name, data, ts, received_at, fanout_id, source_run_id, trace)
          select cast(${p(1)} as text) || ${db.dialect.hex("row_number() over ()")}, null, cast(${p(2)} as text), cast(q.data as text),
-           cast(${p(3)} as bigint), cast(${p(3)} as bigint), cast(${p(4)} as text), cast(${p(5)} as text)
+           cast(${p(3)} as bigint), cast(${p(3)} as bigint), cast(${p(4)} as text), cast(${p(5)} as text), cast(${p(6)} as text)
          from (${runs.query}) as q`,
-      [...params, runs.eventPrefix, runs.name, now, runs.fanoutId, runs.sourceRunId],
+      [...params, runs.eventPrefix, runs.name, now, runs.fanoutId, runs.sourceRunId, runs.trace],
     ),
   )
   const [count] = await db.query<{ n: number; bad: number | null }>(

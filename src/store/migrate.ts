@@ -1,14 +1,17 @@
 import { createHash } from "node:crypto"
 import { FanfareError } from "../core/errors.ts"
 import type { Db } from "./db.ts"
-import { schema } from "./schema.ts"
+import { schema, traces } from "./schema.ts"
 
 interface Migration {
   readonly version: number
   readonly statements: readonly string[]
 }
 
-const migrations: readonly Migration[] = [{ version: 1, statements: schema() }]
+const migrations: readonly Migration[] = [
+  { version: 1, statements: schema() },
+  { version: 2, statements: traces },
+]
 
 /** How a database stands to this program. */
 export interface MigrationStatus {

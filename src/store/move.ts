@@ -36,6 +36,7 @@ const history = [
   "wait",
   "doomed",
   "batched",
+  "traced",
   "finished",
   "operation",
   "tally",

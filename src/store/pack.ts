@@ -1,6 +1,6 @@
 import type { Change, NewEvent } from "../core/change.ts"
 import type { NewRun } from "../core/run.ts"
-import { eventValues, runValues } from "./commit-admit.ts"
+import { eventValues, runValues, tracedValues } from "./commit-admit.ts"
 import { firstLimit, linesOf, newQueueRow, queueValues } from "./queue.ts"
 
 /**
@@ -17,12 +17,14 @@ export function pack(changes: readonly Change[], now: number): Change[] {
     else if (change.kind === "run.add" && change.run.dueAt <= now && change.run.entries === undefined) runs.push(change.run)
     else rest.push(change)
   }
+  const traced = events.some(({ trace }) => trace != null)
   const free = runs.filter((run) => firstLimit(run) === null)
   const limited = runs.filter((run) => firstLimit(run) !== null)
   if (events.length === 0) return rest
   rest.push({
     kind: "rows.add",
-    events: rows(events, eventValues),
+    events: rows(events, traced ? tracedValues : eventValues),
+    traced,
     runs: rows(runs, runValues),
     ready: rows(free, (run) => queueValues(newQueueRow(run))),
     limited: rows(limited, (run) => queueValues(newQueueRow(run))),

@@ -2,6 +2,7 @@ import type { FunctionDefinition, PausePolicy } from "../core/definition.ts"
 import type { HttpApp } from "../core/http-app.ts"
 import { limits } from "../core/limits.ts"
 import type { FinalState, RunState } from "../core/run.ts"
+import { traceParts } from "../core/trace.ts"
 import type { Depth, FunctionSummary, KnownFunctions, Page, RunDetail, RunFilter, RunSummary } from "../core/views.ts"
 import { type Db, type Param, together } from "./db.ts"
 import { amongRunsOf } from "./fanout-row.ts"
@@ -125,11 +126,19 @@ const standsReady = "r.id in (select s.run_id from ready as s)"
 /** @param chars of payloads that are wanted; their whole lengths are given in any case */
 export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): Promise<RunDetail | null> {
   const [row] = await db.query<
-    RunRow & { data: string; data_chars: number; output: string | null; output_chars: number | null; event_key: string | null; ts: number }
+    RunRow & {
+      data: string
+      data_chars: number
+      output: string | null
+      output_chars: number | null
+      event_key: string | null
+      ts: number
+      trace: string | null
+    }
   >(
     `${runSelect}, substr(e.data, 1, $2) as data, length(e.data) as data_chars, substr(x.output, 1, $2) as output,
        length(x.output) as output_chars,
-       e.key as event_key, e.ts from (select * from run where id = $1) as r ${runJoins}`,
+       e.key as event_key, e.ts, coalesce(e.trace, (select o.trace from traced as o where o.run_id = r.id)) as trace from (select * from run where id = $1) as r ${runJoins}`,
     [id, Math.min(chars, textMost)],
   )
   if (row === undefined) return null
@@ -145,6 +154,7 @@ export async function run(db: Db, id: string, chars = Number.MAX_SAFE_INTEGER): 
     ...toSummary(row, { hosted: await hostedFunctions(db), ...(await reasonsFor(db, [row])) }),
     eventKey: row.event_key,
     eventTs: row.ts,
+    traceId: row.trace === null ? null : traceParts(row.trace).traceId,
     data: row.data,
     dataChars: row.data_chars,
     output: row.output,

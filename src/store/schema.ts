@@ -14,6 +14,16 @@ export function schema(): readonly string[] {
   return [...causes, ...queues, ...records, ...registry]
 }
 
+/** What came later. Traces are texts as `core/trace.ts` has them. */
+export const traces: readonly string[] = [
+  // Where the send stands; null where nobody traces, which costs nothing.
+  "alter table event add column trace text",
+  `create table traced (                 -- runs whose event has no trace, once they have begun one by themselves
+      run_id text primary key not null,
+      trace text not null
+    )`,
+]
+
 const causes = [
   `create table event (
       id text primary key not null,

@@ -165,7 +165,7 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
   const ids = JSON.stringify(rows.map(({ id }) => [id]))
   const these = `(select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)`
   const others = await db.query<{ event_id: string }>(`select event_id from batched where run_id in ${these}`, [ids])
-  for (const table of ["step", "attempt", "log", "wait", "doomed", "batched", "result"])
+  for (const table of ["step", "attempt", "log", "wait", "doomed", "batched", "traced", "result"])
     await db.execute(`delete from ${table} where run_id in ${these}`, [ids])
   await db.execute(`delete from run where id in ${these}`, [ids])
   await db.execute(

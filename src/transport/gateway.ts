@@ -1,5 +1,5 @@
 import { isObject, type Op, ProtocolError } from "../protocol/ops.ts"
-import type { HttpClient } from "./http-client.ts"
+import type { HttpClient, HttpRequest } from "./http-client.ts"
 
 const kinds = new Set(["Gateway", "AIGateway"])
 
@@ -23,12 +23,12 @@ export class GatewayError extends Error {
  * bounded as those of apps are.
  * @throws GatewayError when there is no answer, or of a language model none that is one; ProtocolError when it is no request
  */
-export async function askFor(op: Op, client: Pick<HttpClient, "send">, signal: AbortSignal): Promise<unknown> {
+export async function askFor(op: Op, client: Pick<HttpClient, "send">, way: Pick<HttpRequest, "signal" | "trace">): Promise<unknown> {
   const isModel = op.kind === "AIGateway"
   const name = isModel ? "AIGatewayError" : "GatewayError"
   const request = isModel ? modelRequest(op) : plainRequest(op)
   try {
-    const { status, headers, body } = await client.send({ ...request, signal })
+    const { status, headers, body } = await client.send({ ...request, ...way })
     if (!isModel) return { url: request.url, headers, body, status_code: status }
     if (status > 299) throw new GatewayError(name, `the model answered with status ${status}: ${body.slice(0, 2_000)}`)
     return JSON.parse(body) as unknown

@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest, type RequestOptions } from "node:http"
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https"
 import { limits } from "../core/limits.ts"
+import { calling } from "../otel/spans.ts"
 import type { RawReply } from "../protocol/reply.ts"
 import { type AddressRule, checkHost, guardedLookup } from "./address.ts"
 
@@ -10,6 +11,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body?: string
   readonly signal: AbortSignal
+  /** What it is part of in a trace; of nothing without. */
+  readonly trace?: string | null
 }
 
 /** Asks apps over HTTP: bounded answers, no redirects, and only addresses that may be called. */
@@ -34,13 +37,16 @@ export class HttpClient {
   /** Rejects when there is no answer, or none that fits the bounds. */
   async send(request: HttpRequest): Promise<RawReply> {
     const target = this.#target(request.url)
-    try {
-      return await this.#send(target, request)
-    } catch (error) {
-      // A connection that was kept open may just have been closed by the other side, before it saw anything of this request.
-      if (error instanceof StaleConnection) return this.#send(target, request)
-      throw error
-    }
+    return calling(request, request.trace ?? null, async (headers) => {
+      const asked = { ...request, headers: { ...headers, ...request.headers } }
+      try {
+        return await this.#send(target, asked)
+      } catch (error) {
+        // A connection that was kept open may just have been closed by the other side, before it saw anything of this request.
+        if (error instanceof StaleConnection) return this.#send(target, asked)
+        throw error
+      }
+    })
   }
 
   close(): void {

@@ -16,7 +16,7 @@ import { parseReply, type RawReply, type Reply } from "../protocol/reply.ts"
 import type { SigningKeys } from "../protocol/signature.ts"
 import { askFor } from "./gateway.ts"
 import { HttpAttempt } from "./http-attempt.ts"
-import type { HttpClient } from "./http-client.ts"
+import type { HttpClient, HttpRequest } from "./http-client.ts"
 import type { Transport } from "./transport.ts"
 import type { Gone, Workers } from "./workers.ts"
 
@@ -101,13 +101,14 @@ export class HttpTransport implements Transport {
     const called = this.#functions.get(attempt.run.functionId)
     if (called === undefined) return { kind: "returned" }
     const place = this.#freePlaces.pop() ?? this.#places.length
+    const { trace = null } = attempt.run
     const live = new HttpAttempt(attempt, {
       retries: called.retries,
       linked: called.linked,
       shared: !this.#options.alone,
       ticket: called.checkpoints ? { functionUuid: called.uuid, item: `${place}.${attempt.run.fence}` } : null,
-      ask: (op, signal) => askFor(op, this.#options.client, signal),
-      send: (call, signal) => this.#call(called, call, attempt.recorder.now(), signal),
+      ask: (op, signal) => askFor(op, this.#options.client, { signal, trace }),
+      send: (call, signal) => this.#call(called, call, attempt.recorder.now(), { signal, trace }),
     })
     this.#places[place] = live
     this.#count(called, 1)
@@ -131,14 +132,14 @@ export class HttpTransport implements Transport {
   }
 
   /** Never rejects: no answer is a failure that is tried again. */
-  async #call(called: CalledFunction, call: Call, now: number, signal: AbortSignal): Promise<Reply | Gone> {
+  async #call(called: CalledFunction, call: Call, now: number, way: Way): Promise<Reply | Gone> {
     try {
       let body = callBody(call)
       // Bytes are counted only near the bound: a text has at most three per character.
       if (body.length * 3 > limits.callBytes && Buffer.byteLength(body) > limits.callBytes) body = callBody({ ...call, byApi: true })
       const answer = await (called.url === connectedUrl
-        ? this.#options.workers.send({ ...call, appId: called.appId, functionId: called.id, body }, signal)
-        : this.#post(called, call, body, now, signal))
+        ? this.#options.workers.send({ ...call, appId: called.appId, functionId: called.id, body }, way.signal)
+        : this.#post(called, call, body, now, way))
       return "kind" in answer ? answer : parseReply(answer, now)
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
@@ -151,7 +152,7 @@ export class HttpTransport implements Transport {
     }
   }
 
-  async #post({ url, nextUrl }: CalledFunction, call: Call, text: string, now: number, signal: AbortSignal): Promise<RawReply> {
+  async #post({ url, nextUrl }: CalledFunction, call: Call, text: string, now: number, way: Way): Promise<RawReply> {
     const { client, keys, kind } = this.#options
     const body = keys === null ? text : canonicalBody(text)
     return client.send({
@@ -167,10 +168,13 @@ export class HttpTransport implements Transport {
         ...(keys === null ? {} : { [headers.signature]: await keys.sign(body, now) }),
       },
       body,
-      signal,
+      ...way,
     })
   }
 }
+
+/** How a request is given up, and what it is part of in a trace. */
+type Way = Pick<HttpRequest, "signal" | "trace">
 
 /** Steps that an app has ended, as they are kept. @throws FanfareError `too_large` */
 function stepsOf(ops: readonly Op[], now: number): StepRecord[] {

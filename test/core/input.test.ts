@@ -10,6 +10,7 @@ import { createIds } from "../../src/core/id.ts"
 import { encodeJson } from "../../src/core/json.ts"
 import { limits } from "../../src/core/limits.ts"
 import { createMatcher } from "../../src/core/match.ts"
+import { readTrace, traceHeaders, traceParts } from "../../src/core/trace.ts"
 import { seededRandom } from "../../src/testing.ts"
 
 function refusal(work: () => unknown): FanfareError {
@@ -209,5 +210,28 @@ describe("conditions and triggers", () => {
     expect(match("shop/order.paid", () => event).map(({ localId }) => localId)).toEqual(["exact", "slash", "dot"])
     expect(match("shop/order.paid", () => event)).toHaveLength(3)
     expect(match("unknown", () => event)).toEqual([])
+  })
+})
+
+describe("a traceparent", () => {
+  const [id, span] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"]
+  const fine = `00-${id}-${span}-01`
+
+  it("is read and handed on as it came, with a tracestate that is fit", () => {
+    expect(traceHeaders(readTrace(fine))).toEqual({ traceparent: fine })
+    expect(traceHeaders(readTrace(fine, " a=1,b=2 "))).toEqual({ traceparent: fine, tracestate: "a=1,b=2" })
+    expect(traceParts(readTrace(fine, "a=1") ?? "")).toEqual({ traceId: id, spanId: span, flags: 1, state: "a=1" })
+    expect(traceHeaders(null)).toEqual({})
+    for (const state of ["a=1\nb", "none", `a=${"x".repeat(limits.traceStateChars)}`, ""]) expect(readTrace(fine, state)).toBe(fine)
+  })
+
+  it("of a later version begins like the first one", () => {
+    expect(readTrace(`cc-${id}-${span}-01-what-comes`)).toBe(fine)
+  })
+
+  it("that is none is left out", () => {
+    const bad = ["", "x", `${fine}-more`, `00-${"0".repeat(32)}-${span}-01`, `00-${id}-${"0".repeat(16)}-01`, `ff-${id}-${span}-01`]
+    for (const text of [...bad, fine.toUpperCase(), `${fine}0`, ` ${fine}`, `cc-${id}-${span}-01x`, null, undefined])
+      expect(readTrace(text)).toBeNull()
   })
 })

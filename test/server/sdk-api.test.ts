@@ -139,13 +139,13 @@ describe("a request that a run makes through the server", () => {
     const { addressRule } = await import("../../src/transport/address.ts")
     const op = { id: "g", key: "g", kind: "Gateway", name: "g", data: null, error: null, opts: { url: `http://127.0.0.1:${port}/` } }
     const [free, guarded] = [new HttpClient(addressRule(["loopback"])), new HttpClient(addressRule([]))]
-    const { signal } = new AbortController()
-    expect(await askFor(op, free, signal)).toMatchObject({ status_code: 200, body: "here" })
-    await expect(askFor(op, guarded, signal)).rejects.toMatchObject({ name: "GatewayError" })
+    const way = { signal: new AbortController().signal }
+    expect(await askFor(op, free, way)).toMatchObject({ status_code: 200, body: "here" })
+    await expect(askFor(op, guarded, way)).rejects.toMatchObject({ name: "GatewayError" })
     for (const url of ["file:///etc/passwd", "nonsense", 5])
-      await expect(askFor({ ...op, opts: { url } }, free, signal)).rejects.toThrow("no URL")
+      await expect(askFor({ ...op, opts: { url } }, free, way)).rejects.toThrow("no URL")
     const model = { ...op, kind: "AIGateway", opts: { url: `http://127.0.0.1:${port}/`, format: "anthropic", auth_key: "k", body: {} } }
-    await expect(askFor(model, free, signal)).rejects.toMatchObject({ name: "AIGatewayError" })
+    await expect(askFor(model, free, way)).rejects.toMatchObject({ name: "AIGatewayError" })
     for (const each of [free, guarded]) each.close()
     target.close()
     target.closeAllConnections()

@@ -302,6 +302,29 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       expect((await under.opened.reader.runs({})).items).toMatchObject([{ functionId: "app-g", state: "ready" }])
     })
 
+    it("keeps where an event stands in a trace, and the trace that a run begins by itself", async () => {
+      const [trace, own] = [`00-${"a".repeat(32)}-${"b".repeat(16)}-01 vendor=1`, `00-${"c".repeat(32)}-${"d".repeat(16)}-01`]
+      const traced = event({ trace })
+      const packed = { kind: "rows.add", events: "[]", traced: true, runs: "[]", ready: "[]", limited: "[]", lines: [] } as const
+      const row = ["evt_packed", null, "app/go", "{}", 1, 1, null, null, trace]
+      await commit(
+        unit([traced, run(traced.event.id, { dueAt: 1 })]),
+        unit([{ ...packed, events: JSON.stringify([row]) }, run("evt_packed", { dueAt: 2 })]),
+        unit(pair({ dueAt: 3 })),
+      )
+      const first = await claim()
+      expect(first.map((each) => each.trace)).toEqual([trace, trace, undefined])
+      const again = { to: "ready", dueAt: 1, limits: [], losses: 0 } as const
+      const added = first.slice(2).map(({ id: runId }) => ({ kind: "trace.add", runId, trace: own }) as const)
+      await commit(...first.map((each) => settle(each, again)), unit(added), unit(added.map((each) => ({ ...each, trace }))))
+      const second = await claim()
+      expect(second.map((each) => each.trace)).toEqual([trace, trace, own])
+      const ids = await Promise.all(second.map(async ({ id: runId }) => (await under.opened.reader.run(runId))?.traceId))
+      expect(ids).toEqual(["a".repeat(32), "a".repeat(32), "c".repeat(32)])
+      await commit(...second.map((each) => settle(each, completed)))
+      expect(await store.prune(100, 10)).toBe(3)
+    })
+
     it("answers people page by page, with every filter", async () => {
       await commit(...Array.from({ length: 7 }, () => unit(pair({ fanoutId: "fan_2" }))), unit(pair({ functionId: "app-g" })))
       const [a] = await claim(1)

@@ -129,7 +129,7 @@ describe("an SQLite file", () => {
     const db = openSqlite({ file: file(), clock: systemClock })
     await migrate(db)
     await migrate(db)
-    expect(await db.query("select version from migration")).toHaveLength(1)
+    expect(await db.query("select version from migration order by version")).toEqual([{ version: 1 }, { version: 2 }])
     await db.close()
   })
 

@@ -140,6 +140,11 @@ function Facts({ run }: { readonly run: RunDetail }): ReactNode {
       </Fact>
       <Fact name="In all">{span((run.endedAt ?? Math.max(now, run.createdAt)) - run.createdAt)}</Fact>
       <Fact name="Attempts">{run.attempt === 0 ? "none yet" : run.attempt}</Fact>
+      {run.traceId === null ? null : (
+        <Fact name="Trace">
+          <code>{run.traceId.slice(0, 8)}…</code> <Copy text={run.traceId} label="Copy the trace's id" />
+        </Fact>
+      )}
     </dl>
   )
 }

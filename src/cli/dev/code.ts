@@ -4,6 +4,7 @@ import type { Intake, Recorder, SourceSend } from "../../core/attempt.ts"
 import { packError, unpackError } from "../../core/packed-error.ts"
 import type { Pull, SourceResult } from "../../core/source.ts"
 import { systemClock } from "../../engine/system.ts"
+import { within } from "../../otel/spans.ts"
 import { needsEngine, remoteIntake } from "../../sdk/remote.ts"
 import { runAttempt } from "../../sdk/runner.ts"
 import { loadApps } from "../config.ts"
@@ -109,12 +110,8 @@ async function execute({ call, run, steps }: Extract<ToCode, { kind: "execute" }
     log: (level, message, fields) =>
       tell({ kind: "log", call, level, message: String(message), ...(fields === undefined ? {} : { fields: encode(fields) }) }),
   }
-  const outcome = await runAttempt(hosted, {
-    run,
-    steps: new Map(steps.map((step) => [step.key, step])),
-    signal: controller.signal,
-    recorder,
-  })
+  const attempt = { run, steps: new Map(steps.map((step) => [step.key, step])), signal: controller.signal, recorder }
+  const outcome = await within(run.trace ?? null, () => runAttempt(hosted, attempt))
   controllers.delete(call)
   tell({ kind: "outcome", call, outcome })
 }

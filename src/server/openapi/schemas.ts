@@ -167,6 +167,7 @@ export const schemas = {
     ...runSummary,
     eventKey: nullable(text),
     eventTs: moment,
+    traceId: said(nullable(text), "Of the OpenTelemetry trace that it is part of."),
     data: jsonText,
     dataChars: whole,
     output: nullable(jsonText),
