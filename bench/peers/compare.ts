@@ -245,9 +245,13 @@ async function interleaved(
   )
 }
 
-/** What was measured now, in place of the same rows of an earlier run of the same form. */
+/** What was measured now in place of the same of an earlier run: rows, and systems in them. Ratios are those of the rounds that they were measured in. */
 export function beside(now: Figures, before: Figures): Figures {
-  return { ...now, systems: { ...before.systems, ...now.systems }, rows: { ...before.rows, ...now.rows } }
+  const rows = Object.entries(now.rows).map(([title, row]): [string, Row] => [
+    title,
+    { ...row, systems: { ...before.rows[title]?.systems, ...row.systems } },
+  ])
+  return { ...now, systems: { ...before.systems, ...now.systems }, rows: { ...before.rows, ...Object.fromEntries(rows) } }
 }
 
 function load(): number {
