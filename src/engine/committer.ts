@@ -46,6 +46,8 @@ export class Committer {
   #busy = false
   #rung = false
   #looking = false
+  /** Somebody waits for what has gathered: an event, not the end of an attempt. */
+  #awaited = false
   /** When the last turn ended, and how long it took. */
   #endedAt = 0
   #tookMs = 0
@@ -60,6 +62,7 @@ export class Committer {
   submit(unit: Unit): Promise<UnitResult> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ unit, resolve, reject })
+      if (unit.guard === null) this.#awaited = true
       this.#soon()
     })
   }
@@ -106,16 +109,18 @@ export class Committer {
 
   /**
    * While many attempts are under way and few of them have something to commit, as when user code is slow or elsewhere, a turn just after
-   * another one would cost as much as one for all that comes within a few milliseconds. A node with little to do never rests.
+   * another one would cost as much as one for all that comes within a few milliseconds. A node with little to do never rests, and whoever
+   * sends does not wait for the rest of another's runs.
    */
   #restMs(): number {
-    if (this.#waiting.length * gatherShare >= this.#partner.running) return 0
+    if (this.#awaited || this.#waiting.length * gatherShare >= this.#partner.running) return 0
     return Math.max(0, this.#endedAt + Math.min(this.#tookMs * gatherTurns, gatherMostMs) - this.#clock.now())
   }
 
   async #next(): Promise<void> {
     if (this.#busy) return
     const batch = this.#waiting.splice(0, limits.unitsPerTransaction)
+    this.#awaited = this.#waiting.length > 0
     const claim = batch.length > 0 || this.#rung ? this.#partner.want() : null
     if (batch.length === 0 && claim === null) {
       this.#rung = false
