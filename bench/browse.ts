@@ -10,7 +10,7 @@ const interactiveMostMs = 1_000
 const frameMostMs = 50
 const rowsScrolled = 100_000
 /** More than a screen in each frame. */
-const pixelsEachFrame = 1_000
+const pixelsEachFrame = 1_500
 const scrollMostMs = 90_000
 /** Of the time of the page's thread, while 5,000 runs a second end on it: a node has 200 under way, each for 40 ms. */
 const busyMost = 0.1
