@@ -120,6 +120,20 @@ describe("the dashboard", () => {
     await at.page.keyboard.press("j")
     await at.page.keyboard.press("Enter")
     await at.page.waitForURL(/\/runs\/run_/)
+    for (const [list, one] of [
+      ["events", /\/events\/evt_/],
+      ["functions", /\/functions\/shop-/],
+      ["fan-outs", /\/fan-outs\/fan_/],
+      ["schedules", /\/schedules\/shop-/],
+    ] as const) {
+      await at.page.goto(`${demo.url}/${list}`)
+      await at.page.locator("tbody tr").first().waitFor()
+      await at.page.keyboard.press("j")
+      await at.page.locator("tr.marked").waitFor()
+      await at.page.keyboard.press("Enter")
+      await at.page.waitForURL(one)
+      await at.page.getByRole("button", { name: /^Copy the (event|function|fan-out|schedule)'s id$/ }).waitFor()
+    }
     await at.page.keyboard.press("\\")
     expect(await at.page.evaluate("document.documentElement.dataset.theme")).toBe("light")
     await at.page.keyboard.press(".")

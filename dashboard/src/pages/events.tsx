@@ -1,9 +1,11 @@
+import { useNavigate } from "@tanstack/react-router"
 import type { ReactNode } from "react"
 import type { EventSummary } from "../../../src/protocol/views.ts"
 import { often } from "../api/ask.ts"
 import { usePages } from "../api/pages.ts"
 import { Page } from "../frame/page.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
+import { useCursor } from "../parts/cursor.ts"
 import { EventLink, FanoutLink, RunLink } from "../parts/links.tsx"
 import { Paged } from "../parts/paged.tsx"
 import { SendEvent } from "../parts/send-event.tsx"
@@ -41,21 +43,27 @@ export function EventsPage(): ReactNode {
           </Empty>
         }
       >
-        {(items) => (
-          <Table columns={columns}>
-            {items.map((event) => (
-              <Row key={event.id} event={event} />
-            ))}
-          </Table>
-        )}
+        {(items) => <EventRows items={items} />}
       </Paged>
     </Page>
   )
 }
 
-function Row({ event }: { readonly event: EventSummary }): ReactNode {
+function EventRows({ items }: { readonly items: readonly EventSummary[] }): ReactNode {
+  const navigate = useNavigate()
+  const cursor = useCursor(items.length, "event", (row) => void navigate({ to: "/events/$id", params: { id: items[row]?.id ?? "" } }))
   return (
-    <tr>
+    <Table columns={columns}>
+      {items.map((event, i) => (
+        <Row key={event.id} event={event} marked={i === cursor} />
+      ))}
+    </Table>
+  )
+}
+
+function Row({ event, marked }: { readonly event: EventSummary; readonly marked: boolean }): ReactNode {
+  return (
+    <tr className={marked ? "marked" : ""}>
       <td className="clip grow">
         <EventLink id={event.id} name={event.name} />
       </td>

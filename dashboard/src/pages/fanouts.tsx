@@ -1,13 +1,13 @@
 import { useNavigate } from "@tanstack/react-router"
-import { type ReactNode, useState } from "react"
+import type { ReactNode } from "react"
 import type { FanoutSummary } from "../../../src/protocol/views.ts"
 import { often } from "../api/ask.ts"
 import { usePages } from "../api/pages.ts"
 import { count } from "../format.ts"
-import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
 import { Bar, endedOf, isOver } from "../parts/bar.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
+import { useCursor } from "../parts/cursor.ts"
 import { FanoutLink, RunLink } from "../parts/links.tsx"
 import { Paged } from "../parts/paged.tsx"
 import { Ago } from "../parts/time.tsx"
@@ -57,20 +57,7 @@ const columns: readonly Column[] = [
 
 function FanoutTable({ items }: { readonly items: readonly FanoutSummary[] }): ReactNode {
   const navigate = useNavigate()
-  const [cursor, setCursor] = useState(-1)
-  const move = (by: number): void => setCursor(Math.max(0, Math.min(items.length - 1, cursor + by)))
-  useShortcuts([
-    { keys: "j", does: "next fan-out", act: () => move(1) },
-    { keys: "k", does: "previous fan-out", act: () => move(-1) },
-    {
-      keys: "Enter",
-      does: "open the fan-out",
-      act: () => {
-        const id = items[cursor]?.id
-        if (id !== undefined) void navigate({ to: "/fan-outs/$id", params: { id } })
-      },
-    },
-  ])
+  const cursor = useCursor(items.length, "fan-out", (row) => void navigate({ to: "/fan-outs/$id", params: { id: items[row]?.id ?? "" } }))
   return (
     <Table columns={columns}>
       {items.map((fanout, i) => (

@@ -6,7 +6,7 @@ import { useNow } from "../clock.ts"
 import { count, percent, span } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { ChartFrame, OutcomeChart } from "../parts/chart.tsx"
-import { Empty } from "../parts/copy.tsx"
+import { Copy, Empty } from "../parts/copy.tsx"
 import { flowFacts } from "../parts/flow-facts.tsx"
 import { FunctionActions } from "../parts/function-actions.tsx"
 import { FunctionLimits } from "../parts/function-limits.tsx"
@@ -31,6 +31,7 @@ export function FunctionPage(): ReactNode {
     <Page
       title={id}
       above={{ to: "/functions", name: "Functions" }}
+      aside={<Copy text={id} label="Copy the function's id" />}
       actions={
         <>
           {each === undefined ? null : (

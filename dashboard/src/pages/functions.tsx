@@ -1,3 +1,4 @@
+import { useNavigate } from "@tanstack/react-router"
 import type { ReactNode } from "react"
 import type { FunctionActivity, FunctionSummary } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
@@ -6,6 +7,7 @@ import { Page } from "../frame/page.tsx"
 import { AtATime } from "../parts/at-a-time.tsx"
 import { Spark } from "../parts/chart.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
+import { useCursor } from "../parts/cursor.ts"
 import { smallestFunction } from "../parts/first-steps.tsx"
 import { FunctionLink } from "../parts/links.tsx"
 import { Answered } from "../parts/problem.tsx"
@@ -61,14 +63,21 @@ const columns: readonly Column[] = [
 ]
 
 function FunctionRows({ items, activity, hosted }: FunctionRowsProps): ReactNode {
+  const navigate = useNavigate()
   const byId = new Map(activity.map((each) => [each.functionId, each]))
+  const rows = items.toSorted((a, b) => Number(b.active) - Number(a.active))
+  const cursor = useCursor(rows.length, "function", (row) => void navigate({ to: "/functions/$id", params: { id: rows[row]?.id ?? "" } }))
   return (
     <Table columns={columns}>
-      {items
-        .toSorted((a, b) => Number(b.active) - Number(a.active))
-        .map((each) => (
-          <Row key={each.id} each={each} activity={byId.get(each.id)} parked={each.active && hosted !== null && !hosted.has(each.id)} />
-        ))}
+      {rows.map((each, i) => (
+        <Row
+          key={each.id}
+          each={each}
+          activity={byId.get(each.id)}
+          parked={each.active && hosted !== null && !hosted.has(each.id)}
+          marked={i === cursor}
+        />
+      ))}
     </Table>
   )
 }
@@ -77,15 +86,17 @@ function Row({
   each,
   activity,
   parked,
+  marked,
 }: {
   readonly each: FunctionSummary
   readonly activity: FunctionActivity | undefined
   readonly parked: boolean
+  readonly marked: boolean
 }): ReactNode {
   const ended = activity === undefined ? 0 : activity.completed + activity.failed
   const ms = (value: number | null | undefined): string => (value === null || value === undefined ? "–" : span(value))
   return (
-    <tr className={each.active ? "" : "dimmed"}>
+    <tr className={`${marked ? "marked" : ""} ${each.active ? "" : "dimmed"}`}>
       <td className="name">
         <FunctionLink id={each.id} />
         {each.active ? null : <span className="badge">retired</span>}

@@ -3,7 +3,7 @@ import type { NodeSummary } from "../../../src/protocol/views.ts"
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { count, plural } from "../format.ts"
 import { Page } from "../frame/page.tsx"
-import { Empty, Sample } from "../parts/copy.tsx"
+import { Copy, Empty, Sample } from "../parts/copy.tsx"
 import { named } from "../parts/limit-names.tsx"
 import { LimitRows } from "../parts/limit-rows.tsx"
 import { Answered } from "../parts/problem.tsx"
@@ -92,7 +92,7 @@ function Row({ node }: { readonly node: NodeSummary }): ReactNode {
         </span>
       </td>
       <td className="mono name">
-        {node.id}
+        {node.id} <Copy text={node.id} label="Copy the node's id" />
         <span className="narrow-only faint">
           {node.host}:{node.pid}, seen <Ago at={node.seenAt} />
         </span>

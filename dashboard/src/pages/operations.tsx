@@ -6,7 +6,7 @@ import { usePages } from "../api/pages.ts"
 import { absolute, count, visible } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { perform } from "../operations.ts"
-import { Empty } from "../parts/copy.tsx"
+import { Copy, Empty } from "../parts/copy.tsx"
 import { readFingerprint } from "../parts/failure-rows.tsx"
 import { FanoutLink, FunctionLink, RunLink } from "../parts/links.tsx"
 import { Paged } from "../parts/paged.tsx"
@@ -66,7 +66,7 @@ function Row({ operation }: { readonly operation: Operation }): ReactNode {
   return (
     <tr>
       <td className="nowrap" title={id}>
-        {words[kind]}
+        {words[kind]} <Copy text={id} label="Copy the operation's id" />
       </td>
       <td className="grow name">
         <Meant operation={operation} />

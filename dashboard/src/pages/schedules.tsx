@@ -1,11 +1,11 @@
 import { useNavigate } from "@tanstack/react-router"
-import { type ReactNode, useState } from "react"
+import type { ReactNode } from "react"
 import type { Schedule } from "../../../src/protocol/views.ts"
 import { seldom, useAsk } from "../api/ask.ts"
 import { usePages } from "../api/pages.ts"
-import { useShortcuts } from "../frame/keys.ts"
 import { Page } from "../frame/page.tsx"
 import { Empty, Sample } from "../parts/copy.tsx"
+import { useCursor } from "../parts/cursor.ts"
 import { ScheduleLink } from "../parts/links.tsx"
 import { LoadMap } from "../parts/load-map.tsx"
 import { Paged } from "../parts/paged.tsx"
@@ -53,20 +53,7 @@ const columns: readonly Column[] = [
 
 function ScheduleRows({ items }: { readonly items: readonly Schedule[] }): ReactNode {
   const navigate = useNavigate()
-  const [cursor, setCursor] = useState(-1)
-  const move = (by: number): void => setCursor(Math.max(0, Math.min(items.length - 1, cursor + by)))
-  useShortcuts([
-    { keys: "j", does: "next schedule", act: () => move(1) },
-    { keys: "k", does: "previous schedule", act: () => move(-1) },
-    {
-      keys: "Enter",
-      does: "open the schedule",
-      act: () => {
-        const id = items[cursor]?.id
-        if (id !== undefined) void navigate({ to: "/schedules/$id", params: { id } })
-      },
-    },
-  ])
+  const cursor = useCursor(items.length, "schedule", (row) => void navigate({ to: "/schedules/$id", params: { id: items[row]?.id ?? "" } }))
   return (
     <>
       <Table columns={columns}>
