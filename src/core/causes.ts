@@ -14,3 +14,11 @@ export interface FailureCauses {
   /** Whether there are older ones. */
   readonly more: boolean
 }
+
+/** When runs of a fan-out failed, by the cause: of its newest 10,000 failures. */
+export interface FailureTimes {
+  readonly from: number
+  readonly to: number
+  /** How many failed in each 24th part of this time. */
+  readonly causes: readonly { readonly fingerprint: string; readonly counts: readonly number[] }[]
+}

@@ -25,6 +25,8 @@ export const paths = {
   /** Answers when the fan-out has ended, or after `?wait=` milliseconds (at most 20,000). */
   fanoutWait: "/api/v1/fanouts/:id/wait",
   fanoutFailures: "/api/v1/fanouts/:id/failures",
+  /** When its runs failed, by the cause. */
+  fanoutFailureTimes: "/api/v1/fanouts/:id/failures/times",
   fanoutRetry: "/api/v1/fanouts/:id/retry",
   fanoutCancel: "/api/v1/fanouts/:id/cancel",
   fanoutPause: "/api/v1/fanouts/:id/pause",

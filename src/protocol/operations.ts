@@ -27,6 +27,7 @@ import type {
   EventSummary,
   FailureCauses,
   FailureGroup,
+  FailureTimes,
   FanoutSummary,
   FunctionActivity,
   FunctionSummary,
@@ -68,6 +69,7 @@ export interface Answers {
   fanout: FanoutSummary
   fanoutWait: FanoutSummary
   fanoutFailures: Page<FailureGroup>
+  fanoutFailureTimes: FailureTimes
   fanoutCells: string
   fanoutCell: CellRun
   fanoutRetry: Bulk

@@ -1,6 +1,6 @@
 /** What the API's routes answer. */
 export type { Activity, ActivityRange } from "../core/activity.ts"
-export type { FailureCause, FailureCauses } from "../core/causes.ts"
+export type { FailureCause, FailureCauses, FailureTimes } from "../core/causes.ts"
 export type { BulkFilter } from "../core/bulk.ts"
 export type { Failure } from "../core/failure.ts"
 export type { FailureGroup, Operation } from "../core/fanouts.ts"

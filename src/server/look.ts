@@ -36,6 +36,10 @@ export function lookRoutes(api: Hono, reader: Reader, clock: Pick<Clock, "now">)
   api.get(paths.scheduleLoad, async (c) => c.json(await load()))
   api.get(paths.failures, async (c) => c.json(await causes()))
   api.get(paths.runFanouts, async (c) => c.json({ items: await reader.sentFanouts(c.req.param("id")), next: null }))
+  api.get(paths.fanoutFailureTimes, async (c) => {
+    const id = c.req.param("id")
+    return c.json(found(await reader.failureTimes(id), `there is no fan-out ${id}`))
+  })
   api.get(paths.runFamily, async (c) => {
     const id = c.req.param("id")
     return c.json(found(await reader.runFamily(id), `there is no run ${id}`))

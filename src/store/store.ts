@@ -1,6 +1,6 @@
 import type { Tally } from "../core/activity.ts"
 import type { BulkFilter } from "../core/bulk.ts"
-import type { FailureCauses } from "../core/causes.ts"
+import type { FailureCauses, FailureTimes } from "../core/causes.ts"
 import type { PausePolicy } from "../core/definition.ts"
 import type { ExpressionEvent } from "../core/expression.ts"
 import type { FailureGroup, Operation } from "../core/fanouts.ts"
@@ -50,7 +50,7 @@ import { tallies, talliesByFunction } from "./read-activity.ts"
 import { fanoutCell, fanoutCells, sentFanouts } from "./read-cells.ts"
 import { event, events } from "./read-events.ts"
 import { runFamily } from "./read-family.ts"
-import { failureCauses } from "./read-failures.ts"
+import { failureCauses, failureTimes } from "./read-failures.ts"
 import { type JoinedFanout, joinedFanout } from "./read-join.ts"
 import { nodes, otherNodes } from "./read-nodes.ts"
 import * as readSchedules from "./read-schedules.ts"
@@ -175,6 +175,8 @@ export interface Reader {
   events(after: string | null, limit?: number): Promise<Page<EventSummary>>
   event(id: string, chars: number): Promise<EventDetail | null>
   failureCauses(): Promise<FailureCauses>
+  /** When runs of a fan-out failed; null when there is no such fan-out. */
+  failureTimes(fanoutId: string): Promise<FailureTimes | null>
   /** The states of a fan-out's runs, one letter each, in the order in which they were sent. */
   fanoutCells(fanoutId: string): Promise<string>
   /** The id of the run of a cell, counted from 0. */
@@ -358,6 +360,7 @@ export function openReader(db: Db): Reader {
     events: (after, limit) => events(db, after, limit),
     event: (id, chars) => event(db, id, chars),
     failureCauses: () => failureCauses(db),
+    failureTimes: (fanoutId) => failureTimes(db, fanoutId),
     fanoutCells: (fanoutId) => fanoutCells(db, fanoutId),
     fanoutCell: (fanoutId, index) => fanoutCell(db, fanoutId, index),
     runFamily: (id) => runFamily(db, id),

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import type { FailureTimes } from "../../src/protocol/views.ts"
 import { type Demo, fill, hostile, settled, startDemo } from "./demo.ts"
 import { looking } from "./looking.ts"
 
@@ -22,6 +23,9 @@ describe("the dashboard repairs", () => {
     await at.see("100 % · 2,000 of 2,000")
     await at.see("60 failed")
     await at.see("MailError")
+    await at.page.getByRole("img", { name: "When they failed, from the first start to the last end" }).first().waitFor()
+    const { causes } = await demo.get<FailureTimes>(`fanouts/${id}/failures/times`)
+    expect(causes.flatMap(({ counts }) => counts).reduce((sum, n) => sum + n)).toBe(60)
     // The eighth digest fails: its cell opens its run.
     await at.page.locator(".cell-map").focus()
     await at.page.keyboard.press("Home")

@@ -109,6 +109,12 @@ export function fanoutConformance(name: string, open: () => Promise<StoreUnderTe
         { fingerprint: "Error: item # is bad", count: 3, firstAt: 9, lastAt: 9 },
         { fingerprint: "Error: other", count: 1, runId: runs[3]?.id },
       ])
+      const times = await under.opened.reader.failureTimes("fan_1")
+      expect(times?.causes.map(({ fingerprint, counts }) => [fingerprint, counts.length]).toSorted()).toEqual([
+        ["Error: item # is bad", 24],
+        ["Error: other", 24],
+      ])
+      expect(await under.opened.reader.failureTimes("fan_none")).toBeNull()
       await begin("retry", { fingerprint: "Error: other" })
       await operate()
       expect(await fanout()).toMatchObject({ failed: 3, queued: 1, state: "running" })

@@ -166,6 +166,8 @@ export async function exerciseReader(reader: Reader): Promise<void> {
   await reader.fanouts(null, 10)
   await reader.fanout("fan_1")
   await reader.failureGroups("fan_1")
+  await reader.failureTimes("fan_0000000000000000000001")
+  for (const { id } of (await reader.fanouts(null, 3)).items) await reader.failureTimes(id)
   await reader.operation("op_1")
   await reader.knownKeys(["key 1"])
   await reader.functionList()

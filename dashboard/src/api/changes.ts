@@ -19,13 +19,14 @@ const touched: Readonly<Record<"runs" | "fanouts" | "schedules" | "registry" | "
     "failures",
     "eventList",
   ],
-  fanouts: ["fanouts", "fanout", "fanoutFailures", "fanoutCells"],
+  fanouts: ["fanouts", "fanout", "fanoutFailures", "fanoutFailureTimes", "fanoutCells"],
   schedules: ["schedules", "schedule", "scheduleTicks", "scheduleNext", "scheduleLoad"],
   registry: ["functions", "limits", "runs"],
   nodes: ["nodes"],
 }
 /** Answers that cost more, or follow what happens at a distance: asked for less often, and once more when it is quiet. */
 const slow: ReadonlySet<Asked> = new Set<Asked>([
+  "fanoutFailureTimes",
   "scheduleLoad",
   "runFamily",
   "activity",

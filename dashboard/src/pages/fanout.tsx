@@ -9,6 +9,7 @@ import { Page } from "../frame/page.tsx"
 import { retryFanout } from "../operations.ts"
 import { Bar, endedOf, isOver } from "../parts/bar.tsx"
 import { CellMap } from "../parts/cell-map.tsx"
+import { Spark } from "../parts/chart.tsx"
 import { Copy, Empty } from "../parts/copy.tsx"
 import { Confirm } from "../parts/dialog.tsx"
 import { FanoutActions } from "../parts/fanout-actions.tsx"
@@ -165,6 +166,8 @@ function Cells({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
 
 function Failures({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
   const failures = useAsk("fanoutFailures", { params: { id: fanout.id } }, { every: fanout.failed > 0 ? often : seldom })
+  const times = useAsk("fanoutFailureTimes", { params: { id: fanout.id } }, { every: seldom, when: fanout.failed > 0 })
+  const counts = new Map(times.data?.causes.map((cause) => [cause.fingerprint, cause.counts]))
   return (
     <section className="card" aria-label="Why runs failed">
       <h2>Why runs failed</h2>
@@ -175,7 +178,7 @@ function Failures({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
           ) : (
             <ul className="groups">
               {items.map((group) => (
-                <Group key={group.fingerprint} id={fanout.id} group={group} />
+                <Group key={group.fingerprint} id={fanout.id} group={group} counts={counts.get(group.fingerprint)} />
               ))}
             </ul>
           )
@@ -185,14 +188,22 @@ function Failures({ fanout }: { readonly fanout: FanoutSummary }): ReactNode {
   )
 }
 
-function Group({ id, group }: { readonly id: string; readonly group: FailureGroup }): ReactNode {
+interface GroupProps {
+  readonly id: string
+  readonly group: FailureGroup
+  /** Over the time of the fan-out. */
+  readonly counts: readonly number[] | undefined
+}
+
+function Group({ id, group, counts }: GroupProps): ReactNode {
   const [asked, setAsked] = useState(false)
   return (
     <li>
       <div className="cause">
         <Cause fingerprint={group.fingerprint} />
+        {counts === undefined ? null : <Spark counts={counts} label="When they failed, from the first start to the last end" bad />}
         <span className="faint">
-          for example <RunLink id={group.runId} short /> · last <Ago at={group.lastAt} />
+          for example <RunLink id={group.runId} short /> · first <Ago at={group.firstAt} />, last <Ago at={group.lastAt} />
         </span>
       </div>
       <strong>{count(group.count)}</strong>

@@ -106,6 +106,7 @@ const fanouts: readonly Route[] = [
   get("fanoutWait", "Answers when the fan-out has ended, or after `wait`.", of("Fanout"), {
     wait: { type: "integer", minimum: 0, maximum: 20_000, description: "Milliseconds." },
   }),
+  get("fanoutFailureTimes", "When its runs failed, by the cause.", of("FailureTimes")),
   get("fanoutFailures", "Its failures by their cause.", page(of("FailureGroup"))),
   { ...get("fanoutCells", "One letter for each run, in the order of sending.", text), type: "text/plain" },
   get("fanoutCell", "The run of a letter.", of("CellRun")),

@@ -1,7 +1,7 @@
 import type { Activity, ActivityTotals, Quantiles } from "../../core/activity.ts"
 import type { SendResult, SignalResult } from "../../core/attempt.ts"
 import type { BulkFilter } from "../../core/bulk.ts"
-import type { FailureCause, FailureCauses } from "../../core/causes.ts"
+import type { FailureCause, FailureCauses, FailureTimes } from "../../core/causes.ts"
 import { codes } from "../../core/errors.ts"
 import type { EventInput } from "../../core/event.ts"
 import type { Failure } from "../../core/failure.ts"
@@ -252,6 +252,11 @@ export const schemas = {
     items: list(shape<FailureCause>({ ...failureGroup, functionId: text, hours: list(whole) })),
     looked: whole,
     more: flag,
+  }),
+  FailureTimes: shape<FailureTimes>({
+    from: moment,
+    to: moment,
+    causes: list(shape<FailureTimes["causes"][number]>({ fingerprint: text, counts: said(list(whole), "In each 24th part of the time.") })),
   }),
   CellRun: shape<CellRun>({ runId: text }),
   Function: shape<FunctionSummary>(
