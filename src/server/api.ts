@@ -126,7 +126,9 @@ function eventRoute(api: Hono, { engine, access, eventRates }: ApiParts): void {
 function appRoutes(api: Hono, { engine, apps, reader, workers }: ApiParts): void {
   api.get(paths.apps, async (c) => {
     const looks = new Map(apps.looks.map((look) => [look.url, look.error]))
-    const reached = new Set((await reader.nodes()).flatMap(({ alive, functionIds }) => (alive ? functionIds : [])))
+    const connect = engine.registry.apps.some(({ url }) => url === connectedUrl)
+    const nodes = connect ? await reader.nodes() : []
+    const reached = new Set(nodes.flatMap(({ alive, functionIds }) => (alive ? functionIds : [])))
     const items = engine.registry.apps.map(({ id, url, sdk, framework, calls }): AppSummary => {
       const functionIds = Object.keys(calls)
       const about = { id, url, sdk, framework, functionIds }

@@ -29,6 +29,8 @@ interface Connection {
   worker: Worker | null
   /** It has said so, and what it says is being looked at. */
   joining: boolean
+  /** It has our token. */
+  invited: boolean
   /** It has said that it goes. */
   paused: boolean
 }
@@ -63,7 +65,7 @@ export class WorkerConnections {
   /** A WebSocket is open. It has to say soon who it is. */
   accept(socket: WebSocket): void {
     const { clock } = this.#parts
-    const connection: Connection = { socket, heardAt: clock.now(), worker: null, joining: false, paused: false }
+    const connection: Connection = { socket, heardAt: clock.now(), worker: null, joining: false, invited: false, paused: false }
     this.#connections.add(connection)
     const cancelHello = clock.after(limits.workerHelloMs, () => {
       if (connection.worker === null) socket.terminate()
@@ -124,6 +126,7 @@ export class WorkerConnections {
       connection.joining = true
       const known = await (await this.#tokens).verify(hello.sessionToken, invitation(hello.connectionId), clock.now())
       if (!known) throw new FanfareError("not_allowed", "the session token is none of this server")
+      connection.invited = true
       const registered = await apps.registerWorker(hello)
       if (socket.readyState !== socket.OPEN || this.#draining) {
         socket.close(closings.again)
@@ -184,11 +187,11 @@ export class WorkerConnections {
     if (worker !== null && this.#parts.workers.busy(worker) === 0) socket.send(toWorker.closing())
   }
 
-  /** Only the reason goes to the other side, and to the log. */
-  #refuse({ socket }: Connection, code: number, error: unknown): void {
+  /** Only the reason goes to the other side. It is told here of workers alone: strangers must not fill the log. */
+  #refuse({ socket, invited }: Connection, code: number, error: unknown): void {
     const known = error instanceof FanfareError || error instanceof ProtocolError
     const reason = known ? error.message : "something went wrong inside Fanfare"
-    this.#parts.telemetry.emit({ name: "worker.refused", reason: known ? reason : String(error) })
+    if (invited) this.#parts.telemetry.emit({ name: "worker.refused", reason: known ? reason : String(error) })
     // A reason has at most 123 bytes.
     socket.close(code, reason.replaceAll(/[^\u0020-\u007e]/g, "?").slice(0, 120))
   }

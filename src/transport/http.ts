@@ -86,14 +86,17 @@ export class HttpTransport implements Transport {
   hosts(): readonly string[] {
     if (this.#connected.length === 0) return this.#fixed
     const { workers } = this.#options
-    return [...this.#fixed, ...this.#connected.flatMap(({ id, functionIds }) => functionIds.filter((each) => workers.hosts(each, id)))]
+    return [
+      ...this.#fixed,
+      ...this.#connected.flatMap(({ id, functionIds }) => functionIds.filter((each) => workers.reach(id).functionIds.has(each))),
+    ]
   }
 
   quotas(): readonly Quota[] {
     const { workers } = this.#options
     return this.#connected.map(({ id, functionIds }) => ({
       functionIds,
-      most: Math.max(0, workers.capacity(id) - (this.#underWay.get(id) ?? 0)),
+      most: Math.max(0, workers.reach(id).capacity - (this.#underWay.get(id) ?? 0)),
     }))
   }
 

@@ -22,6 +22,12 @@ export interface WorkerApp {
   readonly checksum: string
 }
 
+/** Functions, and requests at the same time. */
+export interface Reach {
+  readonly functionIds: ReadonlySet<string>
+  readonly capacity: number
+}
+
 /** There is no answer to a call, and will be none: how the attempt ends. */
 export interface Gone {
   readonly kind: "gone"
@@ -61,6 +67,8 @@ export class Workers {
   /** Answers to requests of another node, or of this one before it began anew, are none to ours. */
   readonly #name = randomBytes(12).toString("hex")
   #count = 0
+  /** By app; null: to be looked at again. Asked for with each claim, so not made each time. */
+  #reach: ReadonlyMap<string, Reach> | null = null
   #cancelLook: (() => void) | null = null
 
   constructor(clock: Clock, changed: () => void) {
@@ -74,17 +82,29 @@ export class Workers {
     return checksum === undefined ? versions.length : versions.filter((each) => each.checksum === checksum).length
   }
 
-  /** Whether some worker takes requests for it. */
-  hosts(functionId: string, appId: string): boolean {
-    for (const [worker, { ready }] of this.#workers) if (ready && isOf(worker, { appId, functionId })) return true
-    return false
+  /** What the workers of an app that take requests can do together. */
+  reach(appId: string): Reach {
+    this.#reach ??= this.#lookAround()
+    return this.#reach.get(appId) ?? nothing
   }
 
-  /** Requests that those of an app take at the same time. */
-  capacity(appId: string): number {
-    let sum = 0
-    for (const [{ apps, capacity }, { ready }] of this.#workers) if (ready && apps.has(appId)) sum += capacity
-    return sum
+  #lookAround(): Map<string, Reach> {
+    const reach = new Map<string, { functionIds: Set<string>; capacity: number }>()
+    for (const [{ apps, capacity }, { ready }] of this.#workers) {
+      if (!ready) continue
+      for (const [appId, { functionIds }] of apps) {
+        const known = reach.get(appId) ?? { functionIds: new Set(), capacity: 0 }
+        for (const id of functionIds) known.functionIds.add(id)
+        known.capacity += capacity
+        reach.set(appId, known)
+      }
+    }
+    return reach
+  }
+
+  #moved(): void {
+    this.#reach = null
+    this.#changed()
   }
 
   /** A worker has connected. */
@@ -98,7 +118,7 @@ export class Workers {
     const state = this.#workers.get(worker)
     if (state === undefined) return
     state.ready = true
-    this.#changed()
+    this.#moved()
     this.#assign()
   }
 
@@ -108,8 +128,8 @@ export class Workers {
     if (state === undefined) return
     state.ready = false
     if (drops) for (const request of state.requests) if (!request.begun) this.#putBack(request)
+    this.#moved()
     this.#assign()
-    this.#changed()
   }
 
   /** Its connection is gone. `returns`: it may connect again and go on with what it has begun. */
@@ -122,8 +142,8 @@ export class Workers {
       if (!returns) this.#lose(request)
       else this.#expect(request, limits.workerReturnMs)
     }
+    this.#moved()
     this.#assign()
-    this.#changed()
   }
 
   /** Requests that a worker has. */
@@ -271,6 +291,7 @@ export class Workers {
 }
 
 const lookMs = 1_000
+const nothing: Reach = { functionIds: new Set(), capacity: 0 }
 
 const returned: Gone = { kind: "gone", outcome: { kind: "returned" } }
 

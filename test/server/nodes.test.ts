@@ -79,6 +79,7 @@ describe("nodes on one PostgreSQL", () => {
     await fetch(`${first.url}/e/any`, { method: "POST", headers, body: '{"name":"t/work"}' })
     await until(async () => (await get<{ items: { state: string }[] }>(first, "runs")).items[0]?.state === "completed")
     await worker.close()
+    for (const server of [first, second]) await server.stop()
   })
 
   it("keep what an app tells of steps, whichever of them it tells", async () => {

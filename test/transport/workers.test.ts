@@ -57,7 +57,7 @@ describe("calls of workers", () => {
     const [one, two] = [worker(1), worker(2)]
     for (let i = 0; i < 4; i++) call()
     expect([one.asked.length, two.asked.length]).toEqual([1, 2])
-    expect(workers.capacity("shop")).toBe(3)
+    expect(workers.reach("shop").capacity).toBe(3)
     workers.reply(two, { requestId: two.asked[0] ?? "", raw: raw("1") })
     expect(two.asked).toHaveLength(3)
     for (const id of two.asked.slice(1)) workers.reply(two, { requestId: id, raw: raw("2") })
@@ -75,7 +75,7 @@ describe("calls of workers", () => {
     call()
     workers.pause(one, false)
     expect(await answered()).toEqual([returned, returned, null, returned])
-    expect(workers.hosts("shop-f", "shop")).toBe(false)
+    expect(workers.reach("shop").functionIds.has("shop-f")).toBe(false)
   })
 
   it("go to another worker when the first says that it goes and has not begun", async () => {
