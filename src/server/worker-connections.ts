@@ -136,7 +136,7 @@ export class WorkerConnections {
         apps: registered,
         capacity: hello.capacity > 0 ? Math.min(hello.capacity, limits.concurrencyMax) : limits.workerRequests,
         get writable() {
-          return socket.bufferedAmount < limits.workerUnreadBytes
+          return socket.readyState === socket.OPEN && socket.bufferedAmount < limits.workerUnreadBytes
         },
         send: (message) => socket.send(message),
       }

@@ -10,7 +10,7 @@ export interface Worker {
   readonly apps: ReadonlyMap<string, WorkerApp>
   /** Requests that it takes at the same time. */
   readonly capacity: number
-  /** False: it has not taken yet what was sent to it. */
+  /** False: it has not taken yet what was sent to it, or goes. */
   readonly writable: boolean
   send(message: Uint8Array): void
 }

@@ -110,16 +110,19 @@ describe("a worker", { timeout: 120_000 }, () => {
     const { url } = await start()
     let busy = 0
     let most = 0
+    let open: () => void = () => undefined
+    const gate = new Promise<void>((resolve) => (open = resolve))
     const client = new Inngest({ id: "demo", isDev: true, baseUrl: url, logger: quiet })
     const work = client.createFunction({ id: "work", triggers: [{ event: "t/work" }] }, async () => {
       most = Math.max(most, ++busy)
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      await gate
       busy--
     })
     const worker = await connect({ apps: [{ client, functions: [work] }], maxWorkerConcurrency: 2, ...inThisThread })
     await client.send(Array.from({ length: 10 }, () => ({ name: "t/work" })))
     await until(async () => busy === 2, "the first runs", 30)
-    expect((await runs(url)).filter(({ state }) => state === "ready").length).toBeGreaterThan(4)
+    expect((await runs(url)).map(({ state }) => state).toSorted()).toEqual([...Array<string>(8).fill("ready"), "running", "running"])
+    open()
     await until(async () => (await runs(url)).every(({ state }) => state === "completed"), "the end of all", 30)
     expect(most).toBe(2)
     expect(await apps(url)).toMatchObject([{ id: "demo", workers: 1, error: null, functionIds: ["demo-work"] }])
