@@ -1,8 +1,9 @@
 import type { Change } from "../core/change.ts"
 import { cancelledFailure, endChanges } from "../core/ended.ts"
+import type { LimitClaim } from "../core/run.ts"
 import type { TickContext } from "../core/tick.ts"
 import { type Column, Conflict, type Db, together } from "./db.ts"
-import { deleteSlots, keysOf, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { claimsOf, deleteSlots, type QueueRow, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { cancelledFacts } from "./waits.ts"
 
 /** A live run as it is found by its event. */
@@ -16,7 +17,7 @@ export interface LiveRun {
 /** Of runs that were cancelled: which, the limits that have room now, and the claims that were taken from their nodes. */
 export interface Cancelled {
   readonly runIds: readonly string[]
-  readonly freed: readonly string[]
+  readonly freed: readonly LimitClaim[]
   readonly claims: readonly (readonly [runId: string, fence: number])[]
 }
 
@@ -86,7 +87,7 @@ export async function cancelRuns(db: Db, runs: readonly LiveRun[], reason: strin
   ])
   return {
     runIds: taken.map(({ runId }) => runId),
-    freed: keysOf(taken),
+    freed: claimsOf(taken),
     claims: leased.map(({ run_id, fence }) => [run_id, fence] as const),
   }
 }

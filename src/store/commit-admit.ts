@@ -201,5 +201,5 @@ export async function addRuns(db: Db, runs: readonly NewRun[], now: number): Pro
     ),
     enqueue(db, due.map(newQueueRow)),
   ])
-  return { keys: [], arrivals, timers: later.map(({ dueAt }) => dueAt), lines }
+  return { freed: [], arrivals, timers: later.map(({ dueAt }) => dueAt), lines }
 }

@@ -3,7 +3,7 @@ import { fingerprintOf } from "../core/fingerprint.ts"
 import { left } from "../core/gate.ts"
 import type { FinalState } from "../core/run.ts"
 import { type Column, type Db, together } from "./db.ts"
-import { deleteSlots, enqueue, freed, insertTimers, keysOf, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
+import { claimsOf, deleteSlots, enqueue, givenUp, insertTimers, type Moved, nothingMoved, type QueueRow } from "./queue.ts"
 import { insertRows, type Values } from "./row-list.ts"
 
 const stepColumns: readonly Column[] = [
@@ -120,10 +120,12 @@ export async function settleRuns(db: Db, changes: readonly Settle[]): Promise<Mo
   const ended = changes.filter((change): change is Ended => "output" in change.settlement)
   const queued = changes.filter((change): change is Queued => "dueAt" in change.settlement)
   const places = changes.map(({ run, settlement }) =>
-    "limits" in settlement ? freed({ runId: run.id, limits: run.limits }, settlement.limits) : { runId: run.id, limits: left(run.limits) },
+    "limits" in settlement
+      ? givenUp({ runId: run.id, limits: run.limits }, settlement.limits)
+      : { runId: run.id, limits: left(run.limits) },
   )
   const [, , back] = await together([deleteSlots(db, places), endRuns(db, ended), putBack(db, queued)])
-  return { ...back, keys: keysOf(places) }
+  return { ...back, freed: claimsOf(places) }
 }
 
 const resultColumns: readonly Column[] = [
@@ -172,5 +174,5 @@ async function putBack(db: Db, queued: readonly Queued[]): Promise<Moved> {
   })
   const ready = queued.filter(({ settlement }) => settlement.to === "ready").map(asRow)
   const [, lined] = await together([insertTimers(db, timers), enqueue(db, ready)])
-  return { keys: [], timers: timers.map(({ dueAt }) => dueAt), ...lined }
+  return { freed: [], timers: timers.map(({ dueAt }) => dueAt), ...lined }
 }

@@ -1,5 +1,5 @@
 import type { Change, ChangeOf, Unit, UnitResult } from "../core/change.ts"
-import type { NewRun } from "../core/run.ts"
+import type { LimitClaim, NewRun } from "../core/run.ts"
 import {
   addEvents,
   addPacked,
@@ -21,7 +21,7 @@ import { type Column, type Db, together } from "./db.ts"
 import { addEntering, type Entered, entryKeys, nothingEntered } from "./entries.ts"
 import { closedFanouts } from "./fanout-parts.ts"
 import { holdLimits, lockLimits, tryLimits } from "./limiter.ts"
-import { addLines, insertReady, keysOf, type Lines, linesOf, type Moved, type QueueRow } from "./queue.ts"
+import { addLines, claimsOf, insertReady, type Lines, linesOf, type Moved, type QueueRow } from "./queue.ts"
 import { type LetThrough, letThrough } from "./release.ts"
 import { takeRows } from "./row-list.ts"
 
@@ -158,13 +158,13 @@ type WrittenChanges = Omit<Written, "arrived">
 
 /**
  * Writes changes that nothing can refuse, outside of any unit.
- * @param freed limits that have room since then
+ * @param freed places that runs gave up before
  */
 export async function writeChanges(
   db: Db,
   changes: readonly Change[],
   now: number,
-  freed: readonly string[] = [],
+  freed: readonly LimitClaim[] = [],
 ): Promise<WrittenChanges> {
   const offers = changes.flatMap((change) => (change.kind === "wait.offer" ? [{ unit: 0, offer: change.offer }] : []))
   const others = changes.filter(({ kind }) => kind !== "wait.offer")
@@ -178,7 +178,7 @@ async function write(
   changes: readonly Change[],
   offers: readonly UnitOffer[],
   now: number,
-  freed: readonly string[] = [],
+  freed: readonly LimitClaim[] = [],
 ): Promise<Written> {
   const by = groupByKind(changes)
   const [plain, entering] = byEntry(by["run.add"])
@@ -232,22 +232,26 @@ async function giveRoom(
   holds: readonly ChangeOf<"limit.hold">[],
   entering: readonly NewRun[],
   before: readonly Moved[],
-  freed: readonly string[],
+  freed: readonly LimitClaim[],
   now: number,
 ): Promise<{ readonly entered: Entered; readonly through: LetThrough }> {
   const arriving = before.flatMap((moved) => moved.arrivals)
-  const left = [...before.flatMap((moved) => moved.keys), ...freed]
+  const left = [...before.flatMap((moved) => moved.freed), ...freed]
   // All at once, so that the order of keys holds.
   if (holds.length > 0 || entering.length > 0) {
-    await lockLimits(db, [...holds.map(({ key }) => key), ...entryKeys(entering), ...left, ...keysOf(arriving)])
+    const claimed = [...left, ...claimsOf(arriving)].map(({ key }) => key)
+    await lockLimits(db, [...holds.map(({ key }) => key), ...entryKeys(entering), ...claimed])
   }
   await holdLimits(db, holds)
   // What has ended by now leaves its place to these.
   const entered = entering.length === 0 ? nothingEntered : await addEntering(db, entering, now)
   // Of runs that gave way to others. What somebody else gives out just now is looked at by the sweep for missed releases.
-  const late = entered.moved.keys
-  const busy = late.length === 0 ? new Set() : await tryLimits(db, late)
-  const open = [...left, ...late.filter((key) => !busy.has(key))]
+  const late = entered.moved.freed
+  const { busy } = await tryLimits(
+    db,
+    late.map(({ key }) => key),
+  )
+  const open = [...left, ...late.filter(({ key }) => !busy.has(key))]
   return { entered, through: await letThrough(db, open, [...arriving, ...entered.moved.arrivals], now) }
 }
 

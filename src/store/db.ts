@@ -38,6 +38,11 @@ export interface Dialect {
   readonly shareRows: string
   /** Waits until no transaction that has read the registry is under way, and keeps others from reading it; fails when that takes long. */
   readonly seizeRegistry: readonly string[]
+  /**
+   * Around a statement that shall fail rather than wait for another connection, with the transaction going on all the same: what to run
+   * before it, after it, and in place of that when it has failed.
+   */
+  readonly unlessBusy: { readonly before: readonly string[]; readonly after: readonly string[]; readonly failed: string }
   /** Ends a `select` that picks rows which other connections may be picking too. */
   readonly skipLocked: string
   /** A number as eight hexadecimal digits. */

@@ -1,7 +1,7 @@
 import type { ChangeOf } from "../core/change.ts"
 import { decideEntries, type EndedAtOnce, type EntryDecisions, type EntryFacts } from "../core/entries.ts"
 import type { Entry, Pending } from "../core/entry.ts"
-import type { FinalState, NewRun } from "../core/run.ts"
+import type { FinalState, LimitClaim, NewRun } from "../core/run.ts"
 import type { Failure } from "../core/failure.ts"
 import { fingerprintOf } from "../core/fingerprint.ts"
 import { addRuns, insertRuns, runValues } from "./commit-admit.ts"
@@ -63,7 +63,7 @@ export async function addEntering(db: Db, runs: readonly NewRun[], now: number):
   return {
     moved: {
       ...moved,
-      keys: skipped.keys,
+      freed: skipped.freed,
       timers: full.length === 0 ? moved.timers : [...moved.timers, now],
     },
     ended: [...ended.map(({ run, state }) => endedBy(newQueueRow(run), run.fanoutId, state, now)), ...skipped.ended],
@@ -149,8 +149,8 @@ async function endWaiting(
   db: Db,
   runs: EntryDecisions["replaced"],
   now: number,
-): Promise<{ readonly keys: readonly string[]; readonly ended: ChangeOf<"run.settle">[] }> {
-  if (runs.length === 0) return { keys: [], ended: [] }
+): Promise<{ readonly freed: readonly LimitClaim[]; readonly ended: ChangeOf<"run.settle">[] }> {
+  if (runs.length === 0) return { freed: [], ended: [] }
   const reasons = new Map(runs.map(({ runId, reason }) => [runId, reason]))
   const taken = await db.query<StoredQueueRow & { fanout_id: string | null }>(
     `delete from timer where run_id in (select id from ${db.dialect.rows("$1", [["id", "text"]])} as j)
@@ -171,7 +171,7 @@ async function endWaiting(
   ])
   return {
     // It had begun to count against nothing else.
-    keys: rows.flatMap(({ row }) => row.limits.flatMap(({ key, hold }) => (hold === "taken" ? [key] : []))),
+    freed: rows.flatMap(({ row }) => row.limits.filter(({ hold }) => hold === "taken")),
     ended: rows.map(({ row, fanoutId }) => endedBy(row, fanoutId, "skipped", now)),
   }
 }

@@ -1,5 +1,5 @@
 import { type LimitState, unusedLimit } from "../core/room.ts"
-import { type Column, Conflict, type Db, together } from "./db.ts"
+import type { Column, Db } from "./db.ts"
 
 export const keyColumn: readonly Column[] = [["key", "text"]]
 
@@ -12,70 +12,97 @@ function locksOf(db: Db): Set<string> {
   return locks
 }
 
-const nothingMade: ReadonlySet<string> = new Set()
+const none: ReadonlySet<string> = new Set()
 
 /**
  * Each lock waits for whoever is giving out room of that limit; what is read afterwards includes what they did. In order of keys: so a
  * transaction asks once, for all that it may want; what turns up later it asks for with `tryLimits`. Runs in a transaction.
- * @param fresh those among them that are likely to be new
- * @returns those that were not there: nobody counts against them, and nobody waits for them
+ * @returns those that were not there: nobody counts against them
  */
-export async function lockLimits(db: Db, keys: readonly string[], fresh: readonly string[] = []): Promise<ReadonlySet<string>> {
-  if (!db.dialect.concurrent) return nothingMade
+export async function lockLimits(db: Db, keys: readonly string[]): Promise<ReadonlySet<string>> {
+  if (!db.dialect.concurrent) return none
   const locks = locksOf(db)
   const wanted = [...new Set(keys)].filter((key) => !locks.has(key)).toSorted()
-  if (wanted.length === 0) return nothingMade
-  const likely = [...new Set(fresh)].filter((key) => !locks.has(key)).toSorted()
-  const table = db.dialect.rows("$1", keyColumn)
-  // What this transaction makes nobody else can have.
-  const make = async (some: readonly string[]): Promise<{ key: string }[]> =>
-    some.length === 0
-      ? []
-      : db.query(
-          `insert into limiter (key, keep_until) select key, 0 from ${table} as j where true order by key on conflict (key) do nothing returning key`,
-          [listed(some)],
-        )
-  const lock = (some: readonly string[]): Promise<{ key: string }[]> =>
-    db.query(`select key from limiter where key in (select key from ${table} as j) order by key ${db.dialect.lockRows}`, [listed(some)])
-  // Both at once: those that are there are passed over.
-  const [locked, made] = await together([lock(wanted), make(likely)])
-  for (const { key } of [...locked, ...made]) locks.add(key)
-  const missing = wanted.filter((key) => !locks.has(key))
-  const others = missing.length === 0 ? [] : await make(missing)
-  for (const { key } of others) locks.add(key)
-  const late = missing.filter((key) => !locks.has(key))
-  if (late.length > 0) for (const { key } of await lock(late)) locks.add(key)
-  if (late.some((key) => !locks.has(key))) throw new Conflict("a limit was forgotten while it was taken up")
-  return new Set([...made, ...others].map(({ key }) => key))
+  if (wanted.length === 0) return none
+  // What is there is locked, and what is missing made, in one walk along the list: so nobody waits for a key that comes before one he has.
+  const made = await db.query<{ key: string }>(
+    `${insertKeys(db)} on conflict (key) do update set keep_until = limiter.keep_until where false returning key`,
+    [listed(wanted)],
+  )
+  for (const key of wanted) locks.add(key)
+  return new Set(made.map(({ key }) => key))
+}
+
+/** What became of limits that were asked for out of order. */
+export interface Tried {
+  /** Somebody else has them. */
+  readonly busy: ReadonlySet<string>
+  /** They were not there: nobody counts against them. */
+  readonly made: ReadonlySet<string>
 }
 
 /**
  * Locks limits that are asked for out of order: after all that this transaction has locked each lock may wait, before that none does, since
- * the other one may be waiting for us. Gives those that somebody else has.
+ * the other one may be waiting for us.
  */
-export async function tryLimits(db: Db, keys: readonly string[]): Promise<ReadonlySet<string>> {
-  if (!db.dialect.concurrent) return new Set()
+export async function tryLimits(db: Db, keys: readonly string[]): Promise<Tried> {
+  if (!db.dialect.concurrent) return { busy: none, made: none }
   const locks = locksOf(db)
-  const wanted = keys.filter((key) => !locks.has(key))
   const last = [...locks].reduce((a, b) => (a > b ? a : b), "")
+  const wanted = [...new Set(keys)].filter((key) => !locks.has(key))
   const early = wanted.filter((key) => key < last)
   if (early.length > 0) {
-    const these = `key in (select key from ${db.dialect.rows("$1", keyColumn)} as j)`
-    const [free, known] = await together([
-      db.query<{ key: string }>(`select key from limiter where ${these} order by key ${db.dialect.skipLocked}`, [listed(early)]),
-      db.query<{ key: string }>(`select key from limiter where ${these}`, [listed(early)]),
-    ])
-    for (const { key } of free) locks.add(key)
-    const busy = new Set(known.map(({ key }) => key).filter((key) => !locks.has(key)))
-    // What is not there yet nobody can have locked for long.
-    await lockLimits(
-      db,
-      wanted.filter((key) => !busy.has(key)),
+    const free = await db.query<{ key: string }>(
+      `select key from limiter where key in (select key from ${db.dialect.rows("$1", keyColumn)} as j) ${db.dialect.skipLocked}`,
+      [listed(early)],
     )
-    return busy
+    for (const { key } of free) locks.add(key)
   }
-  await lockLimits(db, wanted)
-  return new Set()
+  const missing = early.filter((key) => !locks.has(key))
+  const made = new Set(missing.length === 0 ? [] : await makeUnlessBusy(db, missing.toSorted()))
+  for (const key of made) locks.add(key)
+  const busy = new Set(missing.filter((key) => !made.has(key)))
+  for (const key of await lockLimits(
+    db,
+    wanted.filter((key) => key > last),
+  ))
+    made.add(key)
+  return { busy, made }
+}
+
+/** Makes those that nobody has. Of one that somebody else is just making nothing can be seen: to insert it waits for him, and is given up. */
+async function makeUnlessBusy(db: Db, keys: readonly string[]): Promise<string[]> {
+  const { before, after, failed } = db.dialect.unlessBusy
+  for (const statement of before) await db.execute(statement)
+  let made: { key: string }[]
+  try {
+    made = await db.query<{ key: string }>(`${insertKeys(db)} on conflict (key) do nothing returning key`, [listed(keys)])
+  } catch {
+    // Whatever else went wrong goes wrong here once more.
+    await db.execute(failed)
+    return []
+  }
+  for (const statement of after) await db.execute(statement)
+  return made.map(({ key }) => key)
+}
+
+/** In the order of the list. */
+function insertKeys(db: Db): string {
+  return `insert into limiter (key, keep_until) select key, 0 from ${db.dialect.rows("$1", keyColumn)} as j where true`
+}
+
+/**
+ * Of limits that are full, given how many were counted: those of which somebody is just leaving, who may not know that somebody waits now.
+ * Whoever leaves does not lock the limit when nobody waits for it; from here on he sees that somebody does.
+ */
+export async function leftJustNow(db: Db, counted: ReadonlyMap<string, number>): Promise<string[]> {
+  if (counted.size === 0) return []
+  const rows = await db.query<{ limit_key: string }>(
+    `select limit_key from slot where limit_key in (select key from ${db.dialect.rows("$1", keyColumn)} as j) ${db.dialect.skipLocked}`,
+    [listed([...counted.keys()])],
+  )
+  const staying = Map.groupBy(rows, (row) => row.limit_key)
+  return [...counted].flatMap(([key, n]) => ((staying.get(key)?.length ?? 0) < n ? [key] : []))
 }
 
 function listed(keys: readonly string[]): string {

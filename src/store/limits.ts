@@ -4,7 +4,7 @@ import { openClaims } from "../core/run.ts"
 import type { LimitSummary, Page } from "../core/views.ts"
 import { type Db, together } from "./db.ts"
 import { lockLimits } from "./limiter.ts"
-import { decodeLimits, deleteSlots, insertHeld, keysOf, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
+import { claimsOf, decodeLimits, deleteSlots, insertHeld, queueNames, type StoredQueueRow, toQueueRow } from "./queue.ts"
 import { pausedKey, releaseAll, type Released, releaseHeld } from "./release.ts"
 
 /** Sets the most of a limit in place of what its runs say, or with null undoes that. What has started goes on. Runs in a transaction. */
@@ -44,7 +44,7 @@ async function giveBack(db: Db, id: string, now: number): Promise<Released> {
       rows.map((row) => [pausedKey(id), row]),
     ),
   ])
-  return releaseHeld(db, keysOf(left), [], now)
+  return releaseHeld(db, claimsOf(left), [], now)
 }
 
 /** The limits under which runs of a function wait. */

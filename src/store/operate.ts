@@ -17,7 +17,7 @@ import { amongRunsOf } from "./fanout-row.ts"
 import { bulkPart, type BulkPart, freeze, type FrozenFilter, onceMore, undoEnds } from "./operate-runs.ts"
 import { pauseFanout, putBehindGate, type Standing } from "./pause-fanout.ts"
 import { addRuleWaits } from "./rule-waits.ts"
-import { addLines, deleteSlots, enqueue, keysOf, type Lines, type QueueRow } from "./queue.ts"
+import { addLines, claimsOf, deleteSlots, enqueue, type Lines, type QueueRow } from "./queue.ts"
 import { releaseHeld } from "./release.ts"
 
 /** Runs of one step of an operation. */
@@ -216,7 +216,7 @@ async function cancelPart(db: Db, row: OperationRow, context: TickContext): Prom
     withFanout,
     context,
   )
-  const { lines } = await writeChanges(db, told, now, keysOf(taken))
+  const { lines } = await writeChanges(db, told, now, claimsOf(taken))
   const { ended: fanouts } = await countFanouts(db, [], ended, [], now)
   return { lines, restMs: 0, ended: fanouts }
 }

@@ -4,10 +4,10 @@ import { withSeal, type Counted, counted } from "./fanout-row.ts"
 import { moveGates } from "./gate.ts"
 import { type Column, type Db, together } from "./db.ts"
 import {
+  claimsOf,
   deleteSlots,
   insertHeld,
   insertTimers,
-  keysOf,
   type Lines,
   type QueueRow,
   queueNames,
@@ -98,7 +98,7 @@ export async function putBehindGate(
       later.map((row) => ({ dueAt: row.due_at, state: "scheduled", row: gatedRow(toQueueRow(row), fanoutId) })),
     ),
   ])
-  const { lines } = await releaseHeld(db, keysOf(left), [], now)
+  const { lines } = await releaseHeld(db, claimsOf(left), [], now)
   return { affected: behind.length + later.length, lines }
 }
 

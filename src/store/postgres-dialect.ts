@@ -18,6 +18,14 @@ export function postgresDialect(schema: string): Dialect {
     shareRows: "for share",
     // Whoever reads a table holds it open until the transaction ends. Others queue up behind this: not for long.
     seizeRegistry: ["set local lock_timeout = '100ms'", "lock table registry in access exclusive mode"],
+    unlessBusy: {
+      before: [
+        "savepoint unless_busy",
+        "select set_config('fanfare.lock_timeout', current_setting('lock_timeout'), true), set_config('lock_timeout', '1ms', true)",
+      ],
+      after: ["select set_config('lock_timeout', current_setting('fanfare.lock_timeout'), true)", "release savepoint unless_busy"],
+      failed: "rollback to savepoint unless_busy",
+    },
     skipLocked: "for update skip locked",
     hex: (expression) => `lpad(to_hex(${expression}), 8, '0')`,
     isObject: (expression) => `json_typeof(${expression}::json) = 'object'`,

@@ -31,8 +31,8 @@ export function byRank(a: QueueRow, b: QueueRow): number {
 
 /** What became of queue moves. */
 export interface Moved {
-  /** Limits to look at again, each as often as runs left. */
-  readonly keys: readonly string[]
+  /** The places that runs gave up: their limits are to be looked at again. */
+  readonly freed: readonly LimitClaim[]
   /** Runs that are in line as soon as their limits have room: they stand nowhere until `release.ts` has put them somewhere. */
   readonly arrivals: readonly QueueRow[]
   /** The moments of timers that were set. */
@@ -44,7 +44,7 @@ export interface Moved {
 export type Lines = ReadonlyMap<string, { readonly runs: number; readonly rank: number }>
 
 const noLines: Lines = new Map()
-export const nothingMoved: Moved = { keys: [], arrivals: [], timers: [], lines: noLines }
+export const nothingMoved: Moved = { freed: [], arrivals: [], timers: [], lines: noLines }
 
 export function linesOf(rows: readonly Pick<QueueRow, "functionId" | "rank">[]): Lines {
   return addLines(rows.map(({ functionId, rank }) => new Map([[functionId, { runs: 1, rank }]])))
@@ -252,12 +252,12 @@ export async function deleteSlots(db: Db, rows: readonly Pick<QueueRow, "runId" 
 }
 
 /** Of runs that are put back: what they keep is not freed. */
-export function freed(before: Pick<QueueRow, "runId" | "limits">, kept: readonly LimitClaim[]): Pick<QueueRow, "runId" | "limits"> {
+export function givenUp(before: Pick<QueueRow, "runId" | "limits">, kept: readonly LimitClaim[]): Pick<QueueRow, "runId" | "limits"> {
   const keeps = new Set(kept.filter(({ hold }) => hold === "taken").map(({ key }) => key))
   return keeps.size === 0 ? before : { runId: before.runId, limits: before.limits.filter(({ key }) => !keeps.has(key)) }
 }
 
-/** The limits that rows count against, each as often as there are rows. */
-export function keysOf(rows: readonly Pick<QueueRow, "limits">[]): string[] {
-  return rows.flatMap(({ limits }) => limits.map(({ key }) => key))
+/** What rows count against: a claim for each limit of each row. */
+export function claimsOf(rows: readonly Pick<QueueRow, "limits">[]): LimitClaim[] {
+  return rows.flatMap(({ limits }) => limits)
 }

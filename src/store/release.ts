@@ -1,32 +1,15 @@
 import { entered, gateClaims, gatedBy, placesOf } from "../core/gate.ts"
 import { limits } from "../core/limits.ts"
 import { lookAt, type LimitState, type Room, roomOf, take, unusedLimit } from "../core/room.ts"
-import { openClaims } from "../core/run.ts"
+import { type LimitClaim, openClaims } from "../core/run.ts"
 import { type Db, together } from "./db.ts"
 import { gateRooms } from "./gate.ts"
-import { keyColumn, limitStates, lockLimits, remember, tryLimits } from "./limiter.ts"
-import {
-  byRank,
-  deleteHeld,
-  firstLimit,
-  insertHeld,
-  insertReady,
-  insertSlots,
-  type Lines,
-  linesOf,
-  type QueueRow,
-  queueNames,
-  readQueueValues,
-  type StoredQueueRow,
-  toQueueRow,
-} from "./queue.ts"
+import { type Arrived, headsOf, type Line, linesIn, pausedFunctions, quietOf, releaseBatch, unclaimedOf } from "./held.ts"
+import { leftJustNow, limitStates, lockLimits, remember, tryLimits } from "./limiter.ts"
+import { deleteHeld, firstLimit, insertHeld, insertReady, insertSlots, type Lines, linesOf, type QueueRow } from "./queue.ts"
 
-/** One pass per key moves at most this many runs; the sweep for missed releases does the rest. */
-export const releaseBatch = 1_000
 /** Runs that turn out to be held by another of their limits make way for the next ones of their key, this often. */
 const passesMost = 10
-/** How many runs are looked at for a key: one statement for all keys of a size. */
-const sizes = [1, 10, 100, releaseBatch]
 
 export interface Released {
   readonly lines: Lines
@@ -40,22 +23,23 @@ export interface LetThrough extends Pick<Released, "dueAt"> {
 }
 
 /**
- * Lets runs through, as far as their limits have room: those of `arrivals`, which stand nowhere yet, and those that are held under `keys`,
- * a key's runs in the order of their rank. A key may be named several times: once for each run that left it, so that as many are looked
- * at. What a limit holds back is held under it from now on.
+ * Lets runs through, as far as their limits have room: those of `arrivals`, which stand nowhere yet, and those that are held under limits in
+ * which places were given up, as many of each; a limit's runs in the order of their rank. What a limit holds back is held under it from now on.
  */
-export async function letThrough(db: Db, keys: readonly string[], arrivals: readonly QueueRow[], now: number): Promise<LetThrough> {
-  const wanted = new Map<string, number>()
-  const want = (key: string): unknown => wanted.set(key, Math.min((wanted.get(key) ?? 0) + 1, releaseBatch))
-  for (const key of keys) want(key)
-  const arrived = Map.groupBy(arrivals, (row) => firstLimit(row) ?? "")
-  for (const [key, rows] of arrived) for (let i = 0; i < rows.length; i++) want(key)
-  return pass(new ReleasePass(db, now, false), wanted, arrived)
+export async function letThrough(db: Db, freed: readonly LimitClaim[], arrivals: readonly QueueRow[], now: number): Promise<LetThrough> {
+  const quiet = db.dialect.concurrent ? await quietOf(db, [...freed.map(({ key }) => key), ...claimedBy(arrivals)]) : nobody
+  const left = new Map<string, number>()
+  for (const { key, max } of freed) {
+    if (max > narrowMost || !quiet.has(key)) left.set(key, Math.min((left.get(key) ?? 0) + 1, releaseBatch))
+  }
+  const unused = quiet === nobody ? nobody : await unusedOf(db, arrivals, quiet)
+  const arrived = Map.groupBy(arrivals, (row) => comesTo(row, quiet, unused))
+  return pass(new ReleasePass(db, now, false, quiet), left, arrived)
 }
 
 /** The same, and puts them in line. */
-export async function releaseHeld(db: Db, keys: readonly string[], arrivals: readonly QueueRow[], now: number): Promise<Released> {
-  return putInLine(db, await letThrough(db, keys, arrivals, now))
+export async function releaseHeld(db: Db, freed: readonly LimitClaim[], arrivals: readonly QueueRow[], now: number): Promise<Released> {
+  return putInLine(db, await letThrough(db, freed, arrivals, now))
 }
 
 async function putInLine(db: Db, { rows, dueAt }: LetThrough): Promise<Released> {
@@ -63,16 +47,42 @@ async function putInLine(db: Db, { rows, dueAt }: LetThrough): Promise<Released>
   return { lines: linesOf(rows), dueAt }
 }
 
-/** What limits have room for, as far as one transaction can. @param n about how many runs of each are expected */
-export async function releaseAll(db: Db, keys: readonly string[], now: number, n = releaseBatch): Promise<Released> {
-  return putInLine(db, await pass(new ReleasePass(db, now, true), new Map(keys.map((key) => [key, n])), new Map()))
+const nobody: ReadonlySet<string> = new Set()
+
+/**
+ * The limit that a run waits for, as far as can be seen before anything is locked: a crowded one behind others that nobody uses, or else the
+ * first one.
+ */
+function comesTo(row: QueueRow, quiet: ReadonlySet<string>, unused: ReadonlySet<string>): string {
+  const next = unused.size === 0 ? undefined : openClaims(row.limits).find(({ key }) => !unused.has(key))
+  return (next === undefined || quiet.has(next.key) ? firstLimit(row) : next.key) ?? ""
 }
 
-type Arrived = ReadonlyMap<string, readonly QueueRow[]>
+/** Of limits that come before a crowded one those that nobody counts against, and to which no more come than they have places. */
+async function unusedOf(db: Db, rows: readonly QueueRow[], quiet: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+  const places = new Map<string, number>()
+  for (const row of rows) {
+    const claims = openClaims(row.limits)
+    const crowded = claims.findIndex(({ key }) => !quiet.has(key))
+    for (const { key, max, throttle } of claims.slice(0, Math.max(0, crowded))) {
+      places.set(key, throttle === undefined ? (places.get(key) ?? max) - 1 : -1)
+    }
+  }
+  const keys = [...places].flatMap(([key, left]) => (left >= 0 ? [key] : []))
+  return keys.length === 0 ? nobody : unclaimedOf(db, keys)
+}
 
-async function pass(release: ReleasePass, wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<LetThrough> {
-  let rest = wanted
-  for (let i = 0; rest.size > 0 && i < passesMost; i++) rest = await release.run(rest, i === 0 ? arrived : new Map())
+/** Whoever finds such a limit full says so on all its places, so that who gives one up needs no lock to know that nobody waits. */
+const narrowMost = 10
+
+/** What limits have room for, as far as one transaction can. @param n about how many runs of each are expected */
+export async function releaseAll(db: Db, keys: readonly string[], now: number, n = releaseBatch): Promise<Released> {
+  return putInLine(db, await pass(new ReleasePass(db, now, true, nobody), new Map(keys.map((key) => [key, n])), new Map()))
+}
+
+async function pass(release: ReleasePass, left: ReadonlyMap<string, number>, arrived: Arrived): Promise<LetThrough> {
+  let rest = left.size + arrived.size === 0 ? left : await release.run(left, arrived)
+  for (let i = 1; rest.size > 0 && i < passesMost; i++) rest = await release.run(rest, new Map())
   return release.end(rest)
 }
 
@@ -121,14 +131,6 @@ function isOwn(key: string): boolean {
   return key.startsWith("fn:") || key.startsWith("throttle:") || key.startsWith("paused:")
 }
 
-/** Runs that wait for a limit, in their order; and those that came just now, of which some may not be looked at. */
-interface Line {
-  readonly rows: readonly QueueRow[]
-  readonly unseen: readonly QueueRow[]
-  /** Whether these are all that the limit holds. */
-  readonly whole: boolean
-}
-
 interface Decision {
   readonly released: QueueRow[]
   /** Under the limits that hold them from now on. */
@@ -144,58 +146,70 @@ class ReleasePass {
   readonly #db: Db
   readonly #now: number
   readonly #states = new Map<string, LimitState>()
+  /** How many runs were counted under limits at first. */
+  readonly #counted = new Map<string, number>()
   /** Limits that time opens again: when to look, null when nobody waits. */
   readonly #looks = new Map<string, number | null>()
   readonly #released: QueueRow[] = []
   readonly #thorough: boolean
+  readonly #quiet: ReadonlySet<string>
   /** Limits that another transaction has locked. */
   #busy: ReadonlySet<string> = new Set()
+  /** Narrow limits that were found full, and how many were counted there. */
+  readonly #full = new Map<string, number>()
 
-  /** @param thorough also looks at limits that hold nobody: what was planned for them is over */
-  constructor(db: Db, now: number, thorough: boolean) {
+  /**
+   * @param thorough also looks at limits that hold nobody: what was planned for them is over
+   * @param quiet limits under which nobody was held
+   */
+  constructor(db: Db, now: number, thorough: boolean, quiet: ReadonlySet<string>) {
     this.#db = db
     this.#now = now
     this.#thorough = thorough
+    this.#quiet = quiet
   }
 
-  /** Gives the keys to pass over once more. */
-  async run(wanted: ReadonlyMap<string, number>, arrived: Arrived): Promise<Map<string, number>> {
+  /**
+   * @param left how many runs to look for under a limit
+   * @returns what to look at once more
+   */
+  async run(left: ReadonlyMap<string, number>, arrived: Arrived): Promise<Map<string, number>> {
     const db = this.#db
-    const fresh = this.#unknown(wanted.keys())
-    const arriving = [...arrived.values()].flat()
-    const claimed = claimedBy(arriving)
-    const made = await lockLimits(db, [...fresh, ...claimed], claimed)
-    // Of limits that were not there nothing has to be read. A thorough look is at runs that were held before their limit was locked.
-    const unseen = this.#thorough ? new Set<string>() : made
-    for (const key of unseen) if (gatedBy(key) === null) this.#states.set(key, { ...unusedLimit })
-    const stored = new Map([...wanted].filter(([key]) => !unseen.has(key)))
-    // A gate that is shut is not looked behind: all the rest of its fan-out may stand there.
-    const rooms = await gateRooms(db, stored.keys())
-    const heads = await headsOf(db, rooms.size === 0 ? stored : new Map([...stored].filter(([key]) => rooms.get(key) !== 0)))
-    const lines = linesIn(heads, arrived, wanted)
+    const keys = new Set([...left.keys(), ...arrived.keys()])
+    const fresh = this.#unknown(keys)
+    // Whoever comes to a limit that nobody waits for will want the others too.
+    const through = [...arrived].flatMap(([key, rows]) => (this.#quiet.has(key) ? rows : []))
+    const made = this.#unused(await lockLimits(db, [...fresh, ...claimedBy(through)]))
+    await this.#load(this.#unknown(arrived.keys()))
+    const wanted = new Map([...keys].map((key) => [key, this.#expected(key, left.get(key) ?? 0, arrived.get(key) ?? [])]))
+    // A gate that is shut is not looked behind: all the rest of its fan-out may stand there. Nobody waits for what was not there.
+    const rooms = await gateRooms(db, left.keys())
+    const stored = new Map([...wanted].filter(([key, n]) => n > 0 && rooms.get(key) !== 0 && (this.#thorough || !made.has(key))))
+    const lines = linesIn(await headsOf(db, stored), arrived, wanted)
     if (lines.size === 0 && !this.#thorough) return new Map()
     // Runs may count against limits that nobody asked about: these are locked and counted too.
-    const others = this.#unknown([...lines.values()].flatMap(({ rows }) => claimedBy(rows)))
-    this.#busy = await tryLimits(
+    const claimed = this.#unknown([...lines.values()].flatMap(({ rows }) => claimedBy(rows)))
+    const tried = await tryLimits(
       db,
-      others.filter((key) => !wanted.has(key)),
+      claimed.filter((key) => !keys.has(key)),
     )
-    const asked = this.#thorough ? fresh : fresh.filter((key) => lines.has(key) && !this.#states.has(key))
-    const known = new Set(asked)
+    this.#busy = tried.busy
+    this.#unused(tried.made)
+    const asked = this.#thorough ? fresh : fresh.filter((key) => lines.has(key))
     const [paused] = await together([
       pausedFunctions(
         db,
         [...lines.values()].flatMap(({ rows }) => rows),
       ),
-      this.#load(asked, true),
-      this.#load(
-        others.filter((key) => !known.has(key) && !this.#busy.has(key)),
-        false,
-      ),
+      this.#load(this.#unknown([...asked, ...claimed]).filter((key) => !tried.busy.has(key))),
     ])
-    const { released, held, left, again } = this.#decide(lines, new Set(arriving), wanted, paused)
-    await together([deleteHeld(db, left), insertHeld(db, held), insertSlots(db, released)])
+    this.#replan(asked.filter((key) => (wanted.get(key) ?? 0) > 0))
+    const { released, held, left: gone, again } = this.#decide(lines, new Set([...arrived.values()].flat()), wanted, paused)
+    for (const key of await leftJustNow(db, this.#full)) this.#looks.set(key, this.#now + limits.busyLimitMs)
+    this.#full.clear()
+    await together([deleteHeld(db, gone), insertHeld(db, held), insertSlots(db, released)])
     for (const row of released) this.#released.push(passed(row))
+    if (again.size > 0) for (const [key, { used }] of this.#states) this.#counted.set(key, used)
     return again
   }
 
@@ -216,13 +230,46 @@ class ReleasePass {
     return [...new Set(keys)].filter((key) => !this.#states.has(key))
   }
 
-  /** @param passed whether the runs that they hold are looked at now: what was planned is planned again if one still waits */
-  async #load(keys: readonly string[], passed: boolean): Promise<void> {
+  /** Limits that were not there: nothing has to be read of them. What a gate leaves open stands elsewhere. */
+  #unused(made: ReadonlySet<string>): ReadonlySet<string> {
+    for (const key of made) if (gatedBy(key) === null) this.#states.set(key, { ...unusedLimit })
+    return made
+  }
+
+  async #load(keys: readonly string[]): Promise<void> {
     if (keys.length === 0) return
     for (const [key, state] of await statesOf(this.#db, keys)) {
       this.#states.set(key, state)
-      if (passed && state.dueAt !== null) this.#looks.set(key, null)
+      this.#counted.set(key, state.used)
     }
+  }
+
+  /** Of limits whose runs are looked at now: what was planned is planned again if one still waits. */
+  #replan(keys: readonly string[]): void {
+    for (const key of keys) if (!this.#looks.has(key) && (this.#states.get(key)?.dueAt ?? null) !== null) this.#looks.set(key, null)
+  }
+
+  /** How many runs may go on under a limit, at most: of those that it holds, as many as have left it, and of those that come to it. */
+  #expected(key: string, left: number, rows: readonly QueueRow[]): number {
+    const claims = rows.flatMap((row) => row.limits.filter((claim) => claim.key === key))
+    const [first] = claims
+    if (first === undefined) return Math.min(left, releaseBatch)
+    const widest = claims.reduce((a, b) => (b.max > a.max ? b : a), first)
+    const state = this.#states.get(key) ?? unusedLimit
+    const room = roomOf(widest, state, this.#now)
+    const all = Math.min(left + rows.length, releaseBatch)
+    if (room === "free") return widest.throttle === undefined ? Math.max(left, Math.min(all, (state.max ?? widest.max) - state.used)) : all
+    if (left === 0) this.#note(key, room, widest)
+    return left
+  }
+
+  /** A limit has no room for a run that comes to wait there. */
+  #note(key: string, room: Exclude<Room, "free">, claim: LimitClaim): void {
+    // Who comes to wait for a time must be looked at then.
+    const look = lookAt(room, this.#now)
+    if (look !== null) this.#looks.set(key, look)
+    const counted = this.#counted.get(key) ?? 0
+    if (look === null && counted > 0 && claim.throttle === undefined && claim.max <= narrowMost) this.#full.set(key, counted)
   }
 
   #decide(
@@ -244,10 +291,7 @@ class ReleasePass {
           this.#looks.set(key, this.#now + limits.busyLimitMs)
           break
         }
-        if (hold?.key === key) {
-          if (hold.room !== null) this.#looks.set(key, lookAt(hold.room, this.#now))
-          break
-        }
+        if (hold?.key === key) break
         done++
         if (!fresh.has(row)) decision.left.push([key, row.rank, row.runId])
         if (hold === null) this.#take(row, decision)
@@ -258,10 +302,10 @@ class ReleasePass {
       }
       for (const row of rows.slice(done)) if (fresh.has(row)) decision.held.push([key, row])
       for (const row of unseen) decision.held.push([key, row])
-      if (whole || done < rows.length || done < (wanted.get(key) ?? 0)) continue
+      if (whole || rows.length === 0 || done < rows.length || done < (wanted.get(key) ?? 0)) continue
       // What was asked for is released. More may follow where runs made way for others, and where time decides how many may pass.
       if (this.#looks.has(key)) decision.again.set(key, Math.min(done * 10, releaseBatch))
-      else if (made > 0 || unseen.length > 0) decision.again.set(key, Math.max(made, unseen.length))
+      else if (made > 0 || unseen.some((row) => this.#holding(row)?.key !== key)) decision.again.set(key, Math.max(made, unseen.length))
     }
     return decision
   }
@@ -271,9 +315,7 @@ class ReleasePass {
     for (const claim of openClaims(row.limits)) {
       const room = roomOf(claim, this.#states.get(claim.key) ?? unusedLimit, this.#now)
       if (room === "free") continue
-      // Who comes to wait for a time must be looked at then.
-      const look = lookAt(room, this.#now)
-      if (look !== null) this.#looks.set(claim.key, look)
+      this.#note(claim.key, room, claim)
       return { key: claim.key, room }
     }
     return null
@@ -307,71 +349,4 @@ function claimedBy(rows: readonly QueueRow[]): string[] {
 /** A run that has come through its gate. */
 function passed(row: QueueRow): QueueRow {
   return { ...row, limits: entered(row.limits) }
-}
-
-/** What is held and what came, in the order of the ranks. Of what came, nothing may pass those who are held and were not looked at. */
-function linesIn(
-  heads: ReadonlyMap<string, readonly QueueRow[]>,
-  arrived: Arrived,
-  wanted: ReadonlyMap<string, number>,
-): Map<string, Line> {
-  const isWhole = (key: string, rows: readonly QueueRow[]): boolean => rows.length < (wanted.get(key) ?? 0)
-  const lines = new Map(Array.from(heads, ([key, rows]): [string, Line] => [key, { rows, unseen: [], whole: isWhole(key, rows) }]))
-  for (const [key, fresh] of arrived) {
-    const stored = heads.get(key) ?? []
-    const whole = isWhole(key, stored)
-    const rows = stored.length === 0 && fresh.length === 1 ? fresh : [...stored, ...fresh].toSorted(byRank)
-    const last = whole ? undefined : stored.at(-1)
-    const seen = last === undefined ? rows.length : rows.indexOf(last) + 1
-    lines.set(key, { rows: rows.slice(0, seen), unseen: rows.slice(seen), whole })
-  }
-  return lines
-}
-
-async function pausedFunctions(db: Db, runs: readonly QueueRow[]): Promise<Set<string>> {
-  const ids = new Set(runs.map(({ functionId }) => functionId))
-  if (ids.size === 0) return new Set()
-  const rows = await db.query<{ id: string }>(
-    `select function.id from ${db.dialect.rows("$1", [["id", "text"]])} as j join function on function.id = j.id where function.paused is not null`,
-    [JSON.stringify([...ids].map((id) => [id]))],
-  )
-  return new Set(rows.map(({ id }) => id))
-}
-
-/** The first runs that each limit holds: exactly as many as are wanted of a few, and one statement for all others of which about as many are. */
-async function headsOf(db: Db, wanted: ReadonlyMap<string, number>): Promise<Map<string, QueueRow[]>> {
-  const bySize = Map.groupBy(wanted.keys(), (key) => sizes.find((size) => size >= (wanted.get(key) ?? 1)) ?? releaseBatch)
-  const found = await together(
-    Array.from(bySize, ([size, keys]) =>
-      size > 1 && keys.length <= fewKeys
-        ? together(keys.map(async (key): Promise<Head> => [key, await firstHeld(db, key, wanted.get(key) ?? size)]))
-        : headsOfMany(db, keys, size),
-    ),
-  )
-  const heads = found.flat().filter(([, rows]) => rows.length > 0)
-  return new Map(heads.map(([key, rows]) => [key, rows.slice(0, wanted.get(key))]))
-}
-
-type Head = readonly [key: string, rows: QueueRow[]]
-
-/** Of so many limits the first runs are asked for one by one. */
-const fewKeys = 8
-
-async function firstHeld(db: Db, key: string, most: number): Promise<QueueRow[]> {
-  const rows = await db.query<StoredQueueRow>(`select ${queueNames} from held where limit_key = $1 order by rank, run_id limit $2`, [
-    key,
-    most,
-  ])
-  return rows.map(toQueueRow)
-}
-
-async function headsOfMany(db: Db, keys: readonly string[], size: number): Promise<Head[]> {
-  const rows = await db.query<{ key: string; heads: string }>(
-    `select j.key, (select ${db.dialect.gather(queueNames)} from
-         (select ${queueNames} from held where limit_key = j.key order by rank, run_id limit ${size}) as h) as heads
-       from ${db.dialect.rows("$1", keyColumn)} as j where (select 1 from held where held.limit_key = j.key limit 1) is not null`,
-    [JSON.stringify(keys.map((key) => [key]))],
-  )
-  // What an aggregate gathers has no promised order.
-  return rows.map(({ key, heads }) => [key, readQueueValues(heads).toSorted(byRank)])
 }

@@ -9,6 +9,7 @@ export const sqliteDialect: Dialect = {
   lockRows: "",
   shareRows: "",
   seizeRegistry: [],
+  unlessBusy: { before: [], after: [], failed: "" },
   skipLocked: "",
   hex: (expression) => `printf('%08x', ${expression})`,
   isObject: (expression) => `(json_valid(${expression}) and json_type(${expression}) = 'object')`,

@@ -57,9 +57,10 @@ import * as readSchedules from "./read-schedules.ts"
 import { backlog, placing } from "./read-backlog.ts"
 import { standing } from "./read-standing.ts"
 import * as schedules from "./schedule-operate.ts"
-import { goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
+import { forgetLimits, goneClaims, type LostRun, lostRuns, pruneRuns, pruneTicks, type Woken, wakeRuns } from "./sweep.ts"
 import { type Chance, contextOf, type Ticked, tickSchedules } from "./tick.ts"
-import { type Released, releaseBatch, releaseGate, releaseMissed } from "./release.ts"
+import { releaseBatch } from "./held.ts"
+import { type Released, releaseGate, releaseMissed } from "./release.ts"
 import { type TurnRequest, type TurnResult, turnWith } from "./turn.ts"
 import { type CancelFacts, cancelFacts, doomedRuns, recentEvents, unkeyedWaits, watch } from "./waits.ts"
 
@@ -217,7 +218,11 @@ export function storeOn(db: Db, clock: Pick<Clock, "now">, pulses: Db = db): Sto
     ...flowCommands(db, released),
     gone: (claims) => goneClaims(db, claims),
     prune: async (before, limit) =>
-      Math.max(await inTx((tx, now) => pruneRuns(tx, before, limit, now)), await db.tx((tx) => pruneTicks(tx, before, limit))),
+      Math.max(
+        await inTx((tx, now) => pruneRuns(tx, before, limit, now)),
+        await db.tx((tx) => pruneTicks(tx, before, limit)),
+        await inTx((tx, now) => forgetLimits(tx, limit, now)),
+      ),
     ...nodeCommands(db, pulses),
     functions: () => db.tx(read.knownFunctions),
     stopOperation: (id) => inTx((tx, now) => stopOperation(tx, id, now)),

@@ -8,9 +8,9 @@ import { doom } from "./commit-wait.ts"
 import { dueLimits, lockLimits } from "./limiter.ts"
 import {
   addLines,
+  claimsOf,
   deleteSlots,
   enqueue,
-  keysOf,
   type Lines,
   type QueueRow,
   queueNames,
@@ -46,7 +46,7 @@ export async function wakeRuns(db: Db, limit: number, now: number): Promise<Woke
   const lined = await enqueue(db, due.map(begun))
   const arrivals = [...moved.arrivals, ...lined.arrivals]
   const dueKeys = await dueLimits(db, limit, now)
-  if (dueKeys.length > 0) await lockLimits(db, [...dueKeys, ...keysOf(arrivals)])
+  if (dueKeys.length > 0) await lockLimits(db, [...dueKeys, ...claimsOf(arrivals).map(({ key }) => key)])
   const released = await releaseHeld(db, [], arrivals, now)
   const open = await releaseAll(db, dueKeys, now, dueRuns)
   await doom(db, doomed)
@@ -176,22 +176,25 @@ export async function pruneRuns(db: Db, before: number, limit: number, now: numb
   return rows.length
 }
 
-/** Limits that hold nobody. Looked at once more under their locks: that a limit is not there means that nobody counts against it. */
-async function forgetLimits(db: Db, limit: number, now: number): Promise<void> {
+/**
+ * Deletes limits that hold nobody; gives how many. In a transaction of its own that waits for nobody, since others wait for the rows that it
+ * has. Looked at once more under their locks: that a limit is not there means that nobody counts against it.
+ */
+export async function forgetLimits(db: Db, limit: number, now: number): Promise<number> {
   const unused = `max is null and keep_until <= $2 and not exists (select 1 from held where held.limit_key = limiter.key)
     and not exists (select 1 from slot where slot.limit_key = limiter.key)`
   const rows = await db.query<{ key: string }>(
     `select key from limiter where ${unused} order by keep_until limit $1 ${db.dialect.skipLocked}`,
     [limit, now],
   )
-  if (rows.length === 0) return
-  await db.execute(`delete from limiter where key in (select key from ${db.dialect.rows("$1", [["key", "text"]])} as j) and ${unused}`, [
+  if (rows.length === 0) return 0
+  return db.execute(`delete from limiter where key in (select key from ${db.dialect.rows("$1", [["key", "text"]])} as j) and ${unused}`, [
     JSON.stringify(rows.map(({ key }) => [key])),
     now,
   ])
 }
 
-/** Senders' ids that have expired, limits that hold nobody, old counts, and nodes that were not seen for long. */
+/** Senders' ids that have expired, old counts, and nodes that were not seen for long. */
 async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
   const { skipLocked } = db.dialect
   await db.execute(
@@ -199,7 +202,6 @@ async function forgetUnused(db: Db, limit: number, now: number): Promise<void> {
      delete from event_key where key in (select key from picked)`,
     [now, limit],
   )
-  await forgetLimits(db, limit, now)
   await forgetWatches(db, now)
   await db.execute(
     `with picked as materialized (select function_id, at, node_id from tally where at < $1 order by at limit $2 ${skipLocked})
