@@ -128,7 +128,7 @@ describe("a run that ends while another one comes to wait for its place", { time
   it("lets it start, though it locks no limit that nobody seemed to wait for", async () => {
     const arrive = (): Unit => unit(pair({ dueAt: 1, limits: [{ key: "fn:app-f:place", max: 1 }] }))
     await stores[0].turn({ units: [arrive()], claim: null })
-    for (let i = 0; i < 50; i++) {
+    for (let i = 0; i < 30; i++) {
       let before: readonly ClaimedRun[] = []
       // What it waits for is at most the look that whoever found the place taken has planned: no sweep for missed releases helps here.
       for (let looks = 0; looks < 400 && before.length === 0; looks++) {

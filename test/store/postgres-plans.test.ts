@@ -99,7 +99,7 @@ function nodesOf(plan: Plan): Plan[] {
 
 /** Every table that a plan reads from end to end. */
 async function scansOf(db: Db, text: string): Promise<string[]> {
-  if (/^(lock|set) /.test(text)) return []
+  if (/^(lock|set|savepoint|release|rollback) /.test(text)) return []
   return db.tx(async (tx) => {
     const types = [...text.matchAll(/\$(\d+)/g)].map(([, n]) => Number(n))
     // A generic plan: right for whatever the parameters are.
