@@ -1,3 +1,4 @@
+import { traceHeaders } from "../core/trace.ts"
 import { headers as names } from "./names.ts"
 import { readMessage, writeMessage } from "./protobuf.ts"
 import type { RawReply } from "./reply.ts"
@@ -142,6 +143,8 @@ export interface WorkerRequest {
   readonly stepId: string | null
   /** As over HTTP. */
   readonly body: string
+  /** Where the attempt stands in a trace, if it does. */
+  readonly trace: string | null
   readonly leaseId: string
 }
 
@@ -151,7 +154,7 @@ export const toWorker = {
   /** It is who it says it is, and its functions are registered. Intervals in milliseconds. */
   connectionReady: (heartbeatMs: number, extendLeaseMs: number) =>
     enveloped(kinds.connectionReady, writeMessage({ 1: `${heartbeatMs}ms`, 2: `${extendLeaseMs}ms` })),
-  request: ({ requestId, appId, functionId, runId, stepId, body, leaseId }: WorkerRequest) =>
+  request: ({ requestId, appId, functionId, runId, stepId, body, trace, leaseId }: WorkerRequest) =>
     enveloped(
       kinds.request,
       writeMessage({
@@ -162,6 +165,8 @@ export const toWorker = {
         7: functionId,
         8: stepId ?? "",
         9: body,
+        // Both must be there.
+        11: trace === null ? "" : JSON.stringify({ tracestate: "", ...traceHeaders(trace) }),
         12: runId,
         13: leaseId,
         14: requestId,

@@ -141,7 +141,7 @@ export class HttpTransport implements Transport {
       // Bytes are counted only near the bound: a text has at most three per character.
       if (body.length * 3 > limits.callBytes && Buffer.byteLength(body) > limits.callBytes) body = callBody({ ...call, byApi: true })
       const answer = await (called.url === connectedUrl
-        ? this.#options.workers.send({ ...call, appId: called.appId, functionId: called.id, body }, way.signal)
+        ? this.#options.workers.send({ ...call, appId: called.appId, functionId: called.id, body, trace: way.trace ?? null }, way.signal)
         : this.#post(called, call, body, now, way))
       return "kind" in answer ? answer : parseReply(answer, now)
     } catch (error) {

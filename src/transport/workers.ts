@@ -34,7 +34,7 @@ export interface Gone {
   readonly outcome: Extract<Outcome, { kind: "lost" | "returned" }>
 }
 
-export type WorkerCall = Pick<WorkerRequest, "appId" | "functionId" | "runId" | "stepId" | "body">
+export type WorkerCall = Pick<WorkerRequest, "appId" | "functionId" | "runId" | "stepId" | "body" | "trace">
 
 interface Request extends WorkerRequest {
   /** Null while it waits for a worker: a free one, or its own, whose connection broke. */
@@ -162,6 +162,7 @@ export class Workers {
         runId: call.runId,
         stepId: call.stepId,
         body: call.body,
+        trace: call.trace,
         requestId,
         leaseId: requestId,
         worker: null,

@@ -162,6 +162,17 @@ export function sdkSuite(sdks: readonly Sdk[], kinds: readonly (keyof typeof hom
         expect(items).toHaveLength(sdk.linked ? 1 : 0)
       })
 
+      it("is part of the trace that its event came with, and hands it on in a step for sending", async () => {
+        const traceId = "0af7651916cd43dd8448eb211c80319c"
+        const headers = { "content-type": "application/json", traceparent: `00-${traceId}-b7ad6b7169203331-01` }
+        const body = JSON.stringify({ name: "t/sends", data: { from: 40 } })
+        const sent = await fetch(new URL(`/e/${eventKey}`, server.url ?? ""), { method: "POST", headers, body })
+        const { ids } = (await sent.json()) as { ids: string[] }
+        const detail = await ended(ids[0] ?? "")
+        const [kid = ""] = (output(detail) as { ids: string[] }).ids
+        expect([detail.traceId, (await ended(kid)).traceId]).toEqual([traceId, traceId])
+      })
+
       it("tells of steps during one call, or answers after each", async () => {
         expect(output(await run("chain"))).toBe(6)
         expect(["1", "2", "3"].map((link) => ledger.count(link))).toEqual([1, 1, 1])

@@ -39,7 +39,7 @@ function setUp() {
   const call = (functionId = "shop-f", signal = new AbortController().signal): number => {
     const at = answers.push(null) - 1
     void workers
-      .send({ appId: "shop", functionId, runId: "run", stepId: null, body: "{}" }, signal)
+      .send({ appId: "shop", functionId, runId: "run", stepId: null, trace: null, body: "{}" }, signal)
       .then((answer) => void (answers[at] = answer))
     return at
   }
