@@ -148,7 +148,13 @@ export class SimulatedNode {
     const { db, clock, options } = this.world
     // What a node remembers of the line is its own: a store for each life of each.
     const { gone } = this.world
-    const seen = { enter: () => {}, ended: (nodeId: string) => gone?.has(nodeId) === true, forget: () => {}, leave: () => {} }
+    const seen = {
+      enter: () => {},
+      ended: (nodeId: string) => gone?.has(nodeId) === true,
+      forget: () => {},
+      clear: () => {},
+      leave: () => {},
+    }
     const own = gone === null ? storeOn(db, clock) : withPresence(storeOn(db, clock), seen)
     return new Proxy(options.mutate?.(own, db) ?? own, {
       get: (target, method: string) =>

@@ -1,6 +1,7 @@
 import { fork } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { once } from "node:events"
+import { existsSync, utimesSync, writeFileSync } from "node:fs"
 import { setTimeout as delay } from "node:timers/promises"
 import pg from "pg"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -39,6 +40,9 @@ describe("nodes of one machine", () => {
     const schema = "presence"
     const { store, reader } = await postgres(place, { schema }).open(systemClock)
     const [here, elsewhere, killed] = ["a", "b", "c"].map((name) => `node_${process.pid}${name}${Date.now()}`) as [string, string, string]
+    const left = `/dev/shm/fanfare-${elsewhere}old`
+    writeFileSync(left, "")
+    utimesSync(left, 1, 1)
     for (const nodeId of [here, elsewhere]) await store.pulse({ id: nodeId, host: "h", pid: 1, functionIds: ["app-f"] }, false)
     await store.turn({ units: [unit(pair())], claim: { nodeId: elsewhere, functionIds: ["app-f"], limit: 1, after: "" } })
     await store.turn({ units: [unit(pair()), unit(pair())], claim: null })
@@ -46,6 +50,7 @@ describe("nodes of one machine", () => {
     expect(await once(child, "message")).toEqual([2, undefined])
     const lost = async (): Promise<number> => (await store.lost(here, 10)).filter(({ nodeId }) => nodeId === killed).length
     expect(await lost()).toBe(0)
+    expect(existsSync(left)).toBe(false)
     child.kill("SIGSTOP")
     expect(presence.ended(killed)).toBe(false)
     child.kill("SIGKILL")
