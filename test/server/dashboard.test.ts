@@ -116,7 +116,8 @@ describe("what people look at, over HTTP", () => {
     expect(page.items[0]).not.toHaveProperty("data")
     const next = await demo.get<{ items: { id: string }[] }>(`events?limit=3&after=${page.next}`)
     expect((next.items[0]?.id ?? "") < (page.items[2]?.id ?? "")).toBe(true)
-    const id = page.items[0]?.id ?? ""
+    const [run] = (await demo.get<{ items: { eventId: string }[] }>(`runs?fanout=${fanoutId}&limit=1`)).items
+    const id = run?.eventId ?? ""
     expect(await demo.get(`events/${id}?preview=4`)).toMatchObject({ id, data: '{"us', fanoutId })
     expect((await demo.get<{ items: unknown[] }>(`runs?event=${id}`)).items).toHaveLength(1)
     expect((await fetch(`${demo.url}/api/v1/events/evt_none`)).status).toBe(404)
