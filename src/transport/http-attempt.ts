@@ -72,6 +72,7 @@ export class HttpAttempt {
     this.#calling = calling
     this.#defers = new Defers(attempt.steps.values(), attempt.recorder)
     this.#steps = new Map(attempt.steps)
+    for (const { output } of attempt.steps.values()) this.#stateChars += output?.length ?? 0
   }
 
   /** Never rejects. */

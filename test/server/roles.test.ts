@@ -258,8 +258,33 @@ describe("a server with keys", () => {
       expect([path, (await ask("GET", path, null)).status]).toEqual([path, expect.toSatisfy((status) => status === 401 || status === 429)])
     }
     expect((await ask("GET", "/api/v1/status", admin)).status).toBe(200)
-    expect((await ask("GET", "/v1/runs/x", read)).status).toBe(401)
-    expect((await ask("GET", "/v1/runs/x", admin)).status).toBe(404)
+    const sdkRoutes = [
+      "/v0/runs/x/batch",
+      "/v0/runs/x/actions",
+      "/v1/events",
+      "/v1/events/x",
+      "/v1/events/x/runs",
+      "/v1/runs/x",
+      "/v1/runs/x/jobs",
+      "/v1/apps/shop/functions",
+      "/v1/cancellations",
+      "/v1/none",
+    ].map((path) => ["GET", path] as const)
+    const sdkCommands = [
+      ...["/fn/register", "/invoke/shop-f", "/v1/signals", "/v1/cancellations", "/v1/checkpoint/x/async", "/v0/telemetry"].map(
+        (path) => ["POST", path] as const,
+      ),
+      ...["/fn/remove", "/v0/runs/x", "/v1/runs/x", "/v1/cancellations/x"].map((path) => ["DELETE", path] as const),
+    ]
+    for (const [method, path] of [...sdkRoutes, ...sdkCommands]) {
+      for (const key of [null, "undefined", read, keys.eventKeys[0] ?? ""]) {
+        const { status } = await ask(method, path, key, {})
+        if (status !== 401 && status !== 429) wrong.push([method, path, key, status])
+      }
+      const { status } = await ask(method, path, admin, {})
+      if (status === 401 || status === 403 || status >= 500) wrong.push([method, path, "admin", status])
+    }
+    expect(wrong).toEqual([])
   })
 
   it("shows no payload to who may only look, whatever the route", async () => {

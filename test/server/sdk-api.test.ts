@@ -53,6 +53,23 @@ describe("the event API", () => {
     ])
   })
 
+  it("takes all events of a request or none, and says which of them is wrong", async () => {
+    const answer = await post("/e/any", [{ name: "shop/whole" }, { name: "shop/whole", data: [1] }, { name: "shop/whole" }])
+    expect([answer.status, await answer.json()]).toEqual([
+      400,
+      { status: 400, ids: [], error: expect.stringContaining("events[1]") as string },
+    ])
+    expect(
+      (
+        await post(
+          "/e/any",
+          Array.from({ length: 100_001 }, () => ({ name: "shop/whole" })),
+        )
+      ).status,
+    ).toBe(413)
+    expect(await data(await ask("/v1/events?name=shop/whole"))).toEqual([])
+  })
+
   it("refuses forms that say no name, and those of pages elsewhere", async () => {
     expect((await ask("/e/any", { method: "POST", body: new URLSearchParams({ a: "1" }) })).status).toBe(400)
     const headers = { origin: "https://elsewhere.example" }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import type { Recorder } from "../../src/core/attempt.ts"
 import type { Outcome } from "../../src/core/outcome.ts"
+import { limits } from "../../src/core/limits.ts"
 import type { ClaimedRun } from "../../src/core/run.ts"
 import type { StepRecord } from "../../src/core/step.ts"
 import type { Call } from "../../src/protocol/call.ts"
@@ -263,6 +264,14 @@ describe("an attempt over HTTP", () => {
     let n = 0
     const endless = await attempt(() => ops(op(`s${n++}`, "StepRun")), 2)
     expect(endless.outcome).toMatchObject({ kind: "failed", retry: "never", failure: { code: "too_many" } })
+  })
+
+  it("ends a run whose steps hold too much together, also when an earlier attempt kept them", async () => {
+    const times = { dueAt: null, startedAt: now, endedAt: now }
+    const output = JSON.stringify("x".repeat(limits.stateBytes))
+    const large: StepRecord = { key: "large", kind: "run", state: "completed", attempts: 1, output, failure: null, ...times }
+    const { outcome } = await attempt(() => ops(op("a", "StepRun", { data: 1 })), 2, [large])
+    expect(outcome).toMatchObject({ kind: "failed", retry: "never", failure: { code: "too_large" } })
   })
 })
 

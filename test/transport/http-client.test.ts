@@ -146,6 +146,10 @@ describe("what answers", () => {
     await expect(post(await listen(({ socket }) => socket.end("nonsense\r\n\r\n")))).rejects.toThrow()
     await expect(post(await listen(({ socket }) => socket.destroy()))).rejects.toThrow()
     await expect(post("http://127.0.0.1:1/")).rejects.toThrow(/ECONNREFUSED/)
+    await expect(post("http://nowhere.invalid/")).rejects.toThrow(/nowhere\.invalid/)
+    // What speaks no TLS where it should is like one whose certificate does not hold.
+    const plain = await listen((_, answer) => answer.end("1"))
+    await expect(post(plain.replace("http:", "https:"))).rejects.toThrow()
   })
 
   it("may have closed a connection that was kept: it is asked again on a new one", async () => {
