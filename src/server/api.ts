@@ -29,7 +29,7 @@ import type { Measuring } from "./metrics.ts"
 import { openApi } from "./openapi/document.ts"
 import { metricsRoute } from "./prometheus.ts"
 import { problem } from "./problem.ts"
-import { jsonBody, pageSize, traceIn } from "./request.ts"
+import { jsonBody, objectBody, pageSize, traceIn } from "./request.ts"
 import { scheduleRoutes } from "./schedule-routes.ts"
 import { runRoutes } from "./runs-api.ts"
 import { spaced } from "./spaced.ts"
@@ -90,8 +90,8 @@ export function createApi(parts: ApiParts): Hono {
   api.get(paths.functions, async (c) => c.json(await engine.intake.functions.list()))
   api.post(paths.trigger, async (c) => {
     const definition = findFunction(engine.registry, c.req.param("id"))
-    const body = (await jsonBody(c)) as { data?: unknown } | null
-    const result: TriggerResult = { runId: await engine.intake.trigger(definition, body?.data) }
+    const { data } = await objectBody(c)
+    const result: TriggerResult = { runId: await engine.intake.trigger(definition, data) }
     return c.json(result)
   })
   api.get(paths.runs, async (c) => c.json(await reader.runs(runFilter(c, engine))))
@@ -139,8 +139,7 @@ function appRoutes(api: Hono, { engine, apps, reader, workers }: ApiParts): void
     return c.json({ items, next: null })
   })
   api.post(paths.appSync, async (c) => {
-    const body = (await jsonBody(c)) as { url?: unknown } | null
-    const url = checkUrl(body?.url, "url")
+    const url = checkUrl((await objectBody(c))["url"], "url")
     await apps.sync(url)
     return c.json({ url })
   })
@@ -150,7 +149,7 @@ function flowRoutes(api: Hono, engine: Engine): void {
   const { functions, limits: flowLimits } = engine.intake
   api.post(paths.functionPause, async (c) => {
     const { id } = findFunction(engine.registry, c.req.param("id"))
-    const { newRuns = "keep" } = ((await jsonBody(c)) ?? {}) as PauseOptions
+    const { newRuns = "keep" }: PauseOptions = await objectBody(c)
     await functions.pause(id, { newRuns })
     return c.json({ id, paused: newRuns })
   })
@@ -167,7 +166,7 @@ function flowRoutes(api: Hono, engine: Engine): void {
   })
   api.post(paths.limit, async (c) => {
     const id = c.req.param("id")
-    const { max } = ((await jsonBody(c)) ?? {}) as { max?: number | null }
+    const { max } = await objectBody(c)
     await (max === null ? flowLimits.reset(id) : flowLimits.set(id, max as number))
     return c.json({ id, max })
   })
@@ -187,14 +186,15 @@ function fanoutRoutes(api: Hono, { fanouts, sources }: Engine["intake"]): void {
   )
   api.get(paths.fanoutFailures, async (c) => c.json({ items: await fanouts.failures(c.req.param("id")), next: null }))
   api.post(paths.fanoutRetry, async (c) => {
-    const body = (await jsonBody(c)) as Readonly<Record<string, unknown>> | null
-    return c.json(await fanouts.retry(c.req.param("id"), retryOptions(body ?? {})))
+    return c.json(await fanouts.retry(c.req.param("id"), retryOptions(await objectBody(c))))
   })
   api.post(paths.fanoutPause, async (c) => c.json(await fanouts.pause(c.req.param("id"))))
   api.post(paths.fanoutResume, async (c) => c.json(await fanouts.resume(c.req.param("id"))))
   api.post(paths.fanoutPlan, async (c) => c.json(await fanouts.plan([await jsonBody(c)].flat() as EventInput[])))
   api.get(paths.source, async (c) => c.json(await sources.course(c.req.param("id"))))
-  api.post(paths.source, async (c) => c.json(await sources.add(c.req.param("id"), ((await jsonBody(c)) ?? {}) as SourcePart, traceIn(c))))
+  api.post(paths.source, async (c) =>
+    c.json(await sources.add(c.req.param("id"), (await objectBody(c)) as unknown as SourcePart, traceIn(c))),
+  )
   api.post(paths.fanoutCancel, async (c) => c.json(await fanouts.cancel(c.req.param("id"))))
   api.get(paths.operation, async (c) => c.json(await fanouts.operation(c.req.param("id"))))
 }

@@ -11,7 +11,7 @@ import type { Apps } from "./apps.ts"
 import { connectRoutes, type ConnectParts } from "./connect.ts"
 import type { EventRates } from "./flow.ts"
 import type { Identity } from "./identity.ts"
-import { isForm, jsonBody, traceIn } from "./request.ts"
+import { isForm, jsonBody, objectBody, traceIn } from "./request.ts"
 import { sdkApiRoutes } from "./sdk-api.ts"
 import { type SdkRunParts, sdkRunRoutes } from "./sdk-runs.ts"
 import { version } from "./version.ts"
@@ -72,8 +72,8 @@ export function createDoor({ engine, reader, identity, apps, eventRates, checkpo
   door.post("/invoke/:slug", async (c) => {
     const definition = engine.registry.definitions.get(c.req.param("slug"))
     if (definition === undefined) throw new FanfareError("not_found", `there is no function ${c.req.param("slug")}`)
-    const body = await jsonBody(c)
-    const id = await engine.intake.trigger(definition, isObject(body) ? (body["data"] ?? {}) : {})
+    const { data } = await objectBody(c)
+    const id = await engine.intake.trigger(definition, data ?? {})
     return c.json({ id, status: 200 })
   })
   webhookRoutes(door, { engine, identity, webhooks })

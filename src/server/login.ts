@@ -5,7 +5,7 @@ import { paths, type SessionView } from "../protocol/api.ts"
 import { loginPath } from "./guard.ts"
 import type { Identity } from "./identity.ts"
 import { prefixOf } from "./prefix.ts"
-import { jsonBody } from "./request.ts"
+import { objectBody } from "./request.ts"
 
 /** Logging in and out: as a page of plain HTML, and as routes for programs. */
 export function loginRoutes(api: Hono, identity: Identity): void {
@@ -18,8 +18,8 @@ export function loginRoutes(api: Hono, identity: Identity): void {
   api.get(paths.keys, (c) => c.json({ items: access.keys, next: null }))
   api.get(paths.session, async (c) => c.json(view((await identity.of(c))?.role ?? null)))
   api.post(paths.session, async (c) => {
-    const body = (await jsonBody(c)) as { key?: unknown } | null
-    return c.json(view(identity.login(c, body?.key).role))
+    const { key } = await objectBody(c)
+    return c.json(view(identity.login(c, key).role))
   })
   api.delete(paths.session, async (c) => {
     await identity.logout(c)

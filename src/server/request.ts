@@ -2,6 +2,7 @@ import type { Context } from "hono"
 import { FanfareError } from "../core/errors.ts"
 import { limits } from "../core/limits.ts"
 import { readTrace } from "../core/trace.ts"
+import { isObject } from "../protocol/ops.ts"
 
 /** The body as JSON; null when there is none. */
 export async function jsonBody(c: Context): Promise<unknown> {
@@ -20,6 +21,13 @@ export async function jsonBody(c: Context): Promise<unknown> {
 /** Where the request stands in a trace, if it says so. */
 export function traceIn(c: Context): string | null {
   return readTrace(c.req.header("traceparent"), c.req.header("tracestate"))
+}
+
+/** The fields of a body that is an object; none when there is no body. @throws FanfareError `not_json`, `invalid_option` */
+export async function objectBody(c: Context): Promise<Readonly<Record<string, unknown>>> {
+  const body = (await jsonBody(c)) ?? {}
+  if (isObject(body)) return body
+  throw new FanfareError("invalid_option", "the body must be a JSON object", { field: "body" })
 }
 
 /** Whether a body of this content type is a form. */

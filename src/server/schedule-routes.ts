@@ -4,7 +4,7 @@ import { limits } from "../core/limits.ts"
 import { readTime, type TimeInput } from "../core/schedule.ts"
 import type { BackfillOptions, ScheduleInput, Schedules, ScheduleScope } from "../core/schedules.ts"
 import { paths } from "../protocol/api.ts"
-import { jsonBody, pageSize, wholeNumber } from "./request.ts"
+import { objectBody, pageSize, wholeNumber } from "./request.ts"
 
 export function scheduleRoutes(api: Hono, schedules: Schedules): void {
   api.get(paths.schedules, async (c) =>
@@ -62,10 +62,4 @@ function named<Name extends string>(c: Context, name: Name): { [K in Name]?: str
 function limited(c: Context): { limit?: number } {
   const limit = pageSize(c)
   return limit === undefined ? {} : { limit }
-}
-
-async function objectBody(c: Context): Promise<Record<string, unknown>> {
-  const body = (await jsonBody(c)) ?? {}
-  if (typeof body === "object" && !Array.isArray(body)) return body as Record<string, unknown>
-  throw new FanfareError("invalid_option", "the body must be a JSON object", { field: "body" })
 }

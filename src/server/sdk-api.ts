@@ -28,10 +28,6 @@ export function sdkApiRoutes(door: Hono, { engine, reader }: Pick<SdkRunParts, "
     return c.json(enveloped({ id: name, name, functions: functions.map((each) => ({ id: each.id, name: each.name, slug: each.id })) }))
   })
   cancellationRoutes(door, engine)
-  door.delete("/v0/runs/:id", async (c) => {
-    await engine.intake.runs.cancel(c.req.param("id"), "asked for through the API")
-    return c.body(null, 204)
-  })
   // What SDKs tell of themselves, and of single steps, is taken and not kept.
   for (const path of ["/v0/telemetry", "/v1/traces/userland", "/v1/runs/:id/metadata"]) door.post(path, (c) => c.body(null, 200))
 }

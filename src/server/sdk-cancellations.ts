@@ -4,8 +4,7 @@ import type { Operation } from "../core/fanouts.ts"
 import { limits } from "../core/limits.ts"
 import type { Engine } from "../engine/engine.ts"
 import { systemClock } from "../engine/system.ts"
-import { isObject } from "../protocol/ops.ts"
-import { jsonBody } from "./request.ts"
+import { objectBody } from "./request.ts"
 import { enveloped, momentIn, momentOf } from "./sdk-answers.ts"
 
 /**
@@ -49,8 +48,7 @@ function viewOf({ id, createdAt, filter = {} }: Operation, engine: Engine): Reco
 }
 
 async function cancelMany(c: Context, engine: Engine): Promise<Operation> {
-  const body: unknown = await jsonBody(c)
-  const { app_id: appId, function_id: slug, started_after: after, started_before: before, if: condition } = isObject(body) ? body : {}
+  const { app_id: appId, function_id: slug, started_after: after, started_before: before, if: condition } = await objectBody(c)
   if (typeof slug !== "string") throw new FanfareError("invalid_option", "function_id must name a function", { field: "function_id" })
   if (typeof condition === "string" && condition !== "") {
     throw new FanfareError("invalid_option", "if is not supported here: cancel by an event with cancelOn, or by time", { field: "if" })

@@ -5,9 +5,9 @@ import type { RunDetail } from "../core/views.ts"
 import type { Engine } from "../engine/engine.ts"
 import { systemClock } from "../engine/system.ts"
 import { eventText, memosOf } from "../protocol/call.ts"
-import { isObject, type Op, parseOps } from "../protocol/ops.ts"
+import { type Op, parseOps } from "../protocol/ops.ts"
 import type { Reader } from "../store/store.ts"
-import { jsonBody } from "./request.ts"
+import { objectBody } from "./request.ts"
 import { enveloped, momentOf } from "./sdk-answers.ts"
 
 export interface SdkRunParts {
@@ -29,22 +29,22 @@ export function sdkRunRoutes(door: Hono, { engine, reader, checkpoints }: SdkRun
     return json(c, `{${memosOf(steps, systemClock.now()).map(([id, memo]) => `${JSON.stringify(id)}:${memo}`)}}`)
   })
   door.post("/v1/checkpoint/:id/async", async (c) => {
-    const body: unknown = await jsonBody(c)
-    const { qi_id: item, steps } = isObject(body) ? body : {}
+    const { qi_id: item, steps } = await objectBody(c)
     if (typeof item !== "string") throw new FanfareError("invalid_option", "qi_id is missing", { field: "qi_id" })
     const kept = await checkpoints.checkpoint(c.req.param("id"), item, parseOps(steps), systemClock.now())
     return kept ? c.body(null, 200) : c.json({ error: "this call is not waited for any more", status: 409 }, 409)
   })
   door.post("/v1/signals", async (c) => {
-    const body: unknown = await jsonBody(c)
-    const { signal, data } = isObject(body) ? body : {}
+    const { signal, data } = await objectBody(c)
     const { runId } = await engine.intake.sendSignal(signal as string, data)
     return runId === null ? c.json({ error: "no run waits for this signal", status: 404 }, 404) : c.json(enveloped({ run_id: runId }))
   })
-  door.delete("/v1/runs/:id", async (c) => {
-    await engine.intake.runs.cancel(c.req.param("id"), "asked for through the API")
-    return c.body(null, 204)
-  })
+  for (const path of ["/v0/runs/:id", "/v1/runs/:id"] as const) {
+    door.delete(path, async (c) => {
+      await engine.intake.runs.cancel(c.req.param("id"), "asked for through the API")
+      return c.body(null, 204)
+    })
+  }
   door.get("/v1/events/:id/runs", async (c) => {
     const { items } = await reader.runs({ eventId: c.req.param("id") })
     const runs = await Promise.all(items.map(({ id }) => reader.run(id)))
