@@ -59,6 +59,9 @@ export class StoredRuns implements Runs {
 
   async replay(id: string, { fromStep, data }: ReplayOptions = {}): Promise<{ runId: string }> {
     this.#parts.checkOpen()
+    if (fromStep !== undefined && typeof fromStep !== "string") {
+      throw new FanfareError("invalid_option", "fromStep must be the id of a step", { field: "fromStep" })
+    }
     const run = await this.get(id)
     const { committer, registry, clock, newId } = this.#parts
     const definition = registry.definitions.get(run.functionId)

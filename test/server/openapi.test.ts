@@ -156,6 +156,7 @@ describe("the OpenAPI document", () => {
         "7",
         "null",
         '{"max":"x","key":1,"signal":[],"kind":{},"filter":[],"schedules":{},"from":{},"data":[]}',
+        '{"fromStep":{"toString":1},"reason":{"toString":1},"fingerprint":{"toString":1},"functionId":{"toString":1}}',
       ]) {
         const response = await fetch(url + filled(path), {
           method: method.toUpperCase(),
