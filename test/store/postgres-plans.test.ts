@@ -44,6 +44,10 @@ async function fill(db: Db): Promise<void> {
   await db.execute(`insert into run (id, function_id, event_id, fanout_id, parent_id, created_at, rank)
     select ${id("run")}, 'app-f' || i % 20, ${id("evt")}, 'fan_' || lpad((i / 1000)::text, 22, '0'),
       case when i % 10 = 2 then 'run_' || lpad((i / 2)::text, 22, '0') end, i, i ${series}`)
+  await db.execute(`insert into traced (run_id, trace) select ${id("run")}, '00-' || i ${series} where i % 10 = 3`)
+  await db.execute(
+    `insert into logout (key_id, login_id, at, until_at) select 'k' || i % 100, 'l' || i, i, i from generate_series(1, 10000) as i`,
+  )
   await db.execute(`insert into result (run_id, state, attempt, output, started_at, ended_at)
     select ${id("run")}, case when i % 1000 = 1 then 'failed' else 'completed' end, 1, 'null', i, i ${series} where ${ended}`)
   await db.execute(`insert into step (run_id, key, fence, kind, state, attempts, started_at, ended_at)
