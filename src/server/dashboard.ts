@@ -78,7 +78,7 @@ export function dashboardRoutes(api: Hono, identity: Identity): void {
         "www-authenticate": 'Basic realm="Fanfare: a key of this server is the password", charset="UTF-8"',
       })
     }
-    if (root === undefined) return c.text("The dashboard is not built: npm run build", 503, guards)
+    if (root === undefined) return c.text("The dashboard is not built: npm run build", 404, guards)
     const { type, plain } = await read("index.html")
     const html = new TextDecoder().decode(plain).replace('<base href="/"', `<base href="${prefixOf(c)}/"`)
     const bytes = new TextEncoder().encode(html)
