@@ -239,7 +239,8 @@ export function scheduleConformance(name: string, open: () => Promise<StoreUnder
       const few = await under.opened.reader.scheduleLoad()
       expect([few.exact, few.buckets.length]).toEqual([true, 96])
       const pile = few.buckets.find(({ at }) => at === pileAt)
-      expect(pile?.ticks).toBe(39)
+      // One of them is paused, and the hourly one has a moment in each fourth quarter: in this one too.
+      expect(pile?.ticks).toBe(39 + 1)
       expect(pile?.schedules).toHaveLength(3)
       expect(few.buckets.reduce((sum, { ticks }) => sum + ticks, 0)).toBe(39 + 24)
       expect(few.next[0]).toMatchObject({ scheduleId: "app-each", timezone: null })
