@@ -4,7 +4,6 @@ import { absolute, compact, count, shortTime } from "../format.ts"
 
 const width = 1_000
 const height = 150
-const left = 44
 const bottom = 22
 const top = 14
 
@@ -12,7 +11,7 @@ const top = 14
 export function OutcomeChart({ activity, now }: { readonly activity: Activity; readonly now: number }): ReactNode {
   const { buckets, stepMs, completed, failed } = activity
   const most = Math.max(1, ...buckets.map((bucket) => bucket.completed + bucket.failed))
-  const step = (width - left) / buckets.length
+  const step = width / buckets.length
   const tall = height - bottom - top
   const y = (n: number): number => (n / most) * tall
   const peak = buckets.find((bucket) => bucket.completed + bucket.failed === most)
@@ -22,14 +21,14 @@ export function OutcomeChart({ activity, now }: { readonly activity: Activity; r
   return (
     <svg className="chart" viewBox={`0 0 ${width} ${height}`} role="img" aria-label={finding} preserveAspectRatio="none">
       {buckets.map((bucket, i) => {
-        const x = left + i * step + step * 0.08
+        const x = i * step + step * 0.08
         const bad = bucket.failed === 0 ? 0 : Math.max(1.5, y(bucket.failed))
         const good = bucket.completed === 0 ? 0 : Math.max(1.5, y(bucket.completed))
         return (
           <g key={bucket.at}>
             <rect className="fill-failed" x={x} y={top + tall - bad} width={step * 0.84} height={bad} />
             <rect className="fill-completed" x={x} y={top + tall - bad - good} width={step * 0.84} height={good} />
-            <rect className="hover" x={left + i * step} y={top} width={step} height={tall}>
+            <rect className="hover" x={i * step} y={top} width={step} height={tall}>
               <title>
                 {`${absolute(bucket.at)}, ${stepMs / 60_000} min\n${count(bucket.completed)} completed, ${count(bucket.failed)} failed, ${count(bucket.retried)} retried`}
               </title>
@@ -37,7 +36,7 @@ export function OutcomeChart({ activity, now }: { readonly activity: Activity; r
           </g>
         )
       })}
-      <line className="axis" x1={left} x2={width} y1={top + tall + 0.5} y2={top + tall + 0.5} />
+      <line className="axis" x1={0} x2={width} y1={top + tall + 0.5} y2={top + tall + 0.5} />
     </svg>
   )
 }
