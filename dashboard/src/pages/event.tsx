@@ -7,9 +7,9 @@ import { absolute } from "../format.ts"
 import { Page } from "../frame/page.tsx"
 import { Copy, Empty } from "../parts/copy.tsx"
 import { JsonView } from "../parts/json-view.tsx"
-import { FanoutLink, FunctionLink, RunLink } from "../parts/links.tsx"
+import { FanoutLink, RunLink } from "../parts/links.tsx"
 import { Answered } from "../parts/problem.tsx"
-import { State } from "../parts/state.tsx"
+import { RunRows } from "../parts/run-rows.tsx"
 import { Ago } from "../parts/time.tsx"
 
 const route = getRouteApi("/events/$id")
@@ -104,23 +104,7 @@ function Started({ id }: { readonly id: string }): ReactNode {
           items.length === 0 ? (
             <p className="faint">No function hears it, or the condition of its trigger did not hold.</p>
           ) : (
-            <table>
-              <tbody>
-                {items.map((run) => (
-                  <tr key={run.id}>
-                    <td className="nowrap">
-                      <State state={run.state} attempt={run.attempt} />
-                    </td>
-                    <td className="clip">
-                      <FunctionLink id={run.functionId} />
-                    </td>
-                    <td className="right">
-                      <RunLink id={run.id} short />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
+            <RunRows items={items} />
           )
         }
       </Answered>

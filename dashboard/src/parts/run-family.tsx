@@ -4,8 +4,8 @@ import type { RunDetail, RunFamily, RunSummary, Siblings } from "../../../src/pr
 import { often, seldom, useAsk } from "../api/ask.ts"
 import { get } from "../api/client.ts"
 import { useShortcuts } from "../frame/keys.ts"
-import { FanoutLink, FunctionLink, RunLink } from "./links.tsx"
-import { State } from "./state.tsx"
+import { FanoutLink } from "./links.tsx"
+import { RunRows } from "./run-rows.tsx"
 
 function useFamily(run: RunDetail): RunFamily | undefined {
   return useAsk("runFamily", { params: { id: run.id } }, { every: run.endedAt === null ? often : seldom }).data
@@ -85,24 +85,5 @@ export function Family({ run }: { readonly run: RunDetail }): ReactNode {
 }
 
 function Runs({ items }: { readonly items: readonly RunSummary[] }): ReactNode {
-  return (
-    <table>
-      <tbody>
-        {items.map((run) => (
-          <tr key={run.id}>
-            <td className="nowrap">
-              <State state={run.state} attempt={run.attempt} />
-            </td>
-            <td className="clip grow">
-              <FunctionLink id={run.functionId} />
-              <div className="faint clip">by {run.eventName}</div>
-            </td>
-            <td className="right nowrap">
-              <RunLink id={run.id} short />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  )
+  return <RunRows items={items} below={({ eventName }) => <div className="faint clip">by {eventName}</div>} />
 }
